@@ -1,0 +1,31 @@
+import { defineConfig } from 'vitest/config'
+
+// Two tiers: `unit` needs no service, `integration` runs against real PostgreSQL servers. Simulations count as unit
+// tests: they print their seed and need nothing either. Processes, not threads: native addons (lmdb) and servers
+// that belong to one test file must end with it.
+export default defineConfig({
+  test: {
+    pool: 'forks',
+    maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/**/*.integration.test.ts'],
+          testTimeout: 20_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'integration',
+          include: ['test/**/*.integration.test.ts'],
+          testTimeout: 90_000,
+          hookTimeout: 90_000,
+        },
+      },
+    ],
+  },
+})
