@@ -1,0 +1,154 @@
+// The port that change data capture implements: a source is declared in an application, opened by the runtime.
+import { type AnyTable, type Contract, compileContract } from '../contract/index.ts'
+import type { Log, LogTopic } from '../log/index.ts'
+
+/** A captured table as its source knows it; `table.name` is `<source>.<table>`. */
+export interface SourceTable extends AnyTable {
+  readonly source: SourceDefinition
+  /** The table's name in the database, `schema.table` or `table`. */
+  readonly table: string
+}
+
+/** What `postgres('shop', …)` gives: pure, opens nothing. */
+export interface SourceDefinition {
+  readonly kind: 'source'
+  readonly name: string
+  readonly technology: string
+  /** Opens the source's connector: checks everything that can be checked before any effect. @throws SOURCE_…, CONTRACT_…, LOG_BEHIND_SLOT */
+  open(context: SourceContext): Promise<SourceConnector>
+  /** Removes what the source keeps on the server (slot, publication), without a running connector. */
+  drop(application: string): Promise<DropReport>
+}
+
+export interface DropReport {
+  readonly source: string
+  /** What was removed, e.g. `slot mainstem_app_shop`. */
+  readonly dropped: readonly string[]
+}
+
+export interface CapturedTable {
+  readonly table: SourceTable
+  readonly contract: Contract
+  readonly topic: LogTopic
+}
+
+export interface SourceContext {
+  /** The application's name: part of the names kept on the server. */
+  readonly application: string
+  readonly log: Log
+  /** The tables to capture. */
+  readonly tables: readonly CapturedTable[]
+  /** A folder of the source's own, for its mirror. */
+  readonly mirrorPath: string
+  /** Allow a fresh snapshot (diffed against the mirror) where the slot is lost, the log is behind it, or tables were added. */
+  readonly resnapshot: boolean
+  readonly onEvent: (event: SourceEvent) => void
+}
+
+/** What happens to a source, for progress displays and logs. */
+export type SourceEvent =
+  | {
+      readonly event: 'snapshot-started'
+      readonly source: string
+      readonly tables: number
+      readonly rowsEstimated: number
+    }
+  | {
+      readonly event: 'snapshot-progress'
+      readonly source: string
+      readonly table: string
+      readonly rows: number
+      readonly rowsEstimated: number
+      readonly rowsPerSecond: number
+    }
+  | { readonly event: 'snapshot-ended'; readonly source: string; readonly rows: number; readonly seconds: number }
+  | { readonly event: 'handover'; readonly source: string; readonly position: string }
+  | { readonly event: 'streaming'; readonly source: string; readonly position: string }
+  | { readonly event: 'source-waiting'; readonly source: string; readonly waitingFor: string }
+  | {
+      readonly event: 'source-retrying'
+      readonly source: string
+      readonly code: string
+      readonly message: string
+      readonly delayMs: number
+    }
+  | {
+      readonly event: 'source-failed'
+      readonly source: string
+      readonly code: string
+      readonly message: string
+      readonly detail?: string
+      readonly hint?: string
+    }
+  | {
+      readonly event: 'parked'
+      readonly source: string
+      readonly topic: string
+      readonly key: string
+      readonly position: string
+      readonly error: string
+    }
+
+export type SourceState = 'connecting' | 'snapshotting' | 'streaming' | 'retrying' | 'failed' | 'stopped'
+
+export interface SourceStatus {
+  readonly name: string
+  readonly technology: string
+  readonly state: SourceState
+  /** What it waits for, in words, when it does not advance. */
+  readonly waitingFor: string | null
+  /** Everything up to here is durable in the log (an LSN). */
+  readonly position: string | null
+  /** The server's own position when last heard. */
+  readonly serverPosition: string | null
+  readonly lagBytes: number | null
+  /** Milliseconds since the connector was last level with all the server had sent or said; null before it ever was. */
+  readonly ageMs: number | null
+  readonly snapshot: { readonly rows: number; readonly rowsEstimated: number; readonly rowsPerSecond: number } | null
+  readonly changes: number
+  readonly parked: number
+  readonly slot: string | null
+  readonly publication: string | null
+  readonly tables: readonly string[]
+  readonly error: {
+    readonly code: string
+    readonly message: string
+    readonly detail?: string
+    readonly hint?: string
+  } | null
+}
+
+/** A parked row as listed: `ParkedRow` with its place. */
+export interface ParkedEntry {
+  readonly topic: string
+  readonly key: string
+  readonly op: string
+  readonly position: string
+  readonly logPosition: number
+  readonly error: string
+  readonly raw: Readonly<Record<string, string | null>>
+}
+
+export interface SourceConnector {
+  readonly name: string
+  /** Begins to read; returns at once. Retries what is retriable by itself; a permanent failure shows in `status()` and an event. */
+  start(): void
+  status(): SourceStatus
+  /** Rows refused by their contracts and not mended since, at most `limit`. */
+  parked(limit: number): readonly ParkedEntry[]
+  /**
+   * Waits until everything the source had committed up to `position` is durable, and gives the log position that then must
+   * be applied to have seen it. On an idle source it makes the server show its progress.
+   * @throws TOKEN_MALFORMED at once when `position` is not one of this technology; the signal's reason when aborted
+   */
+  reached(position: string, signal: AbortSignal): Promise<number>
+  /** Checks a position's form without waiting. @throws TOKEN_MALFORMED */
+  checkPosition(position: string): void
+  /** Stops, closes connections, leaves slot and log consistent. */
+  stop(): Promise<void>
+  /** Stops, then removes slot and publication from the server. */
+  drop(): Promise<DropReport>
+}
+
+/** A table's contract: its row schema and key columns, compiled. */
+export const contractOfTable = (table: AnyTable): Contract => compileContract(table.name, 'table', table.row, table.key)

@@ -1,0 +1,196 @@
+// A growing byte buffer and its reader: the primitives of every stored form.
+// Integers are sign-and-magnitude varints (6 bits and the sign in the first byte, 7 in each further one), exact to ±2^53.
+
+const INITIAL_BYTES = 1024
+
+export class ByteWriter {
+  buffer: Buffer
+  at = 0
+
+  constructor(bytes: number = INITIAL_BYTES) {
+    this.buffer = Buffer.allocUnsafeSlow(bytes)
+  }
+
+  reserve(bytes: number): void {
+    if (this.at + bytes > this.buffer.length) this.grow(bytes)
+  }
+
+  private grow(bytes: number): void {
+    const larger = Buffer.allocUnsafeSlow(Math.max(this.buffer.length * 2, this.at + bytes))
+    this.buffer.copy(larger, 0, 0, this.at)
+    this.buffer = larger
+  }
+
+  u8(value: number): void {
+    this.reserve(1)
+    this.buffer[this.at++] = value
+  }
+
+  /** An unsigned integer up to 2^53. */
+  varint(value: number): void {
+    this.reserve(8)
+    let rest = value
+    const buffer = this.buffer
+    while (rest >= 0x80) {
+      buffer[this.at++] = (rest % 0x80) | 0x80
+      rest = rest < 0x80000000 ? rest >>> 7 : Math.floor(rest / 0x80)
+    }
+    buffer[this.at++] = rest
+  }
+
+  /** A signed integer within ±2^53. */
+  int(value: number): void {
+    this.reserve(9)
+    const buffer = this.buffer
+    let rest = value
+    let sign = 0
+    if (value < 0) {
+      rest = -value
+      sign = 0x40
+    }
+    if (rest < 0x40) {
+      buffer[this.at++] = rest | sign
+      return
+    }
+    buffer[this.at++] = (rest % 0x40) | sign | 0x80
+    rest = rest < 0x80000000 ? rest >>> 6 : Math.floor(rest / 0x40)
+    while (rest >= 0x80) {
+      buffer[this.at++] = (rest % 0x80) | 0x80
+      rest = rest < 0x80000000 ? rest >>> 7 : Math.floor(rest / 0x80)
+    }
+    buffer[this.at++] = rest
+  }
+
+  f64(value: number): void {
+    this.reserve(8)
+    this.at = this.buffer.writeDoubleLE(value, this.at)
+  }
+
+  /** Any bigint: the common ones as an int, the others as decimal text. */
+  bigint(value: bigint): void {
+    if (value >= MIN_SAFE && value <= MAX_SAFE) {
+      this.u8(0)
+      this.int(Number(value))
+    } else {
+      this.u8(1)
+      this.string(value.toString())
+    }
+  }
+
+  string(text: string): void {
+    const most = text.length * 3
+    if (most < 0x80) {
+      this.reserve(most + 1)
+      const written = this.ascii(text) ? text.length : this.buffer.write(text, this.at + 1, most, 'utf8')
+      this.buffer[this.at] = written
+      this.at += written + 1
+      return
+    }
+    const bytes = Buffer.byteLength(text)
+    this.varint(bytes)
+    this.reserve(bytes)
+    this.at += this.buffer.write(text, this.at, bytes, 'utf8')
+  }
+
+  /** Writes a short text one byte in from here, a quarter of the price of a call into the runtime; false if it is not ASCII. */
+  private ascii(text: string): boolean {
+    const buffer = this.buffer
+    const from = this.at + 1
+    for (let n = 0; n < text.length; n++) {
+      const code = text.charCodeAt(n)
+      if (code >= 0x80) return false
+      buffer[from + n] = code
+    }
+    return true
+  }
+
+  bytes(value: Uint8Array): void {
+    this.varint(value.length)
+    this.raw(value)
+  }
+
+  raw(value: Uint8Array): void {
+    this.reserve(value.length)
+    this.buffer.set(value, this.at)
+    this.at += value.length
+  }
+
+  /** A copy of what has been written. */
+  copy(): Buffer {
+    return Buffer.from(this.buffer.subarray(0, this.at))
+  }
+}
+
+const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER)
+const MIN_SAFE = BigInt(Number.MIN_SAFE_INTEGER)
+
+export class ByteReader {
+  buffer: Buffer
+  at: number
+
+  constructor(buffer: Buffer, at = 0) {
+    this.buffer = buffer
+    this.at = at
+  }
+
+  u8(): number {
+    const value = this.buffer[this.at++]
+    if (value === undefined) throw new RangeError('bytes end early')
+    return value
+  }
+
+  varint(): number {
+    let byte = this.u8()
+    if (byte < 0x80) return byte
+    let value = byte & 0x7f
+    let scale = 0x80
+    do {
+      byte = this.u8()
+      value += (byte & 0x7f) * scale
+      scale *= 0x80
+      if (value > Number.MAX_SAFE_INTEGER) throw new RangeError('integer beyond 2^53')
+    } while (byte >= 0x80)
+    return value
+  }
+
+  int(): number {
+    let byte = this.u8()
+    const negative = (byte & 0x40) !== 0
+    let value = byte & 0x3f
+    let scale = 0x40
+    while (byte >= 0x80) {
+      byte = this.u8()
+      value += (byte & 0x7f) * scale
+      scale *= 0x80
+      if (value > Number.MAX_SAFE_INTEGER) throw new RangeError('integer beyond 2^53')
+    }
+    return negative ? -value : value
+  }
+
+  f64(): number {
+    const value = this.buffer.readDoubleLE(this.at)
+    this.at += 8
+    return value
+  }
+
+  bigint(): bigint {
+    return this.u8() === 0 ? BigInt(this.int()) : BigInt(this.string())
+  }
+
+  string(): string {
+    const end = this.skip(this.varint())
+    return this.buffer.toString('utf8', this.at - end, this.at)
+  }
+
+  /** A copy: what is read may outlive the block it came from. */
+  bytes(): Uint8Array {
+    const length = this.skip(this.varint())
+    return new Uint8Array(this.buffer.subarray(this.at - length, this.at))
+  }
+
+  private skip(length: number): number {
+    if (this.at + length > this.buffer.length) throw new RangeError('bytes end early')
+    this.at += length
+    return length
+  }
+}

@@ -1,0 +1,61 @@
+// What a projection can fold: tables (rows come and go), and topics (events are facts). The types carry what inference needs.
+import type { z } from 'zod'
+import type { Show } from './values.ts'
+
+export type TableInput<R, K> = { kind: 'table'; row: R; key: K }
+export type TopicInput<R, K> = { kind: 'topic'; row: R; key: K }
+export type AnyInput = TableInput<unknown, unknown> | TopicInput<unknown, unknown>
+
+/** Anything with a name that a projection can be `on`. `'~input'` exists for the type checker only. */
+export interface Input<I extends AnyInput = AnyInput> {
+  readonly name: string
+  readonly kind: InputKind
+  readonly '~input': I
+}
+export type InputKind = 'table' | 'topic' | 'changes' | 'projection'
+
+export type KeyOf<R, K> = K extends readonly (keyof R)[] ? Show<Pick<R, K[number]>> : K extends keyof R ? R[K] : never
+export type KeyColumns<R> = (keyof R & string) | readonly [keyof R & string, ...(keyof R & string)[]]
+
+/** A change record as an event. */
+export interface Change<R> {
+  readonly op: 'insert' | 'update' | 'delete'
+  readonly before: R | null
+  readonly after: R | null
+}
+
+/** A captured table: made by a source, `postgres('shop', …).table('orders', …)`. */
+export interface Table<N extends string = string, Z extends z.ZodObject = z.ZodObject, K = unknown>
+  extends Input<TableInput<z.output<Z>, KeyOf<z.output<Z>, K>>> {
+  readonly kind: 'table'
+  /** `<source>.<table>`: also the name of its topic in the log. */
+  readonly name: N
+  readonly row: Z
+  readonly key: K
+  /** The change records themselves, as events: `{ op, before, after }`. */
+  readonly changes: Input<TopicInput<Change<z.output<Z>>, KeyOf<z.output<Z>, K>>>
+}
+
+/** A topic of the application's own events. */
+export interface Topic<N extends string = string, Z extends z.ZodObject = z.ZodObject, K = unknown>
+  extends Input<TopicInput<z.output<Z>, KeyOf<z.output<Z>, K>>> {
+  readonly kind: 'topic'
+  readonly name: N
+  readonly value: Z
+  readonly key: K
+}
+
+/** Any topic, where its contract's type does not matter. */
+export interface AnyTopic {
+  readonly kind: 'topic'
+  readonly name: string
+  readonly value: z.ZodObject
+}
+
+/** Any table, where its contract's type does not matter. */
+export interface AnyTable {
+  readonly kind: 'table'
+  readonly name: string
+  readonly row: z.ZodObject
+  readonly key: unknown
+}

@@ -1,0 +1,167 @@
+// Every error a user can meet, in one table. An error is recognised by its `code`, never by its text or class.
+// `status` is what HTTP answers, `retriable` says whether the same call may succeed later without a change.
+
+interface ErrorKind {
+  readonly status: number
+  readonly retriable: boolean
+  /** What to do, where the place that fails has nothing better to say. */
+  readonly hint?: string
+}
+
+export const ERRORS = {
+  // contracts and definitions
+  CONTRACT_UNSUPPORTED: { status: 500, retriable: false },
+  CONTRACT_CHANGED: { status: 500, retriable: false },
+  CONTRACT_TABLE_MISSING: { status: 500, retriable: false },
+  CONTRACT_COLUMN_MISSING: { status: 500, retriable: false },
+  CONTRACT_TYPE_LOSSY: { status: 500, retriable: false },
+  CONTRACT_TYPE_MISMATCH: { status: 500, retriable: false },
+  CONTRACT_KEY_MISMATCH: { status: 500, retriable: false },
+  DEFINITION_INVALID: { status: 500, retriable: false },
+  APPLICATION_INVALID: {
+    status: 500,
+    retriable: false,
+    hint: 'export the application as the default export of the file',
+  },
+  RECORD_REFUSED: { status: 400, retriable: false },
+  RECORD_TOO_LARGE: { status: 413, retriable: false },
+  // the log and the data folder
+  DATA_DIR_IN_USE: {
+    status: 503,
+    retriable: true,
+    hint: 'stop the other process, or give this one its own --data-dir',
+  },
+  DATA_DIR_INVALID: { status: 500, retriable: false },
+  LOG_CORRUPT: { status: 500, retriable: false },
+  LOG_FORMAT_NEWER: {
+    status: 500,
+    retriable: false,
+    hint: 'use the version of mainstem that wrote it, or a newer one',
+  },
+  LOG_FULL: { status: 507, retriable: true, hint: 'free disk space; appends go on by themselves then' },
+  LOG_FAILED: { status: 503, retriable: true },
+  LOG_CLOSED: { status: 503, retriable: false },
+  // sources
+  SOURCE_SETTING_MISSING: { status: 500, retriable: false },
+  SOURCE_UNREACHABLE: { status: 503, retriable: true },
+  SOURCE_AUTHENTICATION: { status: 503, retriable: false },
+  SOURCE_PERMISSION: { status: 503, retriable: false },
+  SOURCE_WAL_LEVEL: { status: 503, retriable: false },
+  SOURCE_VERSION: { status: 503, retriable: false },
+  SOURCE_SLOT_BLOCKED: { status: 503, retriable: true },
+  SOURCE_SLOT_IN_USE: { status: 503, retriable: true },
+  SOURCE_SLOTS_EXHAUSTED: { status: 503, retriable: true },
+  SOURCE_SLOT_LOST: { status: 503, retriable: false },
+  SOURCE_SYSTEM_CHANGED: { status: 503, retriable: false },
+  SOURCE_TABLE_ADDED: { status: 503, retriable: false },
+  LOG_BEHIND_SLOT: { status: 503, retriable: false },
+  SOURCE_PROTOCOL: { status: 503, retriable: true },
+  SOURCE_UNKNOWN: { status: 404, retriable: false },
+  // projections
+  HANDLER_ASYNC: { status: 500, retriable: false, hint: 'a handler is synchronous: bring the data in as a topic' },
+  HANDLER_IMPURE: {
+    status: 500,
+    retriable: false,
+    hint: 'use ctx.timeMs or ctx.random(), or bring the data in as a topic',
+  },
+  HANDLER_FAILED: { status: 503, retriable: false },
+  STATE_INVALID: { status: 503, retriable: false },
+  KEY_INVALID: { status: 503, retriable: false },
+  PROJECTION_REMOVE_NOT_INVERSE: { status: 503, retriable: false, hint: 'what add puts in, remove must take out' },
+  VIEW_UNKNOWN: { status: 404, retriable: false },
+  VIEW_STOPPED: { status: 503, retriable: false },
+  VIEW_REBUILDING: { status: 503, retriable: true },
+  // reads and appends over HTTP
+  ROW_NOT_FOUND: { status: 404, retriable: true },
+  ROUTE_UNKNOWN: { status: 404, retriable: false },
+  TOPIC_UNKNOWN: { status: 404, retriable: false },
+  KEY_MALFORMED: { status: 400, retriable: false },
+  TOKEN_MALFORMED: { status: 400, retriable: false },
+  TOKEN_OTHER_LOG: { status: 400, retriable: false },
+  REQUEST_INVALID: { status: 400, retriable: false },
+  BODY_TOO_LARGE: { status: 413, retriable: false },
+  TOPIC_READ_ONLY: { status: 405, retriable: false },
+  METHOD_NOT_ALLOWED: { status: 405, retriable: false },
+  ORIGIN_REFUSED: { status: 403, retriable: false },
+  NOT_READY: { status: 503, retriable: true },
+  NOT_LIVE: { status: 503, retriable: true },
+  OVERLOADED: { status: 503, retriable: true, hint: 'try again with fewer requests at a time' },
+  NOT_REACHED: { status: 504, retriable: true },
+  ADDRESS_IN_USE: { status: 503, retriable: true, hint: 'give another --port' },
+  ADDRESS_INVALID: { status: 500, retriable: false },
+  APPLICATION_UNREACHABLE: { status: 503, retriable: true, hint: 'is `mainstem run` up? --url says where it listens' },
+  SHUTTING_DOWN: { status: 503, retriable: true },
+  INTERNAL: { status: 500, retriable: false },
+} as const satisfies Record<string, ErrorKind>
+
+export type ErrorCode = keyof typeof ERRORS
+
+export interface ErrorParts {
+  /** What was seen: values, names, positions. Never a secret. */
+  readonly detail?: string
+  /** What the reader can do about it. */
+  readonly hint?: string
+  readonly cause?: unknown
+  /** Further members for machines, copied into problem+json. */
+  readonly data?: Readonly<Record<string, unknown>>
+}
+
+/** The one error class. `message` is primary (lower case, no period); `detail` and `hint` follow PostgreSQL's custom. */
+export class MainstemError extends Error {
+  readonly code: ErrorCode
+  readonly detail: string | undefined
+  readonly hint: string | undefined
+  readonly data: Readonly<Record<string, unknown>> | undefined
+
+  constructor(code: ErrorCode, message: string, parts: ErrorParts = {}) {
+    super(message, parts.cause === undefined ? undefined : { cause: parts.cause })
+    this.name = 'MainstemError'
+    this.code = code
+    this.detail = parts.detail
+    this.hint = parts.hint ?? kindOf(code).hint
+    this.data = parts.data
+  }
+
+  get status(): number {
+    return kindOf(this.code).status
+  }
+
+  get retriable(): boolean {
+    return kindOf(this.code).retriable
+  }
+}
+
+const kindOf = (code: ErrorCode): ErrorKind => ERRORS[code]
+
+/** Makes the error to throw: `throw fail('LOG_CLOSED', 'the log is closed')`. */
+export function fail(code: ErrorCode, message: string, parts?: ErrorParts): MainstemError {
+  return new MainstemError(code, message, parts)
+}
+
+export function isMainstemError(error: unknown): error is MainstemError {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code in ERRORS
+}
+
+/** Anything thrown, as a MainstemError: what is not ours becomes `code` (default INTERNAL) with its text as detail. */
+export function asMainstemError(
+  error: unknown,
+  code: ErrorCode = 'INTERNAL',
+  message = 'an internal error',
+): MainstemError {
+  if (isMainstemError(error)) return error
+  return fail(code, message, { detail: textOf(error), cause: error })
+}
+
+export function textOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return textOf(error.errors[0])
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** Three lines for a terminal: `CODE` message. *Detail.* → hint. */
+export function describeError(error: unknown): string {
+  const known = asMainstemError(error)
+  const lines = [`${known.code} ${known.message}.`]
+  if (known.detail) lines.push(`  ${known.detail}`)
+  if (known.hint) lines.push(`  → ${known.hint}`)
+  return lines.join('\n')
+}

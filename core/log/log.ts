@@ -1,0 +1,131 @@
+// The port of the log: what everything else knows of it. Laws: positions are dense and start at 1; a reader sees a batch
+// only after its fdatasync, whole or not at all; each batch stores, atomically with its records, how far its source was read.
+import type { AnyRow, Contract } from '../contract/index.ts'
+
+/** How far a source has been read, and by which of its transactions. Stored in each block of the batch. */
+export interface SourceMark {
+  /** The source's name. */
+  readonly source: string
+  /** Its own position (an LSN, a GTID) after the batch: all up to it is in the log. */
+  readonly position: string
+  /** The source's transaction, where the batch is one. */
+  readonly transaction?: string
+  /** When the source committed it: microseconds since 1970, a safe integer. */
+  readonly commitTimeUs?: number
+  /** The batch is a chunk of a snapshot, not a transaction. */
+  readonly snapshot?: boolean
+}
+
+/** A row that its contract refused, kept at its place in the log. */
+export interface ParkedRow {
+  readonly op: 'insert' | 'update' | 'delete'
+  /** The row's key as text (column values, comma-separated). */
+  readonly key: string
+  /** Column name → the database's text, null for NULL. */
+  readonly raw: Readonly<Record<string, string | null>>
+  /** What the contract said. */
+  readonly error: string
+}
+
+export type RecordOp = 'event' | 'insert' | 'update' | 'delete' | 'parked'
+
+/** A topic as it stands in the log. */
+export interface LogTopic {
+  readonly id: number
+  readonly name: string
+  readonly contract: Contract
+}
+
+export interface Appended {
+  /** Position of the first record; the position before it plus one where the batch has none. */
+  readonly first: number
+  /** Position of the last record: the log's end as of this batch. */
+  readonly last: number
+}
+
+/** Records to be appended as one atomic unit. Encodes at once, so that a refused record throws here and is not kept. */
+export interface Batch {
+  readonly count: number
+  readonly bytes: number
+  /** @throws RECORD_REFUSED, RECORD_TOO_LARGE; the batch then stands as before the call */
+  event(topic: LogTopic, value: AnyRow): void
+  insert(topic: LogTopic, after: AnyRow): void
+  update(topic: LogTopic, before: AnyRow, after: AnyRow): void
+  delete(topic: LogTopic, before: AnyRow): void
+  parked(topic: LogTopic, row: ParkedRow): void
+  /**
+   * Appends. Batches get their positions in the order of these calls. Resolves when all of it is durable.
+   * A batch without records records a mark only (a heartbeat).
+   * @throws LOG_FULL (nothing of it is kept; may be tried again), LOG_FAILED, LOG_CLOSED
+   */
+  commit(mark?: SourceMark): Promise<Appended>
+}
+
+/** Walks the records of one block; one object for all of them. */
+export interface RecordCursor {
+  /** Steps to the next record; false at the end. */
+  next(): boolean
+  readonly position: number
+  readonly topic: LogTopic
+  readonly op: RecordOp
+  /** The row before (update, delete), decoded anew at each call, in the shape of the topic's current contract. */
+  before(): AnyRow | null
+  /** The row after (insert, update), or the event. */
+  after(): AnyRow | null
+  parked(): ParkedRow | null
+}
+
+/** A part (≤ about 1 MiB) of a batch. */
+export interface LogBlock {
+  /** Position of the first record. */
+  readonly first: number
+  readonly count: number
+  /** True on the last block of its batch: the place where a cut may be. */
+  readonly last: boolean
+  /** Monotone, milliseconds since 1970. */
+  readonly appendTimeMs: number
+  readonly mark: SourceMark | undefined
+  records(): RecordCursor
+}
+
+/** Tails the log: durable blocks in order. */
+export interface LogReader {
+  /** The position after which the next block begins. */
+  readonly position: number
+  /** The next blocks (one or more, ≤ about 4 MiB); waits where there is none yet; undefined after close. @throws LOG_CORRUPT */
+  next(): Promise<readonly LogBlock[] | undefined>
+  /** The next blocks that need no waiting, [] at the durable end. */
+  ready(): Promise<readonly LogBlock[]>
+  close(): void
+}
+
+export interface LogStatus {
+  /** open: all is well; full: appends are refused for want of space; failed: after an I/O error, being reopened. */
+  readonly state: 'open' | 'full' | 'failed' | 'closed'
+  readonly end: number
+  readonly bytes: number
+  readonly segments: number
+}
+
+export interface Log {
+  /** UUID of this log's data folder. */
+  readonly id: string
+  /** Position of the last durable record, 0 when empty. */
+  readonly end: number
+  /**
+   * Registers a contract's topic, or finds it again. A contract that differs from the stored one gets a new layout if all
+   * stored records can be read by it: fields added that are nullable or have a default, fields removed, int32 → int, enum values added.
+   * @throws CONTRACT_CHANGED naming the field otherwise
+   */
+  topic(contract: Contract): Promise<LogTopic>
+  findTopic(name: string): LogTopic | undefined
+  /** True when the stored layout of the topic is not that of `contract` (asked before `topic()`). */
+  contractChanged(contract: Contract): boolean
+  batch(): Batch
+  /** The durable mark of a source: how far it is in the log. */
+  mark(source: string): SourceMark | undefined
+  /** @param after the position after which to begin: 0 for all */
+  read(after: number): LogReader
+  status(): LogStatus
+  close(): Promise<void>
+}

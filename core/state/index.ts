@@ -1,0 +1,1 @@
+export { openTableStore, type TableStore } from './table-store.ts'
