@@ -1,0 +1,61 @@
+// The port by which reads and operations see projections, however many shards there are.
+import type { AnyRow, KeyCodec, ObjectType } from '../core/index.ts'
+
+export type ViewState = 'live' | 'snapshotting' | 'catching-up' | 'rebuilding' | 'stopped'
+
+export interface ViewStatus {
+  readonly name: string
+  readonly status: ViewState
+  /** What it waits for, in words, when it is not live. */
+  readonly waitingFor: string | null
+  readonly rows: number
+  /** Position of the last record applied. */
+  readonly position: number
+  readonly fingerprint: string
+  /** The topics and views it folds. */
+  readonly inputs: readonly string[]
+  readonly progress: { readonly done: number; readonly total: number; readonly recordsPerSecond: number } | null
+  readonly error: {
+    readonly code: string
+    readonly message: string
+    readonly detail?: string
+    readonly hint?: string
+  } | null
+}
+
+/** One live view: reads are synchronous and at the engine's cut. */
+export interface LiveView {
+  readonly name: string
+  readonly key: KeyCodec
+  readonly value: ObjectType
+  /** The sources whose changes reach it, through other views too. */
+  readonly sources: readonly string[]
+  status(): ViewStatus
+  /** The row as of `engine.position`, not to be kept across a yield; undefined when absent. @throws VIEW_STOPPED, VIEW_REBUILDING, KEY_MALFORMED */
+  get(key: unknown): AnyRow | undefined
+  /** False while a source's snapshot, as far as it is applied, is not complete. */
+  readonly final: boolean
+}
+
+export interface EngineStatus {
+  readonly position: number
+  readonly logEnd: number
+  readonly checkpointPosition: number
+  readonly recordsPerSecond: number
+  /** From a source's commit to visible in every view, the last seconds' transactions; null before the first. */
+  readonly lag: { readonly p50Ms: number; readonly p99Ms: number; readonly count: number } | null
+}
+
+export interface Engine {
+  readonly views: ReadonlyMap<string, LiveView>
+  /** Position of the last record of the last whole transaction applied. */
+  readonly position: number
+  /** Resolves when reads see whole transactions only; at once, except in the midst of a large one. */
+  cut(): Promise<void>
+  /** Resolves when every record up to `position` is applied. @throws the signal's reason when aborted */
+  waitFor(position: number, signal: AbortSignal): Promise<void>
+  status(): EngineStatus
+  /** Writes a checkpoint now. */
+  checkpoint(): Promise<void>
+  stop(): Promise<void>
+}

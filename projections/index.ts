@@ -1,0 +1,13 @@
+// The public face of projections: declaring views and applications, and the engine that folds them.
+export { type Application, type ApplicationParts, application, partsOf } from './application.ts'
+export type * from './engine.ts'
+export { fingerprintOf } from './fingerprint.ts'
+export {
+  type Context,
+  type Handlers,
+  type Projection,
+  type ProjectionSpec,
+  projection,
+  type View,
+} from './projection.ts'
+export { type EngineEvent, type EngineOptions, openEngine, unknownView } from './shard.ts'

@@ -1,0 +1,175 @@
+// How an application declares a view: data first (name, key, state), functions after, one `.on` per input.
+import type { z } from 'zod'
+import {
+  type AnyInput,
+  type AnyRow,
+  type Atom,
+  checkName,
+  type Draft,
+  fail,
+  type Input,
+  type Position,
+  type Row,
+  type Show,
+  type Sync,
+  type TableInput,
+  type TopicInput,
+} from '../core/index.ts'
+
+type Columns<R, V> = { [C in keyof R & string]: NonNullable<R[C]> extends V ? C : never }[keyof R & string]
+type Scalar<V> = V extends Atom ? true : false
+/** Where a record goes: a column (or a column per key field). */
+type ByColumn<R, V> = true extends Scalar<V> ? Columns<R, V> : { readonly [F in keyof V]: Columns<R, V[F]> }
+/** Where a record goes: a function; null goes nowhere, an array to several keys. */
+type ByFunction<I extends AnyInput, V> = (row: Row<I['row']>, key: I['key']) => V | null | readonly V[]
+
+/** What to do with an input's records: a pair for tables, a function for events. */
+export type Handlers<I extends AnyInput, S, X> =
+  I extends TableInput<infer R, unknown>
+    ? {
+        add(state: S, row: Row<R>, ctx: X): Sync
+        remove(state: S, row: Row<R>, ctx: X): Sync
+        /** Instead of remove + add, where the row stays at its key. */
+        update?(state: S, before: Row<R>, after: Row<R>, ctx: X): Sync
+      }
+    : I extends TopicInput<infer R, unknown>
+      ? (state: S, event: Row<R>, ctx: X) => Sync
+      : never
+
+type HasZero<T> = null extends T
+  ? true
+  : [T] extends [number | bigint | boolean | readonly unknown[] | Map<unknown, unknown>]
+    ? true
+    : [T] extends [Atom]
+      ? false
+      : string extends keyof T
+        ? true
+        : false extends { [F in keyof T]: HasZero<T[F]> }[keyof T]
+          ? false
+          : true
+type Unstarted<Sh extends z.core.$ZodShape> = {
+  [F in keyof Sh & string]: undefined extends z.input<Sh[F]> ? never : HasZero<z.output<Sh[F]>> extends true ? never : F
+}[keyof Sh & string]
+type CheckState<Z extends z.ZodObject> = [Unstarted<Z['shape']>] extends [never]
+  ? unknown
+  : { state: `state field '${Unstarted<Z['shape']>}' needs .default(value) or .nullable()` }
+
+export interface ProjectionSpec {
+  /** One scalar, or an object of scalars for a composite key. */
+  readonly key: z.ZodType
+  /** A row of the view. A new row starts at zero, null, false, empty, or the field's `.default()`. */
+  readonly state: z.ZodObject
+}
+
+/** What a handler knows besides its state and record. One object per projection: it is valid during the call only. */
+export interface Context<P extends ProjectionSpec = ProjectionSpec> {
+  readonly key: z.output<P['key']>
+  /** The record's place in the log. */
+  readonly position: Position
+  /** Event time of the record (its source's commit time, or append time), epoch milliseconds. */
+  readonly timeMs: number
+  /** In [0, 1), seeded by position and key: the same on every replay. */
+  random(): number
+  /** Takes this key's row out of the view; a later record starts it anew. For event streams; table rows leave by `remove`. */
+  delete(): void
+}
+
+type Value<P extends ProjectionSpec> = z.output<P['state']>
+type Key<P extends ProjectionSpec> = z.output<P['key']>
+
+/** A view as the application and the client see it. `'~view'` exists for the type checker only. */
+export interface View<N extends string = string, K = unknown, V = unknown> {
+  readonly name: N
+  readonly kind: 'projection'
+  readonly '~view': { key: K; value: V }
+}
+
+/** A projection is a view, and a table that other projections can fold. */
+export interface Projection<N extends string, P extends ProjectionSpec>
+  extends View<N, Key<P>, Show<Value<P>>>,
+    Input<TableInput<Value<P>, Key<P>>> {
+  readonly kind: 'projection'
+  readonly name: N
+  readonly spec: P
+  /**
+   * Folds the rows of a table (or view), or the events of a topic, into the state of one key.
+   * @param by a column, a column per key field, or a function giving a key, null (nowhere) or several keys
+   * @throws HANDLER_ASYNC, DEFINITION_INVALID
+   */
+  on<C extends Input>(
+    input: C,
+    by: ByColumn<C['~input']['row'], Key<P>> | ByFunction<C['~input'], Key<P>>,
+    handlers: Handlers<C['~input'], Draft<Value<P>>, Context<P>>,
+  ): Projection<N, P>
+}
+
+type AnyHandler = (...args: never[]) => unknown
+export interface TableHandlers {
+  readonly add: AnyHandler
+  readonly remove: AnyHandler
+  readonly update?: AnyHandler
+}
+
+/** One `.on`, as declared. */
+export interface On {
+  readonly input: Input & { readonly key?: unknown }
+  readonly by: string | Readonly<Record<string, string>> | ((row: AnyRow, key: unknown) => unknown)
+  readonly handlers: AnyHandler | TableHandlers
+}
+
+/** A projection as the runtime sees it. */
+export class ProjectionDefinition {
+  readonly kind = 'projection'
+  readonly name: string
+  readonly spec: ProjectionSpec
+  readonly ons: readonly On[]
+
+  constructor(name: string, spec: ProjectionSpec, ons: readonly On[] = []) {
+    this.name = name
+    this.spec = spec
+    this.ons = ons
+  }
+
+  /** A projection object is one place in memory per name, so that `bills` can be folded while it is still being built up. */
+  on(input: On['input'], by: On['by'], handlers: On['handlers']): ProjectionDefinition {
+    checkHandlers(`${this.name}.on(${input.name})`, input, handlers)
+    return new ProjectionDefinition(this.name, this.spec, [...this.ons, { input, by, handlers }])
+  }
+}
+
+function checkHandlers(where: string, input: On['input'], handlers: On['handlers']): void {
+  const isTable = input.kind === 'table' || input.kind === 'projection'
+  if (
+    isTable &&
+    (typeof handlers !== 'object' || typeof handlers.add !== 'function' || typeof handlers.remove !== 'function')
+  ) {
+    throw fail('DEFINITION_INVALID', `${where} needs add and remove`, {
+      hint: 'a row of a table comes and goes: { add, remove }',
+    })
+  }
+  if (!isTable && typeof handlers !== 'function') {
+    throw fail('DEFINITION_INVALID', `${where} needs one function`, {
+      hint: 'an event is a fact: (state, event) => { … }',
+    })
+  }
+  const functions = typeof handlers === 'function' ? [handlers] : [handlers.add, handlers.remove, handlers.update]
+  for (const handler of functions) {
+    if (handler?.constructor.name === 'AsyncFunction') throw fail('HANDLER_ASYNC', `a handler of ${where} is async`)
+  }
+}
+
+/**
+ * Declares a view: a fold of tables and topics by key.
+ * @param name durable: checkpoints, URLs and clients know the view by it
+ * @throws DEFINITION_INVALID
+ * @example
+ * const spending = projection('spending', { key: z.string(), state: z.object({ cents: z.int() }) })
+ *   .on(purchases, 'customer', (spent, purchase) => { spent.cents += purchase.cents })
+ */
+export function projection<const N extends string, const P extends ProjectionSpec>(
+  name: N,
+  spec: P & CheckState<P['state']>,
+): Projection<N, P> {
+  checkName('projection', name)
+  return new ProjectionDefinition(name, spec) as unknown as Projection<N, P>
+}

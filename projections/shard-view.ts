@@ -1,0 +1,102 @@
+// A view as reads see it.
+import { type AnyRow, fail, type KeyCodec, type ObjectType } from '../core/index.ts'
+import type { LiveView, ViewState, ViewStatus } from './engine.ts'
+import type { FoldedView } from './view.ts'
+
+/** What a view needs to know of its shard. */
+export interface ShardState {
+  readonly position: number
+  readonly rebuilding: boolean
+  readonly catchingUp: boolean
+  isComplete(source: string): boolean
+  progress(): { done: number; total: number; recordsPerSecond: number }
+}
+
+export class ShardView implements LiveView {
+  readonly #view: FoldedView
+  readonly #shard: ShardState
+  readonly #fingerprint: string
+  readonly sources: readonly string[]
+
+  constructor(view: FoldedView, sources: readonly string[], fingerprint: string, shard: ShardState) {
+    this.#view = view
+    this.sources = sources
+    this.#fingerprint = fingerprint
+    this.#shard = shard
+  }
+
+  get name(): string {
+    return this.#view.name
+  }
+
+  get key(): KeyCodec {
+    return this.#view.key
+  }
+
+  get value(): ObjectType {
+    return this.#view.code.type
+  }
+
+  get final(): boolean {
+    for (const source of this.sources) if (!this.#shard.isComplete(source)) return false
+    return true
+  }
+
+  get(key: unknown): AnyRow | undefined {
+    const { error } = this.#view
+    if (error) {
+      throw fail('VIEW_STOPPED', `view '${this.name}' has stopped`, {
+        detail: `${error.code}: ${error.message}${error.detail ? ` (${error.detail})` : ''}`,
+        ...(error.hint ? { hint: error.hint } : {}),
+      })
+    }
+    if (this.#shard.rebuilding) {
+      const { done, total } = this.#shard.progress()
+      throw fail('VIEW_REBUILDING', `view '${this.name}' is being rebuilt`, { detail: `${done} of ${total} records` })
+    }
+    return this.#view.find(key)?.state
+  }
+
+  #state(): ViewState {
+    if (this.#view.error) return 'stopped'
+    if (this.#shard.rebuilding) return 'rebuilding'
+    if (this.#shard.catchingUp) return 'catching-up'
+    return this.final ? 'live' : 'snapshotting'
+  }
+
+  #waitingFor(state: ViewState): string | null {
+    switch (state) {
+      case 'live':
+        return null
+      case 'stopped':
+        return 'a mended projection'
+      case 'snapshotting':
+        return `the snapshot of ${this.sources.filter(source => !this.#shard.isComplete(source)).join(', ')}`
+      default:
+        return `records up to ${this.#shard.progress().total}`
+    }
+  }
+
+  status(): ViewStatus {
+    const state = this.#state()
+    const { error } = this.#view
+    return {
+      name: this.name,
+      status: state,
+      waitingFor: this.#waitingFor(state),
+      rows: this.#view.rows.size,
+      position: error ? this.#view.position : this.#shard.position,
+      fingerprint: this.#fingerprint,
+      inputs: this.#view.routes.map(route => route.input),
+      progress: state === 'rebuilding' || state === 'catching-up' ? this.#shard.progress() : null,
+      error: error
+        ? {
+            code: error.code,
+            message: error.message,
+            ...(error.detail ? { detail: error.detail } : {}),
+            ...(error.hint ? { hint: error.hint } : {}),
+          }
+        : null,
+    }
+  }
+}

@@ -1,0 +1,428 @@
+// The shard: one scan of the log feeds all views in step, transaction by transaction; checkpoints at cuts; answers reads.
+// Guarantees: a read sees whole transactions only; a restart continues at the last checkpoint and folds the same records.
+import {
+  type AnyRow,
+  asMainstemError,
+  CONTROL_TOPIC,
+  describeError,
+  fail,
+  type Log,
+  type LogBlock,
+  type LogReader,
+  type MainstemError,
+  openTableStore,
+  type RecordCursor,
+  type SourceTable,
+} from '../core/index.ts'
+import type { ApplicationParts } from './application.ts'
+import { Checkpoints, yieldToEventLoop } from './checkpoint.ts'
+import type { Engine, EngineStatus, LiveView } from './engine.ts'
+import { LagMeter } from './lag-meter.ts'
+import { installPurityGuards } from './purity.ts'
+import { ShardView } from './shard-view.ts'
+import { FoldedView, type RecordInfo, type Route } from './view.ts'
+
+/** Longest run without a yield to the event loop, so that reads and sources stay alive. */
+const SLICE_MS = 2
+/** Records folded between two looks at the clock. */
+const RECORDS_PER_CLOCK_LOOK = 128
+
+export type EngineEvent =
+  | { readonly event: 'checkpoint-started'; readonly position: number }
+  | { readonly event: 'checkpoint-ended'; readonly position: number; readonly ms: number }
+  | { readonly event: 'checkpoint-failed'; readonly message: string }
+  | {
+      readonly event: 'view-stopped'
+      readonly view: string
+      readonly code: string
+      readonly message: string
+      readonly detail?: string
+      readonly hint?: string
+    }
+  | { readonly event: 'rebuild-started'; readonly views: readonly string[]; readonly records: number }
+  | { readonly event: 'rebuild-ended'; readonly records: number; readonly seconds: number }
+
+export interface EngineOptions {
+  readonly log: Log
+  readonly parts: ApplicationParts
+  /** Folder of the checkpoints. */
+  readonly path: string
+  readonly fingerprint: string
+  /** Milliseconds between checkpoints while anything changes. Default 1,000. */
+  readonly checkpointIntervalMs?: number
+  readonly onEvent?: (event: EngineEvent) => void
+}
+
+/** Opens the views of an application over its log: loads the last checkpoint and begins to fold. @throws DEFINITION_INVALID */
+export async function openEngine(
+  options: EngineOptions,
+): Promise<Engine & { lagTotal(): ReturnType<LagMeter['total']> }> {
+  installPurityGuards()
+  const shard = new Shard(options)
+  await shard.load()
+  shard.start()
+  return shard
+}
+
+/** What folds a topic: its routes as a table or topic, and as a stream of changes. */
+interface TopicRoutes {
+  readonly direct: Route[]
+  readonly changes: Route[]
+  /** The event-time field, if the topic declares one. */
+  readonly time: string | undefined
+}
+
+interface Waiter {
+  readonly position: number
+  readonly resolve: () => void
+}
+
+class Shard implements Engine {
+  readonly #options: EngineOptions
+  readonly #log: Log
+  readonly #info: RecordInfo = { position: 0, timeMs: 0 }
+  readonly #folded: FoldedView[]
+  readonly #byTopic = new Map<string, TopicRoutes>()
+  readonly #checkpoints: Checkpoints
+  readonly #lag = new LagMeter()
+  readonly #complete = new Set<string>()
+  readonly #waiters = new Set<Waiter>()
+  readonly views: ReadonlyMap<string, LiveView>
+  #position = 0
+  #reader: LogReader | undefined
+  #running: Promise<void> = Promise.resolve()
+  #inTransaction = false
+  #cutWaiters: (() => void)[] = []
+  #gate: Promise<void> | undefined
+  #timer: NodeJS.Timeout | undefined
+  #checkpointing: Promise<void> | undefined
+  #checkpointPosition = -1
+  #rebuilding = false
+  #target = 0
+  #startedFrom = 0
+  #startedAtMs = 0
+  #rate = { atMs: 0, position: 0, perSecond: 0 }
+  #reported = new Set<string>()
+  #failure: MainstemError | undefined
+
+  constructor(options: EngineOptions) {
+    this.#options = options
+    this.#log = options.log
+    this.#folded = options.parts.projections.map(definition => new FoldedView(definition, this.#info))
+    this.#checkpoints = new Checkpoints(openTableStore(options.path), options.log.id, options.fingerprint)
+    this.#connect()
+    const sources = sourcesByView(options.parts)
+    this.views = new Map(
+      this.#folded.map(view => [
+        view.name,
+        new ShardView(view, sources.get(view.name) ?? [], options.fingerprint, this),
+      ]),
+    )
+  }
+
+  /** Ties each view's routes to the topics and views they fold. */
+  #connect(): void {
+    const views = new Map(this.#folded.map(view => [view.name, view]))
+    const times = new Map(this.#options.parts.topics.map(topic => [topic.name, (topic as { time?: string }).time]))
+    for (const view of this.#folded) {
+      view.routes.forEach((route, n) => {
+        const input = view.definition.ons[n]?.input
+        const folded = input?.kind === 'projection' ? views.get(route.input) : undefined
+        if (folded) {
+          folded.consumers.push(route)
+          return
+        }
+        const topic = input?.kind === 'changes' ? (input as unknown as { table: SourceTable }).table.name : route.input
+        const routes = this.#byTopic.get(topic) ?? { direct: [], changes: [], time: times.get(topic) }
+        this.#byTopic.set(topic, routes)
+        ;(input?.kind === 'changes' ? routes.changes : routes.direct).push(route)
+      })
+    }
+  }
+
+  async load(): Promise<void> {
+    const loaded = await this.#checkpoints.load(this.#folded)
+    for (const source of loaded.complete) this.#complete.add(source)
+    const positions = this.#folded.map(view => view.position)
+    this.#position = positions.length > 0 ? Math.min(...positions) : this.#log.end
+    this.#startedFrom = this.#position
+    this.#target = this.#log.end
+    this.#rebuilding = loaded.rebuild && this.#position < this.#target
+    if (this.#position === 0) this.#complete.clear()
+  }
+
+  start(): void {
+    this.#startedAtMs = performance.now()
+    this.#rate = { atMs: this.#startedAtMs, position: this.#position, perSecond: 0 }
+    if (this.#rebuilding)
+      this.#emit({ event: 'rebuild-started', views: this.#folded.map(view => view.name), records: this.#target })
+    this.#reader = this.#log.read(this.#position)
+    this.#running = this.#run(this.#reader).catch(error => this.#fail(error))
+    const interval = this.#options.checkpointIntervalMs ?? 1_000
+    this.#timer = setInterval(() => void this.checkpoint().catch(() => {}), interval)
+    this.#timer.unref()
+  }
+
+  async #run(reader: LogReader): Promise<void> {
+    let sliceEndMs = performance.now() + SLICE_MS
+    for (;;) {
+      const blocks = await reader.next()
+      if (blocks === undefined) return
+      for (const block of blocks) {
+        const cursor = block.records()
+        while (!this.#fold(cursor, block, sliceEndMs)) {
+          await yieldToEventLoop()
+          sliceEndMs = performance.now() + SLICE_MS
+        }
+        if (block.last) {
+          this.#endTransaction(block)
+          while (this.#gate) await this.#gate
+        }
+        if (performance.now() > sliceEndMs) {
+          await yieldToEventLoop()
+          sliceEndMs = performance.now() + SLICE_MS
+        }
+      }
+    }
+  }
+
+  /** Folds records until the block ends (true) or the slice does (false). */
+  #fold(cursor: RecordCursor, block: LogBlock, sliceEndMs: number): boolean {
+    this.#inTransaction = true
+    const commitTimeMs = block.mark?.commitTimeUs === undefined ? block.appendTimeMs : block.mark.commitTimeUs / 1000
+    let left = RECORDS_PER_CLOCK_LOOK
+    while (cursor.next()) {
+      const routes = this.#byTopic.get(cursor.topic.name)
+      if (routes !== undefined) this.#foldRecord(cursor, routes, commitTimeMs)
+      else if (cursor.topic.name === CONTROL_TOPIC) this.#foldControl(cursor.after())
+      if (--left === 0) {
+        if (performance.now() > sliceEndMs) return false
+        left = RECORDS_PER_CLOCK_LOOK
+      }
+    }
+    return true
+  }
+
+  #foldRecord(cursor: RecordCursor, routes: TopicRoutes, commitTimeMs: number): void {
+    if (cursor.op === 'parked') return
+    const before = cursor.before()
+    const after = cursor.after()
+    const { contract } = cursor.topic
+    const info = this.#info
+    info.position = cursor.position
+    info.timeMs = commitTimeMs
+    if (routes.time !== undefined && after !== null) {
+      const time = after[routes.time]
+      if (time instanceof Date) info.timeMs = time.getTime()
+    }
+    const inputKey = (row: AnyRow) => contract.key.fromRow(row)
+    for (const route of routes.direct) {
+      if (route.view.position < info.position) route.view.fold(route, before, after, inputKey)
+    }
+    for (const route of routes.changes) {
+      if (route.view.position >= info.position) continue
+      const row = after ?? before
+      if (row !== null) route.view.fold(route, null, { op: cursor.op, before, after }, () => inputKey(row))
+    }
+  }
+
+  /** Records of the system topic say which sources' snapshots are complete as of here. */
+  #foldControl(value: AnyRow | null): void {
+    const source = String(value?.['source'])
+    if (value?.['event'] === 'snapshot-started') this.#complete.delete(source)
+    if (value?.['event'] === 'snapshot-ended') this.#complete.add(source)
+  }
+
+  #endTransaction(block: LogBlock): void {
+    const position = block.first + block.count - 1
+    for (const view of this.#folded) {
+      if (view.position < position) view.endTransaction(position)
+      if (view.error) this.#reportStopped(view)
+    }
+    this.#position = position
+    this.#inTransaction = false
+    const mark = block.mark
+    if (mark?.commitTimeUs !== undefined && !mark.snapshot && block.count > 0 && position > this.#target)
+      this.#lag.record(mark.commitTimeUs)
+    if (this.#rebuilding && position >= this.#target) this.#endRebuild()
+    if (this.#cutWaiters.length > 0) for (const resolve of this.#cutWaiters.splice(0)) resolve()
+    if (this.#waiters.size > 0) this.#wake()
+  }
+
+  #endRebuild(): void {
+    this.#rebuilding = false
+    this.#emit({
+      event: 'rebuild-ended',
+      records: this.#target - this.#startedFrom,
+      seconds: (performance.now() - this.#startedAtMs) / 1000,
+    })
+  }
+
+  #wake(): void {
+    for (const waiter of this.#waiters) {
+      if (waiter.position > this.#position) continue
+      this.#waiters.delete(waiter)
+      waiter.resolve()
+    }
+  }
+
+  #reportStopped(view: FoldedView): void {
+    if (this.#reported.has(view.name) || !view.error) return
+    this.#reported.add(view.name)
+    const { code, message, detail, hint } = view.error
+    this.#emit({
+      event: 'view-stopped',
+      view: view.name,
+      code,
+      message,
+      ...(detail ? { detail } : {}),
+      ...(hint ? { hint } : {}),
+    })
+  }
+
+  /** The scan itself failed (a corrupt block, an unreadable file): every view stops here and says so. */
+  #fail(error: unknown): void {
+    this.#failure = asMainstemError(error)
+    for (const view of this.#folded) {
+      view.stop(this.#failure)
+      this.#reportStopped(view)
+    }
+    this.#inTransaction = false
+    for (const resolve of this.#cutWaiters.splice(0)) resolve()
+  }
+
+  #emit(event: EngineEvent): void {
+    this.#options.onEvent?.(event)
+  }
+
+  get position(): number {
+    return this.#position
+  }
+
+  cut(): Promise<void> {
+    if (!this.#inTransaction) return Promise.resolve()
+    return new Promise(resolve => this.#cutWaiters.push(resolve))
+  }
+
+  waitFor(position: number, signal: AbortSignal): Promise<void> {
+    if (position <= this.#position) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter = {
+        position,
+        resolve: () => {
+          signal.removeEventListener('abort', abort)
+          resolve()
+        },
+      }
+      const abort = () => {
+        this.#waiters.delete(waiter)
+        reject(signal.reason)
+      }
+      if (signal.aborted) return reject(signal.reason)
+      signal.addEventListener('abort', abort, { once: true })
+      this.#waiters.add(waiter)
+    })
+  }
+
+  isComplete(source: string): boolean {
+    return this.#complete.has(source)
+  }
+
+  get rebuilding(): boolean {
+    return this.#rebuilding
+  }
+
+  get catchingUp(): boolean {
+    return this.#position < this.#target
+  }
+
+  progress(): { done: number; total: number; recordsPerSecond: number } {
+    return {
+      done: this.#position,
+      total: Math.max(this.#target, this.#position),
+      recordsPerSecond: this.#recordsPerSecond(),
+    }
+  }
+
+  #recordsPerSecond(): number {
+    const nowMs = performance.now()
+    const rate = this.#rate
+    if (nowMs - rate.atMs >= 1_000) {
+      const perSecond = ((this.#position - rate.position) / (nowMs - rate.atMs)) * 1_000
+      this.#rate = { atMs: nowMs, position: this.#position, perSecond }
+    }
+    return Math.round(this.#rate.perSecond)
+  }
+
+  status(): EngineStatus {
+    return {
+      position: this.#position,
+      logEnd: this.#log.end,
+      checkpointPosition: Math.max(this.#checkpointPosition, 0),
+      recordsPerSecond: this.#recordsPerSecond(),
+      lag: this.#lag.recent(),
+    }
+  }
+
+  lagTotal(): ReturnType<LagMeter['total']> {
+    return this.#lag.total()
+  }
+
+  checkpoint(): Promise<void> {
+    this.#checkpointing ??= this.#checkpointNow().finally(() => {
+      this.#checkpointing = undefined
+    })
+    return this.#checkpointing
+  }
+
+  async #checkpointNow(): Promise<void> {
+    await this.cut()
+    const position = this.#position
+    if (position === this.#checkpointPosition || this.#failure) return
+    const startedMs = performance.now()
+    this.#emit({ event: 'checkpoint-started', position })
+    const { copied, done } = this.#checkpoints.write(this.#folded, [...this.#complete])
+    this.#gate = copied.then(() => {
+      this.#gate = undefined
+    })
+    try {
+      await done
+      this.#checkpointPosition = position
+      this.#emit({ event: 'checkpoint-ended', position, ms: performance.now() - startedMs })
+    } catch (error) {
+      this.#emit({ event: 'checkpoint-failed', message: describeError(error) })
+      throw error
+    } finally {
+      this.#gate = undefined
+    }
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer)
+    this.#reader?.close()
+    await this.#running
+    for (const waiter of this.#waiters) waiter.resolve()
+    await this.#checkpointing?.catch(() => {})
+    // A batch cut short by the stop leaves rows in between two transactions: the last checkpoint then stands.
+    if (!this.#inTransaction) await this.checkpoint().catch(() => {})
+    await this.#checkpoints.close()
+  }
+}
+
+/** For each view, the names of the sources that reach it, through other views too. */
+function sourcesByView(parts: ApplicationParts): Map<string, string[]> {
+  const found = new Map<string, string[]>()
+  for (const projection of parts.projections) {
+    const names = new Set<string>()
+    for (const { input } of projection.ons) {
+      const table = input.kind === 'changes' ? (input as unknown as { table: SourceTable }).table : input
+      if (table.kind === 'table') names.add((table as SourceTable).source.name)
+      for (const name of found.get(input.name) ?? []) names.add(name)
+    }
+    found.set(projection.name, [...names])
+  }
+  return found
+}
+
+export const unknownView = (name: string, known: Iterable<string>) =>
+  fail('VIEW_UNKNOWN', `no view is named '${name}'`, { detail: `there are ${[...known].join(', ') || 'none'}` })

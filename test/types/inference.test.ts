@@ -1,0 +1,125 @@
+// What the types promise, checked by tsc: each `@ts-expect-error` is a mistake that must not compile. The functions are
+// never called; the test only says that this file was compiled with the others.
+import { application, type Draft, minorUnits, projection, type Row, topic, type Wire } from 'mainstem'
+import { postgres } from 'mainstem/postgres'
+import { describe, expect, expectTypeOf, it } from 'vitest'
+import { z } from 'zod'
+
+const shop = postgres('shop', { url: 'postgres://localhost/shop' })
+const Status = z.enum(['placed', 'paid'])
+const customers = shop.table('customers', {
+  key: 'id',
+  row: z.object({ id: z.int(), name: z.string(), city: z.string().nullable(), since: z.date() }),
+})
+const orders = shop.table('orders', {
+  key: 'id',
+  row: z.object({ id: z.int(), customer_id: z.int(), status: Status }),
+})
+const lines = shop.table('order_lines', {
+  key: ['order_id', 'line_no'],
+  row: z.object({ order_id: z.int(), line_no: z.int32(), sku: z.string(), price: minorUnits(2) }),
+})
+const invoices = shop.table('billing.invoices', {
+  key: 'id',
+  row: z.object({ id: z.bigint(), customer_id: z.int(), due: z.iso.date(), amount: minorUnits(2) }),
+})
+const clicks = topic('clicks', { key: 'page', value: z.object({ page: z.string(), ms: z.int32() }) })
+const spec = {
+  key: z.int(),
+  state: z.object({ n: z.int32(), tags: z.array(z.string()), seen: z.map(z.string(), z.int()) }),
+}
+const bills = projection('bills', {
+  key: z.bigint(),
+  state: z.object({ customer_id: z.int().nullable(), open_cents: z.int() }),
+}).on(invoices, 'id', {
+  add: (bill, invoice) => {
+    expectTypeOf(invoice).toEqualTypeOf<
+      Readonly<{ id: bigint; customer_id: number; due: string; amount: number }>
+    >()
+    bill.open_cents += invoice.amount
+  },
+  remove: (bill, invoice) => {
+    bill.open_cents -= invoice.amount
+  },
+})
+
+const counting = {
+  add: (s: { n: number }) => {
+    s.n++
+  },
+  remove: (s: { n: number }) => {
+    s.n--
+  },
+}
+
+export function wrongUses() {
+  // @ts-expect-error name is a string column, the key is a number
+  projection('x', spec).on(customers, 'name', counting)
+  // @ts-expect-error a bigint column is not a number key
+  projection('x', spec).on(invoices, 'id', counting)
+  // @ts-expect-error remove is missing
+  projection('x', spec).on(orders, 'customer_id', { add: counting.add })
+  // @ts-expect-error a handler is synchronous
+  projection('x', spec).on(orders, 'customer_id', { add: async s => void s.n++, remove: counting.remove })
+  projection('x', spec).on(orders, 'customer_id', {
+    // @ts-expect-error rows are read-only
+    add: (_s, order) => void (order.customer_id = 1),
+    remove: counting.remove,
+  })
+  projection('x', spec).on(orders, 'customer_id', {
+    // @ts-expect-error arrays are values: assign a new one
+    add: (s, order) => void s.tags.push(order.status),
+    remove: counting.remove,
+  })
+  // @ts-expect-error no such state field
+  projection('x', spec).on(orders, 'customer_id', { add: s => void s.nn++, remove: counting.remove })
+  // @ts-expect-error name and at have no initial value
+  projection('x', { key: z.int(), state: z.object({ n: z.int32(), name: z.string(), at: z.date() }) })
+  // @ts-expect-error an event stream takes one function
+  projection('y', { key: z.string(), state: spec.state }).on(clicks, 'page', counting)
+  projection('cs', { key: z.object({ city: z.string(), status: Status }), state: spec.state })
+    // @ts-expect-error customer_id is not a city
+    .on(orders, { city: 'customer_id', status: 'status' }, counting)
+  // @ts-expect-error key column must exist
+  topic('t', { key: 'nope', value: z.object({ id: z.string() }) })
+  // @ts-expect-error key column must exist in the row
+  shop.table('t', { key: ['order_id', 'nope'], row: lines.row })
+  // @ts-expect-error the event time is a field of the record
+  topic('t', { key: 'id', time: 'at', value: z.object({ id: z.string() }) })
+  // @ts-expect-error a source is not a view
+  application('x', { views: [orders] })
+}
+
+export function rightUses() {
+  projection('x', spec).on(orders, 'customer_id', {
+    add: (s, order) => {
+      s.tags = [...s.tags, order.status]
+      s.seen.set(order.status, (s.seen.get(order.status) ?? 0) + 1)
+    },
+    remove: counting.remove,
+  })
+  // A function may route to no key, and a view is a table.
+  projection('x', spec).on(bills, bill => bill.customer_id, counting)
+  projection('x', spec).on(
+    orders.changes,
+    change => (change.after ?? change.before)?.customer_id ?? null,
+    (s, change) => {
+      expectTypeOf(change.op).toEqualTypeOf<'insert' | 'update' | 'delete'>()
+      s.n++
+    },
+  )
+  projection('l', { key: z.object({ order: z.int(), no: z.int32() }), state: spec.state }).on(
+    lines,
+    { order: 'order_id', no: 'line_no' },
+    counting,
+  )
+}
+
+describe('the types of the public API', () => {
+  it('compile with this file, mistakes included as errors that tsc expects', () => {
+    expectTypeOf<Wire<{ id: bigint; at: Date | null }>>().toEqualTypeOf<{ id: string; at: string | null }>()
+    expectTypeOf<Row<{ tags: string[] }>>().toEqualTypeOf<{ readonly tags: readonly string[] }>()
+    expectTypeOf<Draft<{ n: number }>>().toEqualTypeOf<{ n: number }>()
+    expect(typeof wrongUses).toBe('function')
+  })
+})
