@@ -1,0 +1,103 @@
+// Lines for people about a running application: what happened, and on a terminal one line at the bottom that moves.
+import type { WriteStream } from 'node:tty'
+import type { RunEvent, StatusEvent } from './run.ts'
+
+const BAR_CELLS = 20
+
+const count = (value: number): string => value.toLocaleString('en-US')
+const ms = (value: number | null): string =>
+  value === null ? '–' : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`
+
+/** `████████░░░░  62%  1.4 s left`. */
+export function progressBar(done: number, total: number, perSecond: number): string {
+  const share = total > 0 ? Math.min(1, done / total) : 0
+  const cells = Math.round(share * BAR_CELLS)
+  const left = perSecond > 0 && total > done ? `  ${((total - done) / perSecond).toFixed(1)} s left` : ''
+  return `${'█'.repeat(cells)}${'░'.repeat(BAR_CELLS - cells)} ${String(Math.round(share * 100)).padStart(3)}%${left}`
+}
+
+export class RunDisplay {
+  readonly #out: WriteStream
+  #moving = false
+  #snapshots = new Map<string, { rows: number; rowsEstimated: number; rowsPerSecond: number }>()
+
+  constructor(out: WriteStream) {
+    this.#out = out
+  }
+
+  readonly show = (event: RunEvent): void => {
+    const line = this.#lineOf(event)
+    if (line === undefined) return
+    if (this.#moving) this.#out.write('\r\x1b[K')
+    this.#moving = false
+    this.#out.write(`${line}\n`)
+  }
+
+  /** A line that the next one replaces; only where there is a terminal to move in. */
+  #move(line: string): undefined {
+    if (!this.#out.isTTY) return undefined
+    this.#out.write(`\r\x1b[K${line.slice(0, this.#out.columns - 1)}`)
+    this.#moving = true
+    return undefined
+  }
+
+  #lineOf(event: RunEvent): string | undefined {
+    switch (event.event) {
+      case 'listening':
+        return `  listening on ${event.url}   try: curl ${event.url}/v1/views`
+      case 'snapshot-started':
+        return `  ${event.source}: snapshot of ${event.tables} tables, about ${count(event.rowsEstimated)} rows`
+      case 'snapshot-progress':
+        return this.#snapshotProgress(event)
+      case 'snapshot-ended':
+        this.#snapshots.delete(event.source)
+        return `  ${event.source}: ${count(event.rows)} rows in ${event.seconds.toFixed(1)} s (${count(Math.round(event.rows / Math.max(event.seconds, 0.001)))} rows/s)`
+      case 'streaming':
+        return `  ${event.source}: streaming from ${event.position}`
+      case 'source-waiting':
+        return `  ${event.source}: waiting for ${event.waitingFor}`
+      case 'source-retrying':
+        return `  ${event.source}: ${event.code} ${event.message}; again in ${(event.delayMs / 1000).toFixed(1)} s`
+      case 'source-failed':
+        return failure(`${event.source}: ${event.code} ${event.message}`, event.detail, event.hint)
+      case 'parked':
+        return `  RECORD_REFUSED 1 row of ${event.topic} is parked, the stream goes on: key ${event.key}, ${event.position}: ${event.error}`
+      case 'view-stopped':
+        return failure(`view ${event.view} stopped: ${event.code} ${event.message}`, event.detail, event.hint)
+      case 'rebuild-started':
+        return `  code changed: rebuilding ${event.views.join(', ')} from ${count(event.records)} records`
+      case 'rebuild-ended':
+        return `  rebuilt from ${count(event.records)} records in ${event.seconds.toFixed(1)} s`
+      case 'checkpoint-failed':
+        return `  checkpoint failed: ${event.message}`
+      case 'log':
+        return `  log: ${event.what} ${event.detail}`
+      case 'status':
+        return this.#move(statusLine(event))
+      case 'stopping':
+        return '  stopping …'
+      case 'stopped':
+        return '  stopped'
+      case 'checkpoint-started':
+      case 'checkpoint-ended':
+      case 'handover':
+        return undefined
+    }
+  }
+
+  #snapshotProgress(event: Extract<RunEvent, { event: 'snapshot-progress' }>): undefined {
+    this.#snapshots.set(event.source, event)
+    const bars = [...this.#snapshots].map(
+      ([source, each]) => `${source} ${progressBar(each.rows, each.rowsEstimated, each.rowsPerSecond)}`,
+    )
+    return this.#move(`  ${bars.join('   ')}`)
+  }
+}
+
+function statusLine(event: StatusEvent): string {
+  const sources = event.sources.map(source => `${source.name} ${source.state}`).join(', ')
+  return `  log ${count(event.logEnd)}   views ${count(event.position)}   ${count(event.recordsPerSecond)} records/s   commit → visible p50 ${ms(event.lagP50Ms)} p99 ${ms(event.lagP99Ms)}   ${sources}`
+}
+
+const failure = (first: string, detail: string | undefined, hint: string | undefined): string =>
+  [`  ${first}.`, ...(detail ? [`    ${detail}`] : []), ...(hint ? [`    → ${hint}`] : [])].join('\n')

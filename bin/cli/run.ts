@@ -1,0 +1,113 @@
+// `mainstem run app.ts`: opens the application, serves it, says what happens, and stops cleanly.
+import { type Command, InvalidArgumentError } from 'commander'
+import type { ApplicationEvent, Running } from '../open-application.ts'
+import { openApplication } from '../open-application.ts'
+import { loadApplication } from './load-application.ts'
+import { RunDisplay } from './run-display.ts'
+
+interface RunFlags {
+  readonly port: number
+  readonly host: string
+  readonly dataDir?: string
+  readonly resnapshot?: string[]
+  readonly checkpointInterval: number
+  readonly json?: boolean
+}
+
+const STATUS_INTERVAL_MS = 1_000
+
+const wholeNumber = (most: number) => (text: string) => {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value > most) throw new InvalidArgumentError(`expected a whole number up to ${most}.`)
+  return value
+}
+
+export function addRun(program: Command): void {
+  program
+    .command('run')
+    .description('run an application: read its sources, fold its views, serve them over HTTP')
+    .argument('<app>', 'the file whose default export is the application')
+    .option('--port <port>', 'HTTP port, 0 for any free one', wholeNumber(65_535), 7070)
+    .option('--host <address>', 'HTTP address', '127.0.0.1')
+    .option('--data-dir <folder>', 'where log, mirrors and checkpoints live (default: .mainstem/<application>)')
+    .option('--resnapshot <source...>', 'read these sources afresh: lost slot, log behind the slot, or added tables')
+    .option('--checkpoint-interval <ms>', 'milliseconds between checkpoints', wholeNumber(3_600_000), 1_000)
+    .option('--json', 'one JSON object per event on stdout, instead of lines for people on stderr')
+    .addHelpText('after', '\nExample:\n  SHOP_URL=postgres://me@localhost/shop mainstem run app.ts --port 8080')
+    .action(run)
+}
+
+async function run(file: string, flags: RunFlags): Promise<void> {
+  const display = flags.json ? jsonLines : new RunDisplay(process.stderr).show
+  const stop = stopSignal()
+  const app = await loadApplication(file)
+  const running = await openApplication(app, {
+    listen: { host: flags.host, port: flags.port },
+    checkpointIntervalMs: flags.checkpointInterval,
+    onEvent: display,
+    ...(flags.dataDir === undefined ? {} : { dataDir: flags.dataDir }),
+    ...(flags.resnapshot === undefined ? {} : { resnapshot: flags.resnapshot }),
+  })
+  const status = setInterval(() => display(statusOf(running)), STATUS_INTERVAL_MS)
+  await stop
+  clearInterval(status)
+  display({ event: 'stopping' })
+  await running.close()
+  display({ event: 'stopped' })
+}
+
+/** What `run` says, once a second and at its end, besides the application's own events. */
+export type RunEvent = ApplicationEvent | StatusEvent | { readonly event: 'stopping' } | { readonly event: 'stopped' }
+
+export interface StatusEvent {
+  readonly event: 'status'
+  /** Changes read from all sources since the start. */
+  readonly changes: number
+  readonly logEnd: number
+  readonly position: number
+  readonly recordsPerSecond: number
+  /** Commit → visible, of the last seconds; null before the first transaction. */
+  readonly lagP50Ms: number | null
+  readonly lagP99Ms: number | null
+  /** The same since the start. */
+  readonly totalLagP50Ms: number | null
+  readonly totalLagP99Ms: number | null
+  readonly sources: readonly { readonly name: string; readonly state: string; readonly position: string | null }[]
+}
+
+function statusOf(running: Running): StatusEvent {
+  const { position, logEnd, recordsPerSecond, lag } = running.engine.status()
+  const total = running.engine.lagTotal()
+  const sources = [...running.sources.values()].map(source => source.status())
+  return {
+    event: 'status',
+    changes: sources.reduce((sum, source) => sum + source.changes, 0),
+    logEnd,
+    position,
+    recordsPerSecond,
+    lagP50Ms: lag?.p50Ms ?? null,
+    lagP99Ms: lag?.p99Ms ?? null,
+    totalLagP50Ms: total?.p50Ms ?? null,
+    totalLagP99Ms: total?.p99Ms ?? null,
+    sources: sources.map(source => ({ name: source.name, state: source.state, position: source.position })),
+  }
+}
+
+const jsonLines = (event: RunEvent): void => {
+  process.stdout.write(`${JSON.stringify(event)}\n`)
+}
+
+/** Resolves at the first SIGINT or SIGTERM; a second one, a second or more later, ends the process at once. */
+function stopSignal(): Promise<void> {
+  return new Promise(resolve => {
+    let firstMs: number | undefined
+    const onSignal = () => {
+      const nowMs = performance.now()
+      if (firstMs !== undefined && nowMs - firstMs > 1_000) process.exit(130)
+      firstMs ??= nowMs
+      resolve()
+    }
+    process.on('SIGINT', onSignal)
+    process.on('SIGTERM', onSignal)
+  })
+}

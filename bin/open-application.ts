@@ -1,0 +1,213 @@
+// The composition: log, sources, views and, where wanted, the HTTP server of one application, opened and closed together.
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import type { z } from 'zod'
+import {
+  type AnyTopic,
+  type CapturedTable,
+  type Contract,
+  compileContract,
+  contractOfTable,
+  fail,
+  type Log,
+  type LogTopic,
+  openEmbeddedLog,
+  type SourceConnector,
+  type SourceDefinition,
+  type SourceEvent,
+} from '../core/index.ts'
+import {
+  type Application,
+  type ApplicationParts,
+  type Engine,
+  type EngineEvent,
+  fingerprintOf,
+  openEngine,
+  partsOf,
+} from '../projections/index.ts'
+import { Appends, type Client, createLocalClient, openReads, openServer, type Reads } from '../query-api/index.ts'
+
+/** What happens in a running application, as `mainstem run --json` prints it. */
+export type ApplicationEvent =
+  | SourceEvent
+  | EngineEvent
+  | { readonly event: 'listening'; readonly url: string }
+  | { readonly event: 'log'; readonly what: string; readonly detail: string }
+
+export interface OpenOptions {
+  /** Where log, mirrors and checkpoints live. Default `.mainstem/<application>` under the working folder. */
+  readonly dataDir?: string
+  /** Serve HTTP: an address, or `true` for 127.0.0.1:7070. Default: no server. */
+  readonly listen?: boolean | { readonly host?: string; readonly port?: number }
+  /** Names of sources that may be read afresh where their slot is lost, the log is behind it, or tables were added. */
+  readonly resnapshot?: readonly string[]
+  /** Milliseconds between checkpoints. Default 1,000. */
+  readonly checkpointIntervalMs?: number
+  readonly onEvent?: (event: ApplicationEvent) => void
+}
+
+/** An application that runs in this process. */
+export interface Running<A extends Application = Application> extends AsyncDisposable {
+  readonly client: Client<A>
+  /** Where HTTP is served, if it is. */
+  readonly url: string | undefined
+  readonly log: Log
+  readonly engine: Engine & { lagTotal(): { p50Ms: number; p99Ms: number; count: number } | null }
+  readonly sources: ReadonlyMap<string, SourceConnector>
+  /**
+   * Appends records to one of the application's topics, all or none, and gives a token for `after`.
+   * @throws RECORD_REFUSED before any effect, LOG_FULL, LOG_CLOSED
+   */
+  append<T extends AnyTopic>(topic: T, values: readonly z.input<T['value']>[]): Promise<string>
+  close(): Promise<void>
+}
+
+/**
+ * Opens an application: its log, its sources, its views. On return everything is checked and runs.
+ * @throws DATA_DIR_IN_USE, LOG_CORRUPT, CONTRACT_…, SOURCE_…; an AggregateError where several sources cannot open
+ * @example
+ * await using app = await openApplication(definition)
+ * const token = await app.append(purchases, [{ customer: 'ada', cents: 1250 }])
+ * await app.client.views.spending.get('ada', { after: token })
+ */
+export async function openApplication<A extends Application>(app: A, options: OpenOptions = {}): Promise<Running<A>> {
+  const closers: (() => Promise<void>)[] = []
+  const closeAll = async () => {
+    for (const close of closers.splice(0).reverse()) await close()
+  }
+  try {
+    return await openParts(app, options, closers, closeAll)
+  } catch (error) {
+    await closeAll().catch(() => {})
+    throw error
+  }
+}
+
+async function openParts<A extends Application>(
+  app: A,
+  options: OpenOptions,
+  closers: (() => Promise<void>)[],
+  closeAll: () => Promise<void>,
+): Promise<Running<A>> {
+  const parts = partsOf(app)
+  checkResnapshot(options.resnapshot ?? [], parts)
+  const dataDir = options.dataDir ?? join('.mainstem', app.name)
+  const onEvent = options.onEvent ?? (() => {})
+  const log = await openEmbeddedLog({
+    path: join(dataDir, 'log'),
+    onEvent: event => onEvent({ event: 'log', what: event.event, detail: JSON.stringify(event) }),
+  })
+  closers.push(() => log.close())
+  const topics = await registerTopics(parts, log)
+  const sources = await openSources(app.name, parts, log, dataDir, options)
+  closers.push(async () => {
+    await Promise.all([...sources.values()].map(source => source.stop()))
+  })
+  const fingerprint = await fingerprintOf(app.file, shapeOf(parts))
+  const { checkpointIntervalMs } = options
+  const engine = await openEngine({
+    log,
+    parts,
+    path: join(dataDir, 'views'),
+    fingerprint,
+    onEvent,
+    ...(checkpointIntervalMs === undefined ? {} : { checkpointIntervalMs }),
+  })
+  closers.push(() => engine.stop())
+  const reads = openReads({ engine, log, sources })
+  const appends = new Appends(log, topics)
+  closers.push(async () => reads.close())
+  const url = await listen(app, options, { reads, topics, closers })
+  for (const source of sources.values()) source.start()
+  if (url) onEvent({ event: 'listening', url })
+  return {
+    client: createLocalClient<A>(reads),
+    url,
+    log,
+    engine,
+    sources,
+    append: async (topic, values) => (await appends.append(topic.name, values)).token,
+    close: closeAll,
+    [Symbol.asyncDispose]: closeAll,
+  }
+}
+
+function checkResnapshot(names: readonly string[], parts: ApplicationParts): void {
+  for (const name of names) {
+    if (!parts.sources.some(source => source.name === name)) throw unknownSource(name, parts.sources)
+  }
+}
+
+export const unknownSource = (name: string, sources: readonly SourceDefinition[]) =>
+  fail('SOURCE_UNKNOWN', `the application has no source '${name}'`, {
+    detail: `it has ${sources.map(source => source.name).join(', ') || 'none'}`,
+  })
+
+/** The application's own topics, registered in the log. */
+async function registerTopics(parts: ApplicationParts, log: Log): Promise<ReadonlyMap<string, LogTopic>> {
+  const topics = new Map<string, LogTopic>()
+  for (const topic of parts.topics) {
+    topics.set(topic.name, await log.topic(compileContract(topic.name, 'topic', topic.value, topic.key)))
+  }
+  return topics
+}
+
+async function openSources(
+  application: string,
+  parts: ApplicationParts,
+  log: Log,
+  dataDir: string,
+  options: OpenOptions,
+): Promise<ReadonlyMap<string, SourceConnector>> {
+  const opening = parts.sources.map(async source => {
+    const tables: CapturedTable[] = []
+    for (const table of parts.tables) {
+      if (table.source !== source) continue
+      const contract: Contract = contractOfTable(table)
+      tables.push({ table, contract, topic: await log.topic(contract) })
+    }
+    return source.open({
+      application,
+      log,
+      tables,
+      mirrorPath: join(dataDir, 'mirror', source.name),
+      resnapshot: options.resnapshot?.includes(source.name) ?? false,
+      onEvent: options.onEvent ?? (() => {}),
+    })
+  })
+  const results = await Promise.allSettled(opening)
+  const opened = results.flatMap(result => (result.status === 'fulfilled' ? [result.value] : []))
+  const failures = results.flatMap(result => (result.status === 'rejected' ? [result.reason as unknown] : []))
+  if (failures.length > 0) {
+    await Promise.all(opened.map(connector => connector.stop()))
+    throw failures.length === 1 ? failures[0] : new AggregateError(failures, 'several sources cannot be opened')
+  }
+  return new Map(opened.map(connector => [connector.name, connector]))
+}
+
+/** What the definitions themselves say, for the fingerprint: names, schemas, where records go and what handlers do. */
+function shapeOf(parts: ApplicationParts): string {
+  const hash = createHash('sha256')
+  for (const { name, spec, ons } of parts.projections) {
+    hash.update(`view ${name}`)
+    hash.update(JSON.stringify(spec.key._zod.def) + JSON.stringify(Object.keys(spec.state.shape)))
+    for (const { input, by, handlers } of ons) {
+      const functions = typeof handlers === 'function' ? [handlers] : Object.values(handlers)
+      hash.update(`${input.kind} ${input.name} ${typeof by === 'function' ? by.toString() : JSON.stringify(by)}`)
+      for (const handler of functions) hash.update(String(handler))
+    }
+  }
+  return hash.digest('hex')
+}
+
+async function listen(
+  app: Application,
+  options: OpenOptions,
+  parts: { reads: Reads; topics: ReadonlyMap<string, LogTopic>; closers: (() => Promise<void>)[] },
+): Promise<string | undefined> {
+  if (!options.listen) return undefined
+  const address = options.listen === true ? {} : options.listen
+  const server = await openServer({ application: app.name, reads: parts.reads, topics: parts.topics, ...address })
+  parts.closers.push(() => server.close())
+  return server.url
+}
