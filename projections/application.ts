@@ -66,8 +66,7 @@ export function partsOf(app: Application): ApplicationParts {
   const tables = new Set(app.tables as readonly SourceTable[])
   const topics = new Set(app.topics as readonly (AnyTopic & { key: unknown })[])
   for (const view of views) {
-    if (view.kind !== 'projection')
-      throw fail('DEFINITION_INVALID', `a view of '${app.name}' is not a projection`)
+    if (view.kind !== 'projection') throw fail('DEFINITION_INVALID', `a view of '${app.name}' is not a projection`)
     claim(view.name, view)
     if (view.ons.length === 0)
       throw fail('DEFINITION_INVALID', `view '${view.name}' folds nothing`, { hint: 'give it an .on(…)' })
@@ -113,6 +112,21 @@ function inOrder(views: readonly ProjectionDefinition[]): ProjectionDefinition[]
   }
   for (const view of views) visit(view, [])
   return ordered
+}
+
+/** For each view, the names of the sources that reach it, through other views too. */
+export function sourcesByView(parts: ApplicationParts): Map<string, string[]> {
+  const found = new Map<string, string[]>()
+  for (const projection of parts.projections) {
+    const names = new Set<string>()
+    for (const { input } of projection.ons) {
+      const table = input.kind === 'changes' ? (input as unknown as { table: SourceTable }).table : input
+      if (table.kind === 'table') names.add((table as SourceTable).source.name)
+      for (const name of found.get(input.name) ?? []) names.add(name)
+    }
+    found.set(projection.name, [...names])
+  }
+  return found
 }
 
 /** The file of the code that called `application`: the first frame outside of this one. */

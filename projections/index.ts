@@ -10,4 +10,4 @@ export {
   projection,
   type View,
 } from './projection.ts'
-export { type EngineEvent, type EngineOptions, openEngine, unknownView } from './shard.ts'
+export { type EngineEvent, type EngineOptions, openEngine } from './shard.ts'

@@ -14,10 +14,11 @@ import {
   type RecordCursor,
   type SourceTable,
 } from '../core/index.ts'
-import type { ApplicationParts } from './application.ts'
+import { type ApplicationParts, sourcesByView } from './application.ts'
 import { Checkpoints, yieldToEventLoop } from './checkpoint.ts'
 import type { Engine, EngineStatus, LiveView } from './engine.ts'
 import { LagMeter } from './lag-meter.ts'
+import { PositionWaiters } from './position-waiters.ts'
 import { installPurityGuards } from './purity.ts'
 import { ShardView } from './shard-view.ts'
 import { FoldedView, type RecordInfo, type Route } from './view.ts'
@@ -72,11 +73,6 @@ interface TopicRoutes {
   readonly time: string | undefined
 }
 
-interface Waiter {
-  readonly position: number
-  readonly resolve: () => void
-}
-
 class Shard implements Engine {
   readonly #options: EngineOptions
   readonly #log: Log
@@ -86,7 +82,7 @@ class Shard implements Engine {
   readonly #checkpoints: Checkpoints
   readonly #lag = new LagMeter()
   readonly #complete = new Set<string>()
-  readonly #waiters = new Set<Waiter>()
+  readonly #waiters = new PositionWaiters()
   readonly views: ReadonlyMap<string, LiveView>
   #position = 0
   #reader: LogReader | undefined
@@ -246,7 +242,7 @@ class Shard implements Engine {
       this.#lag.record(mark.commitTimeUs)
     if (this.#rebuilding && position >= this.#target) this.#endRebuild()
     if (this.#cutWaiters.length > 0) for (const resolve of this.#cutWaiters.splice(0)) resolve()
-    if (this.#waiters.size > 0) this.#wake()
+    this.#waiters.wake(position)
   }
 
   #endRebuild(): void {
@@ -256,14 +252,6 @@ class Shard implements Engine {
       records: this.#target - this.#startedFrom,
       seconds: (performance.now() - this.#startedAtMs) / 1000,
     })
-  }
-
-  #wake(): void {
-    for (const waiter of this.#waiters) {
-      if (waiter.position > this.#position) continue
-      this.#waiters.delete(waiter)
-      waiter.resolve()
-    }
   }
 
   #reportStopped(view: FoldedView): void {
@@ -306,22 +294,7 @@ class Shard implements Engine {
 
   waitFor(position: number, signal: AbortSignal): Promise<void> {
     if (position <= this.#position) return Promise.resolve()
-    return new Promise((resolve, reject) => {
-      const waiter: Waiter = {
-        position,
-        resolve: () => {
-          signal.removeEventListener('abort', abort)
-          resolve()
-        },
-      }
-      const abort = () => {
-        this.#waiters.delete(waiter)
-        reject(signal.reason)
-      }
-      if (signal.aborted) return reject(signal.reason)
-      signal.addEventListener('abort', abort, { once: true })
-      this.#waiters.add(waiter)
-    })
+    return this.#waiters.wait(position, signal)
   }
 
   isComplete(source: string): boolean {
@@ -397,32 +370,20 @@ class Shard implements Engine {
     }
   }
 
+  /** A transaction cut short by the stop leaves rows in between: nobody may read them, and the last checkpoint stands. */
+  #abandonTransaction(): void {
+    const reason = fail('SHUTTING_DOWN', 'the application is shutting down')
+    for (const view of this.#folded) view.stop(reason)
+    for (const resolve of this.#cutWaiters.splice(0)) resolve()
+  }
+
   async stop(): Promise<void> {
     clearInterval(this.#timer)
     this.#reader?.close()
     await this.#running
-    for (const waiter of this.#waiters) waiter.resolve()
     await this.#checkpointing?.catch(() => {})
-    // A batch cut short by the stop leaves rows in between two transactions: the last checkpoint then stands.
     if (!this.#inTransaction) await this.checkpoint().catch(() => {})
+    else this.#abandonTransaction()
     await this.#checkpoints.close()
   }
 }
-
-/** For each view, the names of the sources that reach it, through other views too. */
-function sourcesByView(parts: ApplicationParts): Map<string, string[]> {
-  const found = new Map<string, string[]>()
-  for (const projection of parts.projections) {
-    const names = new Set<string>()
-    for (const { input } of projection.ons) {
-      const table = input.kind === 'changes' ? (input as unknown as { table: SourceTable }).table : input
-      if (table.kind === 'table') names.add((table as SourceTable).source.name)
-      for (const name of found.get(input.name) ?? []) names.add(name)
-    }
-    found.set(projection.name, [...names])
-  }
-  return found
-}
-
-export const unknownView = (name: string, known: Iterable<string>) =>
-  fail('VIEW_UNKNOWN', `no view is named '${name}'`, { detail: `there are ${[...known].join(', ') || 'none'}` })

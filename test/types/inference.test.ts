@@ -33,9 +33,7 @@ const bills = projection('bills', {
   state: z.object({ customer_id: z.int().nullable(), open_cents: z.int() }),
 }).on(invoices, 'id', {
   add: (bill, invoice) => {
-    expectTypeOf(invoice).toEqualTypeOf<
-      Readonly<{ id: bigint; customer_id: number; due: string; amount: number }>
-    >()
+    expectTypeOf(invoice).toEqualTypeOf<Readonly<{ id: bigint; customer_id: number; due: string; amount: number }>>()
     bill.open_cents += invoice.amount
   },
   remove: (bill, invoice) => {

@@ -1,0 +1,65 @@
+// Style that a linter does not say: the size of files, loose ends, switched-off types, sleeping tests.
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { describe, expect, it } from 'vitest'
+
+const root = resolve(import.meta.dirname, '..')
+const LINES_MAX = 450
+
+const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.ts', '*.mjs'], {
+  cwd: root,
+  encoding: 'utf8',
+})
+  .split('\n')
+  .filter(name => name !== '' && name !== 'test/tidy.test.ts')
+  .map(name => ({ name, text: readFileSync(join(root, name), 'utf8') }))
+
+/** Files in which a line matches, as `name:line`. */
+const matching = (pattern: RegExp, among = files): string[] =>
+  among.flatMap(({ name, text }) =>
+    text.split('\n').flatMap((line, n) => (pattern.test(line) ? [`${name}:${n + 1}`] : [])),
+  )
+
+describe('the source', () => {
+  it('has no file that holds more than one idea', () => {
+    expect(files.filter(({ text }) => text.split('\n').length > LINES_MAX).map(({ name }) => name)).toEqual([])
+  })
+
+  it('has no loose ends', () => {
+    expect(matching(/\b(TODO|FIXME|XXX|not implemented)\b|\b(it|test|describe)\.(skip|only)\(/)).toEqual([])
+  })
+
+  it('never switches the types off', () => {
+    expect(matching(/\bas any\b|: any\b|@ts-ignore|@ts-nocheck/)).toEqual([])
+  })
+
+  it('has tests that wait for conditions and do not sleep', () => {
+    const tests = files.filter(({ name }) => name.startsWith('test/') && name.endsWith('.test.ts'))
+    expect(matching(/setTimeout\([^,]*resolve|await (sleep|delay)\(/, tests)).toEqual([])
+  })
+
+  it('declares what it imports', () => {
+    const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<
+      string,
+      Record<string, string>
+    >
+    const known = new Set([
+      'mainstem',
+      ...Object.keys(manifest['dependencies'] ?? {}),
+      ...Object.keys(manifest['devDependencies'] ?? {}),
+    ])
+    const imported = files.flatMap(({ text }) =>
+      [...text.matchAll(/^(?:import|export)[^'"\n]*from '([^'.][^']*)'/gm)].map(([, name]) => name ?? ''),
+    )
+    const packages = imported
+      .filter(name => !name.startsWith('node:'))
+      .map(name =>
+        name
+          .split('/')
+          .slice(0, name.startsWith('@') ? 2 : 1)
+          .join('/'),
+      )
+    expect([...new Set(packages)].filter(name => !known.has(name) && name !== 'vitest')).toEqual([])
+  })
+})
