@@ -18,11 +18,7 @@ export const ERRORS = {
   CONTRACT_TYPE_MISMATCH: { status: 500, retriable: false },
   CONTRACT_KEY_MISMATCH: { status: 500, retriable: false },
   DEFINITION_INVALID: { status: 500, retriable: false },
-  APPLICATION_INVALID: {
-    status: 500,
-    retriable: false,
-    hint: 'export the application as the default export of the file',
-  },
+  APPLICATION_INVALID: { status: 500, retriable: false },
   RECORD_REFUSED: { status: 400, retriable: false },
   RECORD_TOO_LARGE: { status: 413, retriable: false },
   // the log and the data folder

@@ -27,6 +27,8 @@ import { FoldedView, type RecordInfo, type Route } from './view.ts'
 const SLICE_MS = 2
 /** Records folded between two looks at the clock. */
 const RECORDS_PER_CLOCK_LOOK = 128
+/** From one checkpoint's start to the next: this many times what it took. */
+const CHECKPOINT_REST = 10
 
 export type EngineEvent =
   | { readonly event: 'checkpoint-started'; readonly position: number }
@@ -93,6 +95,7 @@ class Shard implements Engine {
   #timer: NodeJS.Timeout | undefined
   #checkpointing: Promise<void> | undefined
   #checkpointPosition = -1
+  #checkpointDueMs = 0
   #rebuilding = false
   #target = 0
   #startedFrom = 0
@@ -100,6 +103,7 @@ class Shard implements Engine {
   #rate = { atMs: 0, position: 0, perSecond: 0 }
   #reported = new Set<string>()
   #failure: MainstemError | undefined
+  #abandoned = false
 
   constructor(options: EngineOptions) {
     this.#options = options
@@ -155,8 +159,13 @@ class Shard implements Engine {
     this.#reader = this.#log.read(this.#position)
     this.#running = this.#run(this.#reader).catch(error => this.#fail(error))
     const interval = this.#options.checkpointIntervalMs ?? 1_000
-    this.#timer = setInterval(() => void this.checkpoint().catch(() => {}), interval)
+    this.#timer = setInterval(() => this.#checkpointIfDue(), interval)
     this.#timer.unref()
+  }
+
+  /** In the background checkpoints take a tenth of the time at most: while much changes, fewer and larger ones. */
+  #checkpointIfDue(): void {
+    if (performance.now() >= this.#checkpointDueMs) void this.checkpoint().catch(() => {})
   }
 
   async #run(reader: LogReader): Promise<void> {
@@ -171,7 +180,10 @@ class Shard implements Engine {
           sliceEndMs = performance.now() + SLICE_MS
         }
         if (block.last) {
+          const awaited = this.#cutWaiters.length > 0
           this.#endTransaction(block)
+          // Whoever waits for a cut gets it: without this turn the next transaction would be under way when they look.
+          if (awaited) await yieldToEventLoop()
           while (this.#gate) await this.#gate
         }
         if (performance.now() > sliceEndMs) {
@@ -287,6 +299,11 @@ class Shard implements Engine {
     return this.#position
   }
 
+  /** True when reads see whole transactions only. */
+  get atCut(): boolean {
+    return !this.#inTransaction
+  }
+
   cut(): Promise<void> {
     if (!this.#inTransaction) return Promise.resolve()
     return new Promise(resolve => this.#cutWaiters.push(resolve))
@@ -349,9 +366,11 @@ class Shard implements Engine {
   }
 
   async #checkpointNow(): Promise<void> {
-    await this.cut()
+    // The scan may begin a transaction between the cut and this continuation: half of it must not be in a checkpoint.
+    do await this.cut()
+    while (this.#inTransaction && !this.#abandoned)
     const position = this.#position
-    if (position === this.#checkpointPosition || this.#failure) return
+    if (position === this.#checkpointPosition || this.#failure || this.#abandoned) return
     const startedMs = performance.now()
     this.#emit({ event: 'checkpoint-started', position })
     const { copied, done } = this.#checkpoints.write(this.#folded, [...this.#complete])
@@ -361,7 +380,9 @@ class Shard implements Engine {
     try {
       await done
       this.#checkpointPosition = position
-      this.#emit({ event: 'checkpoint-ended', position, ms: performance.now() - startedMs })
+      const ms = performance.now() - startedMs
+      this.#checkpointDueMs = startedMs + ms * CHECKPOINT_REST
+      this.#emit({ event: 'checkpoint-ended', position, ms })
     } catch (error) {
       this.#emit({ event: 'checkpoint-failed', message: describeError(error) })
       throw error
@@ -372,6 +393,7 @@ class Shard implements Engine {
 
   /** A transaction cut short by the stop leaves rows in between: nobody may read them, and the last checkpoint stands. */
   #abandonTransaction(): void {
+    this.#abandoned = true
     const reason = fail('SHUTTING_DOWN', 'the application is shutting down')
     for (const view of this.#folded) view.stop(reason)
     for (const resolve of this.#cutWaiters.splice(0)) resolve()
@@ -381,9 +403,10 @@ class Shard implements Engine {
     clearInterval(this.#timer)
     this.#reader?.close()
     await this.#running
+    // First, because a checkpoint may be waiting for a cut that does not come any more.
+    if (this.#inTransaction) this.#abandonTransaction()
     await this.#checkpointing?.catch(() => {})
-    if (!this.#inTransaction) await this.checkpoint().catch(() => {})
-    else this.#abandonTransaction()
+    await this.checkpoint().catch(() => {})
     await this.#checkpoints.close()
   }
 }

@@ -4,11 +4,13 @@ import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { fail, textOf } from '../../core/index.ts'
 import type { Application } from '../../projections/index.ts'
+import { loadEnvironment } from './environment.ts'
 
-/** @throws APPLICATION_INVALID; errors of the file itself as they are */
+/** Loads the file's `.env`, then the file. @throws APPLICATION_INVALID; errors of the file itself as they are */
 export async function loadApplication(file: string): Promise<Application> {
   const path = resolve(file)
   if (!existsSync(path)) throw fail('APPLICATION_INVALID', `there is no file ${file}`)
+  loadEnvironment(path)
   const module = (await importFile(path)) as { readonly default?: unknown }
   if (!isApplication(module.default)) {
     throw fail('APPLICATION_INVALID', `the default export of ${file} is not an application`, {

@@ -1,5 +1,6 @@
 // A growing byte buffer and its reader: the primitives of every stored form.
 // Integers are sign-and-magnitude varints (6 bits and the sign in the first byte, 7 in each further one), exact to ±2^53.
+import { fail } from '../errors.ts'
 
 const INITIAL_BYTES = 1024
 
@@ -77,15 +78,24 @@ export class ByteWriter {
     }
   }
 
-  string(text: string): void {
+  /**
+   * @param path names the text in errors
+   * @throws RECORD_REFUSED for half of a surrogate pair: it has no UTF-8 and would come back as another string
+   */
+  string(text: string, path = 'text'): void {
     const most = text.length * 3
     if (most < 0x80) {
       this.reserve(most + 1)
-      const written = this.ascii(text) ? text.length : this.buffer.write(text, this.at + 1, most, 'utf8')
+      let written = text.length
+      if (!this.ascii(text)) {
+        if (!text.isWellFormed()) throw halfPair(path)
+        written = this.buffer.write(text, this.at + 1, most, 'utf8')
+      }
       this.buffer[this.at] = written
       this.at += written + 1
       return
     }
+    if (!text.isWellFormed()) throw halfPair(path)
     const bytes = Buffer.byteLength(text)
     this.varint(bytes)
     this.reserve(bytes)
@@ -120,6 +130,9 @@ export class ByteWriter {
     return Buffer.from(this.buffer.subarray(0, this.at))
   }
 }
+
+const halfPair = (path: string) =>
+  fail('RECORD_REFUSED', `${path.replace(/^\./, '')}: expected whole characters, received half of a surrogate pair`)
 
 const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER)
 const MIN_SAFE = BigInt(Number.MIN_SAFE_INTEGER)

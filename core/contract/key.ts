@@ -207,7 +207,8 @@ function writeKeyValue(writer: ByteWriter, column: KeyColumn, value: unknown): v
       writeTerminated(writer, value)
       break
     default:
-      if (typeof value !== 'string') throw invalid(column.name, 'a string', value)
+      if (typeof value !== 'string' || !value.isWellFormed())
+        throw invalid(column.name, 'a string of whole characters', value)
       writeTerminated(writer, Buffer.from(value))
       break
   }

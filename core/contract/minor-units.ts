@@ -57,7 +57,7 @@ export function parseMinorUnits(text: string, scale: number): number | undefined
   let after = -1
   for (; at < text.length; at++) {
     const code = text.charCodeAt(at)
-    if (code === POINT && after < 0) {
+    if (code === POINT && after < 0 && digits > 0) {
       after = 0
       continue
     }

@@ -101,7 +101,7 @@ function encodeValue(type: ValueType, v: string, path: string, names: Names): st
   const bad = (expected: string) => `bad(${quote(path)}, ${quote(expected)}, ${v})`
   switch (type.kind) {
     case 'int32':
-      return `if (${v} !== (${v} | 0)) ${bad('an int32')}; w.int(${v});`
+      return `if (typeof ${v} !== 'number' || ${v} !== (${v} | 0)) ${bad('an int32')}; w.int(${v});`
     case 'int':
       return `if (!Number.isSafeInteger(${v})) ${bad('a safe integer')}; w.int(${v});`
     case 'float':
@@ -115,7 +115,7 @@ function encodeValue(type: ValueType, v: string, path: string, names: Names): st
     case 'bytes':
       return `if (!(${v} instanceof Uint8Array)) ${bad('a Uint8Array')}; w.bytes(${v});`
     case 'string':
-      return `if (typeof ${v} !== 'string') ${bad('a string')}; w.string(${v});`
+      return `if (typeof ${v} !== 'string') ${bad('a string')}; w.string(${v}, ${quote(path)});`
     case 'json':
       return `w.string(json(${quote(path)}, ${v}));`
     case 'enum':
@@ -154,7 +154,7 @@ function encodeRecord(type: Extract<ValueType, { kind: 'record' }>, v: string, p
   const key = fresh(names)
   const keys = fresh(names)
   const value = fresh(names)
-  return `${check} const ${keys} = Object.keys(${v}); w.varint(${keys}.length); for (const ${key} of ${keys}) { w.string(${key}); const ${value} = ${v}[${key}]; ${encodeValue(type.value, value, `${path}[]`, names)} }`
+  return `${check} const ${keys} = Object.keys(${v}); w.varint(${keys}.length); for (const ${key} of ${keys}) { w.string(${key}, ${quote(`${path} key`)}); const ${value} = ${v}[${key}]; ${encodeValue(type.value, value, `${path}[]`, names)} }`
 }
 
 /** An expression that reads a value. Fields are read in the order in which an object literal evaluates them. */

@@ -1,16 +1,22 @@
 // The types by which an application's schemas reach its handlers, answers and wire format. No code.
+import type { z } from 'zod'
 
 export type Atom = string | number | bigint | boolean | null | undefined | Date | Uint8Array
 
+/** `z.json()`, `z.any()` and `z.unknown()` stay as they are: to walk into them would never end. */
+type Open<T> = [z.core.util.JSONType] extends [T] ? true : false
+
 /** What a handler reads: deeply readonly. `{ ...row }` keeps a copy. */
-export type Row<T> = T extends Atom
+export type Row<T> = Open<T> extends true ? T : ClosedRow<T>
+type ClosedRow<T> = T extends Atom
   ? T
   : T extends Map<infer K, infer V>
     ? ReadonlyMap<K, Row<V>>
     : { readonly [F in keyof T]: Row<T[F]> }
 
 /** What a handler writes: fields assignable; arrays and open records are values (replace them); maps are live. */
-export type Draft<T> = T extends Atom
+export type Draft<T> = Open<T> extends true ? T : ClosedDraft<T>
+type ClosedDraft<T> = T extends Atom
   ? T
   : T extends Map<infer K, infer V>
     ? Map<K, Row<V>>

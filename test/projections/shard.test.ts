@@ -14,7 +14,7 @@ import {
   projection,
 } from '../../projections/index.ts'
 import { Random } from '../support/random.ts'
-import { registerTables, tableSource, type TestOp, type Writer } from '../support/table-source.ts'
+import { registerTables, type TestOp, tableSource, type Writer } from '../support/table-source.ts'
 
 const test = tableSource()
 const invoices = test.table('invoices', {
@@ -125,7 +125,11 @@ class RandomTables {
             customer: this.#random.int(4) === 0 ? null : this.#random.int(KEYS),
             cents: this.#random.int(1000),
           }))
-        : this.#change(payments, this.payments, id => ({ id, invoice: this.#random.int(KEYS), cents: this.#random.int(500) })),
+        : this.#change(payments, this.payments, id => ({
+            id,
+            invoice: this.#random.int(KEYS),
+            cents: this.#random.int(500),
+          })),
     )
   }
 
@@ -172,27 +176,30 @@ class RandomTables {
 }
 
 describe('a shard', () => {
-  it.each([1, 2, 3, 4, 5, 6, 7, 8])('folds incrementally what recomputing from the tables gives (seed %i)', async seed => {
-    const tables = new RandomTables(seed)
-    let engine = await open()
-    for (let round = 0; round < 60; round++) {
-      await writer.transaction(tables.transaction())
-      if (round % 10 !== 9) continue
-      await level(engine)
-      const expected = tables.expected()
-      expect(rowsOf(engine, 'bills', KEYS), `seed ${seed}, round ${round}`).toEqual(expected.bills)
-      expect(rowsOf(engine, 'accounts', KEYS), `seed ${seed}, round ${round}`).toEqual(expected.accounts)
-      if (round % 20 === 9) {
-        // A restart continues from its checkpoint.
-        await engine.stop()
-        engines.length = 0
-        engine = await open()
+  it.each([1, 2, 3, 4, 5, 6, 7, 8])(
+    'folds incrementally what recomputing from the tables gives (seed %i)',
+    async seed => {
+      const tables = new RandomTables(seed)
+      let engine = await open()
+      for (let round = 0; round < 60; round++) {
+        await writer.transaction(tables.transaction())
+        if (round % 10 !== 9) continue
+        await level(engine)
+        const expected = tables.expected()
+        expect(rowsOf(engine, 'bills', KEYS), `seed ${seed}, round ${round}`).toEqual(expected.bills)
+        expect(rowsOf(engine, 'accounts', KEYS), `seed ${seed}, round ${round}`).toEqual(expected.accounts)
+        if (round % 20 === 9) {
+          // A restart continues from its checkpoint.
+          await engine.stop()
+          engines.length = 0
+          engine = await open()
+        }
       }
-    }
-    const fresh = await open(app, 'one', 'fresh')
-    await level(fresh)
-    expect(rowsOf(engine, 'accounts', KEYS)).toEqual(rowsOf(fresh, 'accounts', KEYS))
-  })
+      const fresh = await open(app, 'one', 'fresh')
+      await level(fresh)
+      expect(rowsOf(engine, 'accounts', KEYS)).toEqual(rowsOf(fresh, 'accounts', KEYS))
+    },
+  )
 
   it('continues at its checkpoint, not at the beginning', async () => {
     const engine = await open()
@@ -337,11 +344,15 @@ describe('a shard', () => {
 describe('an application', () => {
   it('orders views after those they fold, and refuses circles, strangers and double names', () => {
     expect(partsOf(app).projections.map(view => view.name)).toEqual(['bills', 'accounts'])
-    expect(() => application('x', { views: [accounts] })).toThrow(expect.objectContaining({ code: 'DEFINITION_INVALID' }))
+    expect(() => application('x', { views: [accounts] })).toThrow(
+      expect.objectContaining({ code: 'DEFINITION_INVALID' }),
+    )
     const twin = projection('bills', { key: z.int(), state: z.object({ n: z.int32() }) }).on(invoices, 'id', {
       add: s => void s.n++,
       remove: s => void s.n--,
     })
-    expect(() => application('x', { views: [bills, twin] })).toThrow(expect.objectContaining({ code: 'DEFINITION_INVALID' }))
+    expect(() => application('x', { views: [bills, twin] })).toThrow(
+      expect.objectContaining({ code: 'DEFINITION_INVALID' }),
+    )
   })
 })

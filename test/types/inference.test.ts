@@ -81,7 +81,7 @@ export function wrongUses() {
   // @ts-expect-error key column must exist
   topic('t', { key: 'nope', value: z.object({ id: z.string() }) })
   // @ts-expect-error key column must exist in the row
-  shop.table('t', { key: ['order_id', 'nope'], row: lines.row })
+  shop.table('t', { key: ['id', 'nope'], row: z.object({ id: z.int() }) })
   // @ts-expect-error the event time is a field of the record
   topic('t', { key: 'id', time: 'at', value: z.object({ id: z.string() }) })
   // @ts-expect-error a source is not a view

@@ -1,0 +1,255 @@
+// Commands that ask a running application by HTTP: views, get, log, sources, parked.
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import type { SourceStatus } from '../../core/index.ts'
+import {
+  HOST_DEFAULT,
+  LOG_PAGE_MAX,
+  type LogRecordWire,
+  type ParkedWire,
+  PORT_DEFAULT,
+  type ViewSummary,
+} from '../../query-api/index.ts'
+import { call, callText } from './http.ts'
+import { byteSize, duration, formatTable, grouped } from './table.ts'
+
+export interface ClientFlags {
+  readonly url: string
+  readonly json?: boolean
+}
+
+const FOLLOW_POLL_MS = 250
+const LOG_LIMIT_DEFAULT = 100
+
+const line = (text: string): void => {
+  process.stdout.write(`${text}\n`)
+}
+
+/** Adds `--url` and `--json`, which all commands that talk to a running application have. */
+export const withClientOptions = (command: Command): Command =>
+  command
+    .addOption(
+      new Option('--url <url>', 'where the application listens')
+        .env('MAINSTEM_URL')
+        .default(`http://${HOST_DEFAULT}:${PORT_DEFAULT}`)
+        .argParser(parseUrl),
+    )
+    .option('--json', 'print JSON, one object as the last line')
+
+function parseUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url?.protocol === 'http:' || url?.protocol === 'https:') return text
+  throw new InvalidArgumentError(`expected an http or https URL such as http://${HOST_DEFAULT}:${PORT_DEFAULT}.`)
+}
+
+const wholeNumber = (min: number, max: number) => (text: string) => {
+  const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
+  if (value >= min && value <= max) return value
+  throw new InvalidArgumentError(`expected a whole number from ${min} to ${max}.`)
+}
+
+export function addClientCommands(program: Command): void {
+  addViews(program)
+  addGet(program)
+  addLog(program)
+  addSources(program)
+  addParked(program)
+}
+
+function addViews(program: Command): void {
+  withClientOptions(program.command('views').description('list the views of a running application'))
+    .addHelpText('after', '\nExample:\n  mainstem views --url http://127.0.0.1:7070')
+    .action(async ({ url, json }: ClientFlags) => {
+      const answer = await call<{ views: readonly ViewSummary[] }>(url, '/v1/views')
+      if (json) return line(JSON.stringify(answer))
+      if (answer.views.length === 0) return line('  the application has no views')
+      const rows = formatTable(answer.views, [
+        { text: view => view.name },
+        { text: view => `key ${view.key.map(column => column.type).join(',')}` },
+        { text: view => `${grouped(view.rows)} rows`, align: 'right' },
+        { text: view => `at ${grouped(view.position)}`, align: 'right' },
+        { text: view => (view.ageMs === null ? '' : `lag ${duration(view.ageMs)}`) },
+        {
+          text: view =>
+            view.indexes.length > 0 ? `indexes ${view.indexes.map(fields => fields.join('+')).join(' ')}` : '',
+        },
+        { text: view => (view.waitingFor ? `${view.status}: waits for ${view.waitingFor}` : view.status) },
+      ])
+      rows.forEach(line)
+      for (const { name, error } of answer.views) if (error) line(`  ${name}: ${errorText(error)}`)
+    })
+}
+
+const errorText = ({ code, message, detail, hint }: NonNullable<ViewSummary['error']>): string =>
+  `${code} ${message}${detail ? `. ${detail}` : ''}${hint ? ` → ${hint}` : ''}`
+
+/**
+ * A key as typed, as a segment of a URL: commas stay (they separate the parts of a composite key), and so does what is
+ * percent-encoded already (%2C is a comma inside of a part).
+ */
+export const keySegment = (typed: string): string =>
+  typed
+    .split(/(%[0-9A-Fa-f]{2}|,)/)
+    .map((part, n) => (n % 2 === 1 ? part : encodeURIComponent(part)))
+    .join('')
+
+interface GetFlags extends ClientFlags {
+  readonly after?: readonly string[]
+  readonly timeout?: number
+}
+
+function addGet(program: Command): void {
+  withClientOptions(program.command('get').description('print one row of a view, and how fresh it is'))
+    .argument('<view>', 'name of the view')
+    .argument('<key>', 'the key; parts of a composite key separated by commas, a comma within a part as %2C')
+    .option(
+      '--after <token...>',
+      'wait until the view includes these writes: <source>:<position>, or what an append returned',
+    )
+    .option('--timeout <ms>', 'how long to wait for them', wholeNumber(0, 60_000))
+    .addHelpText(
+      'after',
+      '\nExamples:\n  mainstem get accounts 42\n  mainstem get accounts 42 --after shop:0/1A2B4F0 --timeout 10000',
+    )
+    .action(async (view: string, key: string, { url, after, timeout }: GetFlags) => {
+      const path = `/v1/views/${encodeURIComponent(view)}/rows/${keySegment(key)}`
+      line(await callText(url, path, { query: { after, timeoutMs: timeout } }))
+    })
+}
+
+interface LogFlags extends ClientFlags {
+  readonly from: number
+  readonly limit?: number
+  readonly follow?: boolean
+}
+
+interface LogAnswer {
+  readonly records: readonly LogRecordWire[]
+  readonly next: string
+  readonly end: string
+}
+
+function addLog(program: Command): void {
+  withClientOptions(program.command('log').description('print records of a topic in the order of the log'))
+    .argument('<topic>', 'a topic; of a table it is <source>.<table>')
+    .option('--from <position>', 'first position to look at', wholeNumber(0, Number.MAX_SAFE_INTEGER), 1)
+    .option(
+      '--limit <count>',
+      `most records to print (default: ${LOG_LIMIT_DEFAULT}, without end where --follow is given)`,
+      wholeNumber(1, 1e9),
+    )
+    .option('--follow', 'go on with what is appended, until Ctrl-C; with --json one record per line')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  mainstem log shop.orders --from 1000 --limit 20\n  mainstem log purchases --follow --json',
+    )
+    .action(printLog)
+}
+
+async function printLog(topic: string, flags: LogFlags): Promise<void> {
+  const path = `/v1/log/${encodeURIComponent(topic)}`
+  let left = flags.limit ?? (flags.follow ? Number.POSITIVE_INFINITY : LOG_LIMIT_DEFAULT)
+  let from: string | number = flags.from
+  const kept: LogRecordWire[] = []
+  for (;;) {
+    const page: LogAnswer = await call<LogAnswer>(flags.url, path, {
+      query: { from, limit: Math.min(left, LOG_PAGE_MAX) },
+    })
+    left -= page.records.length
+    from = page.next
+    if (!flags.json) recordLines(page.records).forEach(line)
+    else if (flags.follow) page.records.map(record => JSON.stringify(record)).forEach(line)
+    else kept.push(...page.records)
+    const level = Number(page.next) > Number(page.end)
+    if (left <= 0 || (level && !flags.follow)) {
+      if (flags.json && !flags.follow) line(JSON.stringify({ records: kept, next: page.next, end: page.end }))
+      return
+    }
+    if (level) await new Promise(resolve => setTimeout(resolve, FOLLOW_POLL_MS))
+  }
+}
+
+const recordLines = (records: readonly LogRecordWire[]): string[] =>
+  formatTable(records, [
+    { text: record => grouped(record.position), align: 'right' },
+    { text: ({ source }) => (source ? `${source.source} ${source.position}` : '') },
+    { text: ({ source }) => (source?.snapshot ? 'snapshot' : source?.transaction ? `tx ${source.transaction}` : '') },
+    { text: record => record.op },
+    { text: recordText },
+  ])
+
+function recordText(record: LogRecordWire): string {
+  if (record.op === 'event') return JSON.stringify(record.value)
+  if (record.op === 'parked') return `${record.parked?.key}: ${record.parked?.error}`
+  if (record.op === 'update') return `${JSON.stringify(record.before)} → ${JSON.stringify(record.after)}`
+  return JSON.stringify(record.after ?? record.before)
+}
+
+function addSources(program: Command): void {
+  withClientOptions(
+    // Options of `sources drop` are its own, although `sources` has some of the same names.
+    program
+      .command('sources')
+      .enablePositionalOptions()
+      .description('list the sources of a running application and how far they are'),
+  )
+    .addHelpText('after', '\nExample:\n  mainstem sources')
+    .action(async ({ url, json }: ClientFlags) => {
+      const answer = await call<{ sources: readonly SourceStatus[] }>(url, '/v1/sources')
+      if (json) return line(JSON.stringify(answer))
+      if (answer.sources.length === 0) return line('  the application has no sources')
+      const rows = formatTable(answer.sources, [
+        { text: source => source.name },
+        { text: source => source.technology },
+        { text: sourceState },
+        { text: source => (source.position ? `at ${source.position}` : '') },
+        { text: source => (source.lagBytes === null ? '' : `behind ${byteSize(source.lagBytes)}`) },
+        { text: source => (source.ageMs === null ? '' : `lag ${duration(source.ageMs)}`) },
+        { text: source => `${grouped(source.changes)} changes`, align: 'right' },
+        { text: source => (source.parked > 0 ? `${grouped(source.parked)} parked` : '') },
+        { text: source => (source.slot ? `slot ${source.slot}` : '') },
+      ])
+      rows.forEach(line)
+      for (const { name, error } of answer.sources) if (error) line(`  ${name}: ${errorText(error)}`)
+    })
+}
+
+function sourceState({ state, snapshot, waitingFor }: SourceStatus): string {
+  if (state === 'snapshotting' && snapshot)
+    return `snapshotting ${grouped(snapshot.rows)} of ${grouped(snapshot.rowsEstimated)} rows`
+  return waitingFor ? `${state}: waits for ${waitingFor}` : state
+}
+
+function addParked(program: Command): void {
+  withClientOptions(program.command('parked').description('list rows that their contracts refused'))
+    .argument('[source]', 'name of a source (default: all of them)')
+    .addHelpText('after', '\nExample:\n  mainstem parked shop')
+    .action(async (source: string | undefined, { url, json }: ClientFlags) => {
+      const names = source === undefined ? await sourceNames(url) : [source]
+      const parked: ParkedWire[] = []
+      for (const name of names) {
+        const answer = await call<{ parked: readonly ParkedWire[] }>(
+          url,
+          `/v1/sources/${encodeURIComponent(name)}/parked`,
+          {
+            query: { limit: LOG_PAGE_MAX },
+          },
+        )
+        parked.push(...answer.parked)
+      }
+      if (json) return line(JSON.stringify({ parked }))
+      if (parked.length === 0) return line('  no rows are parked')
+      const rows = formatTable(parked, [
+        { text: row => row.topic },
+        { text: row => `key ${row.key}` },
+        { text: row => row.op },
+        { text: row => row.position },
+        { text: row => row.error },
+      ])
+      rows.forEach(line)
+    })
+}
+
+async function sourceNames(url: string): Promise<readonly string[]> {
+  const { sources } = await call<{ sources: readonly SourceStatus[] }>(url, '/v1/sources')
+  return sources.map(source => source.name)
+}

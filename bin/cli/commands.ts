@@ -1,0 +1,19 @@
+// Which commands there are: each entry adds its own to the program. `help` lists them in this order.
+import type { Command } from 'commander'
+import { addClientCommands } from './client-commands.ts'
+import { addInit } from './init.ts'
+import { addRun } from './run.ts'
+import { addSourcesDrop } from './sources-drop.ts'
+
+/** `drop` stands below `sources`. */
+function addSourcesCommands(program: Command): void {
+  const sources = program.commands.find(command => command.name() === 'sources')
+  if (sources) addSourcesDrop(sources)
+}
+
+export const COMMANDS: readonly ((program: Command) => void)[] = [
+  addRun,
+  addClientCommands,
+  addSourcesCommands,
+  addInit,
+]

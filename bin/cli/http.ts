@@ -1,0 +1,70 @@
+// Calls to a running application. Answers are trusted to have the form that this version's API gives them.
+import { ERRORS, type ErrorCode, fail, type MainstemError, textOf } from '../../core/index.ts'
+
+export interface CallOptions {
+  readonly method?: 'GET' | 'POST' | 'DELETE'
+  readonly body?: unknown
+  /** Parameters of the query string; undefined ones are left out. */
+  readonly query?: Readonly<Record<string, string | number | readonly string[] | undefined>>
+}
+
+/**
+ * Calls the application and gives the JSON of its answer.
+ * @throws APPLICATION_UNREACHABLE; the problem that the application answers, under its own code
+ */
+export async function call<T>(base: string, path: string, options: CallOptions = {}): Promise<T> {
+  return JSON.parse(await callText(base, path, options)) as T
+}
+
+/** The same, as the text that was sent: numbers beyond 2^53 keep their digits. */
+export async function callText(base: string, path: string, options: CallOptions = {}): Promise<string> {
+  const url = urlOf(base, path, options.query ?? {})
+  let response: Response
+  let text: string
+  try {
+    response = await fetch(url, {
+      method: options.method ?? 'GET',
+      ...(options.body === undefined
+        ? {}
+        : { body: JSON.stringify(options.body), headers: { 'content-type': 'application/json' } }),
+    })
+    text = await response.text()
+  } catch (error) {
+    throw fail('APPLICATION_UNREACHABLE', `no application answers at ${base}`, { detail: causeOf(error), cause: error })
+  }
+  if (response.ok) return text
+  throw problemError(text, response.status, base)
+}
+
+function urlOf(base: string, path: string, query: NonNullable<CallOptions['query']>): string {
+  const search = new URLSearchParams()
+  for (const [name, value] of Object.entries(query)) {
+    for (const each of Array.isArray(value) ? value : [value]) if (each !== undefined) search.append(name, String(each))
+  }
+  return `${base.replace(/\/+$/, '')}${path}${search.size > 0 ? `?${search}` : ''}`
+}
+
+/** fetch says `fetch failed`; why stands in its cause. */
+const causeOf = (error: unknown): string =>
+  error instanceof Error && error.cause !== undefined ? textOf(error.cause) : textOf(error)
+
+function problemError(text: string, status: number, base: string): MainstemError {
+  try {
+    const { type: _, title, status: __, detail, code, hint, retriable: ___, instance: ____, ...data } = JSON.parse(text)
+    if (isCode(code)) {
+      return fail(code, String(title), {
+        ...(detail === undefined ? {} : { detail: String(detail) }),
+        ...(hint === undefined ? {} : { hint: String(hint) }),
+        data,
+      })
+    }
+  } catch {
+    // Not JSON: what answers there is something else.
+  }
+  return fail('INTERNAL', `${base} answered ${status}, which is no answer of mainstem`, {
+    detail: text.slice(0, 200),
+    hint: 'does --url name a mainstem application of this version?',
+  })
+}
+
+const isCode = (code: unknown): code is ErrorCode => typeof code === 'string' && Object.hasOwn(ERRORS, code)
