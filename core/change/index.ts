@@ -5,6 +5,6 @@ export {
   type ControlState,
   controlContract,
 } from './control.ts'
-export { MIRROR_COMMIT_ROWS, Mirror, type MirrorTable, openMirror } from './mirror.ts'
-export { type ParkNotice, type PlacedParked, placeParked, Recorder, type RefusedRow, refusedBy } from './recorder.ts'
+export { applyParked, MIRROR_COMMIT_ROWS, MIRROR_COMMITS_MAX, Mirror, type MirrorTable, openMirror } from './mirror.ts'
+export { type PlacedParked, placeParked, Recorder, type RefusedRow, refusedBy } from './recorder.ts'
 export * from './source.ts'

@@ -1,9 +1,11 @@
 // Tables of key → bytes on disk (LMDB), for mirrors and checkpoints. Memory is bounded by what is not yet committed:
-// writes are kept in an overlay that reads see at once, and go to disk in one transaction at `commit()`, all or nothing.
-// What is lost in a crash is what was not committed; owners store the log position they stand at and catch up from the log.
-import { mkdirSync } from 'node:fs'
+// writes are kept in an overlay that reads see at once. `commit()` seals the overlay as it stands at the call, and writes it
+// in one LMDB transaction, all or nothing. A sealed overlay leaves memory only when its transaction is on disk: if that
+// fails (a full disk), reads go on seeing it, and the next commit writes it too, in order and in the same transaction.
+// What a crash loses is what was not committed; owners store the log position they stand at and catch up from the log.
+import { mkdirSync, statfsSync } from 'node:fs'
 import { type Database, open, type RootDatabase } from 'lmdb'
-import { asMainstemError } from '../errors.ts'
+import { fail, textOf } from '../errors.ts'
 
 /** Most tables one store can hold; LMDB wants it named at open. */
 const TABLES_MAX = 1_024
@@ -11,8 +13,20 @@ const META = 'mainstem.meta'
 
 export type StoredEntry = readonly [key: Buffer, value: Buffer]
 
-/** The writes of one commit: key bytes as latin1 → value, or null for removed. */
-type Overlay = Map<string, Map<string, Buffer | null>>
+interface TableWrites {
+  /** The table is emptied before the rows are written. */
+  readonly cleared: boolean
+  /** Key bytes as latin1 → value, or null for removed. */
+  readonly rows: Map<string, Buffer | null>
+}
+
+/** The writes of one commit. */
+interface Overlay {
+  readonly tables: Map<string, TableWrites>
+  readonly meta: Map<string, unknown>
+}
+
+const emptyOverlay = (): Overlay => ({ tables: new Map(), meta: new Map() })
 
 /** Opens, or makes, the store in folder `path`. One process at a time (the data folder's lock sees to that). */
 export function openTableStore(path: string): TableStore {
@@ -24,40 +38,49 @@ export function openTableStore(path: string): TableStore {
     maxDbs: TABLES_MAX,
     cache: false,
     noSubdir: false,
+    // Only our own batches are transactions. With lmdb's own batching a failed commit also rejects a promise nobody holds.
+    eventTurnBatching: false,
   })
-  return new TableStore(root)
+  return new TableStore(root, path)
 }
 
 export class TableStore {
   readonly #root: RootDatabase<Buffer, Buffer>
+  readonly #path: string
   readonly #tables = new Map<string, Database<Buffer, Buffer>>()
   readonly #meta: Database<unknown, string>
-  #open: Overlay = new Map()
-  #committing: Overlay | undefined
-  #metaWrites = new Map<string, unknown>()
+  #open: Overlay = emptyOverlay()
+  /** Not yet on disk, oldest first: more than one where commits wait for each other, or failed. */
+  #sealed: readonly Overlay[] = []
   #tail: Promise<void> = Promise.resolve()
   #pending = 0
 
-  constructor(root: RootDatabase<Buffer, Buffer>) {
+  constructor(root: RootDatabase<Buffer, Buffer>, path: string) {
     this.#root = root
+    this.#path = path
     this.#meta = root.openDB<unknown, string>({ name: META, encoding: 'json', cache: false })
   }
 
-  /** Writes since the last commit. */
+  /** Writes since the last call of `commit`. */
   get pending(): number {
     return this.#pending
   }
 
-  /** The value under `key`, committed or not. Valid until the next call that yields. */
+  /** The value under `key`, committed or not. */
   get(table: string, key: Buffer): Buffer | undefined {
     const id = key.toString('latin1')
-    const open = this.#open.get(table)?.get(id)
+    const open = this.#open.tables.get(table)?.rows.get(id)
     if (open !== undefined) return open ?? undefined
-    const committing = this.#committing?.get(table)?.get(id)
-    if (committing !== undefined) return committing ?? undefined
+    for (let n = this.#sealed.length - 1; n >= 0; n--) {
+      const writes = this.#sealed[n]?.tables.get(table)
+      const sealed = writes?.rows.get(id)
+      if (sealed !== undefined) return sealed ?? undefined
+      if (writes?.cleared) return undefined
+    }
     return this.#table(table).getBinary(key)
   }
 
+  /** Keeps `value` itself until it is on disk: neither may be changed after the call. */
   put(table: string, key: Buffer, value: Buffer): void {
     this.#write(table, key, value)
   }
@@ -67,18 +90,20 @@ export class TableStore {
   }
 
   #write(table: string, key: Buffer, value: Buffer | null): void {
-    let rows = this.#open.get(table)
-    if (!rows) {
-      rows = new Map()
-      this.#open.set(table, rows)
+    let writes = this.#open.tables.get(table)
+    if (!writes) {
+      // Opened now: making a table is a transaction of its own, which inside a commit would hold it up.
+      this.#table(table)
+      writes = { cleared: false, rows: new Map() }
+      this.#open.tables.set(table, writes)
     }
-    rows.set(key.toString('latin1'), value)
+    writes.rows.set(key.toString('latin1'), value)
     this.#pending++
   }
 
   /** Stores a small JSON value with the next commit. */
   setMeta(name: string, value: unknown): void {
-    this.#metaWrites.set(name, value)
+    this.#open.meta.set(name, value)
   }
 
   /** A committed JSON value. */
@@ -91,49 +116,66 @@ export class TableStore {
     for (const { key, value } of this.#table(table).getRange({})) yield [key, value]
   }
 
-  /** Makes everything written so far durable in one transaction. Calls queue; each takes what stands when its turn comes. */
+  /**
+   * Makes what was written before the call durable, in one transaction; what is written after it belongs to the next.
+   * @throws LOG_FULL, LOG_FAILED: nothing is lost then, the next commit tries again
+   */
   commit(): Promise<void> {
-    const done = this.#tail.then(() => this.#commitNow())
+    if (this.#open.tables.size > 0 || this.#open.meta.size > 0) this.#sealed = [...this.#sealed, this.#open]
+    this.#open = emptyOverlay()
+    this.#pending = 0
+    return this.#flush()
+  }
+
+  /** Empties a table: what was committed and what was written before the call. Commits that, and no other table's writes. */
+  clear(table: string): Promise<void> {
+    this.#table(table)
+    this.#pending -= this.#open.tables.get(table)?.rows.size ?? 0
+    this.#open.tables.delete(table)
+    const clearing = emptyOverlay()
+    clearing.tables.set(table, { cleared: true, rows: new Map() })
+    this.#sealed = [...this.#sealed, clearing]
+    return this.#flush()
+  }
+
+  /** Commits follow each other. */
+  #flush(): Promise<void> {
+    const upTo = this.#sealed[this.#sealed.length - 1]
+    const done = this.#tail.then(() => this.#commitTo(upTo))
     this.#tail = done.catch(() => {})
     return done
   }
 
-  async #commitNow(): Promise<void> {
-    const overlay = this.#open
-    const meta = this.#metaWrites
-    if (overlay.size === 0 && meta.size === 0) return
-    this.#open = new Map()
-    this.#metaWrites = new Map()
-    this.#pending = 0
-    this.#committing = overlay
+  async #commitTo(upTo: Overlay | undefined): Promise<void> {
+    const overlays = upTo ? this.#sealed.slice(0, this.#sealed.indexOf(upTo) + 1) : []
+    if (overlays.length === 0) return
     try {
       await this.#root.batch(() => {
-        for (const [name, rows] of overlay) {
-          const table = this.#table(name)
-          for (const [id, value] of rows) {
-            const key = Buffer.from(id, 'latin1')
-            if (value === null) table.remove(key)
-            else table.put(key, value)
-          }
-        }
-        for (const [name, value] of meta) this.#meta.put(name, value)
+        for (const overlay of overlays) this.#enqueue(overlay)
       })
+      // The commit is visible now; this is when it is on disk.
+      await this.#root.flushed
     } catch (error) {
-      throw asMainstemError(error, 'LOG_FULL', 'cannot write the table store')
-    } finally {
-      this.#committing = undefined
+      throw await storeError(error, this.#path)
     }
+    this.#sealed = this.#sealed.slice(overlays.length)
   }
 
-  /** Empties a table at once, committed rows and pending writes. */
-  async clear(table: string): Promise<void> {
-    this.#open.delete(table)
-    await this.#table(table).clearAsync()
+  #enqueue({ tables, meta }: Overlay): void {
+    for (const [name, { cleared, rows }] of tables) {
+      const table = this.#table(name)
+      if (cleared) table.clearAsync()
+      for (const [id, value] of rows) {
+        const key = Buffer.from(id, 'latin1')
+        if (value === null) table.remove(key)
+        else table.put(key, value)
+      }
+    }
+    for (const [name, value] of meta) this.#meta.put(name, value)
   }
 
   async close(): Promise<void> {
     await this.#tail
-    await this.#root.flushed
     await this.#root.close()
   }
 
@@ -150,4 +192,21 @@ export class TableStore {
     }
     return table
   }
+}
+
+/** Below this, a commit that failed is taken to have failed for want of space. */
+const ROOM_BYTES = 16 * 1024 * 1024
+
+/** lmdb rejects with a pointer to the error proper; a write cut short by a full disk is 'Input/output error' to LMDB. */
+async function storeError(error: unknown, path: string): Promise<Error> {
+  let cause = error
+  if (error instanceof Error && 'commitError' in error && error.commitError instanceof Promise) {
+    cause = await error.commitError.catch((reason: unknown) => reason)
+  }
+  const text = textOf(cause)
+  const { bavail, bsize } = statfsSync(path)
+  if (bavail * bsize < ROOM_BYTES || /No space left|quota exceeded/i.test(text)) {
+    return fail('LOG_FULL', 'no room for the table store', { detail: `${path}: ${text}`, cause })
+  }
+  return fail('LOG_FAILED', 'cannot write the table store', { detail: `${path}: ${text}`, cause })
 }

@@ -156,7 +156,7 @@ export class SimulatedDisk implements FileSystem {
   }
 }
 
-/** What is left of a file when the power goes while the kernel writes it out: any of the sectors that changed. */
+/** What is left of a file when the power goes while the kernel writes it out: some of the sectors that changed. */
 function torn({ data, durable }: Inode, random: Random): Buffer {
   const length = random.next() < 0.5 ? data.length : durable.length
   const left = Buffer.alloc(length)

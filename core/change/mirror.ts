@@ -1,0 +1,372 @@
+// The mirror of a source: the current accepted row of every captured key, on disk, so that a change record always has
+// whole rows before and after, whatever the database sends.
+//
+// Guarantees: it is a cached value of the log. What it commits stands in the log already (log first, mirror second), with
+// the log position it stands at; at open it catches up from there. So it may lag, or be deleted, but never leads.
+// A stored value = 4 bytes epoch (the snapshot that last saw the row) + the contract's stored form of the row.
+import { rmSync } from 'node:fs'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { type AnyRow, ByteReader, ByteWriter, type Contract } from '../contract/index.ts'
+import type { Log, LogTopic, ParkedRow, RecordCursor } from '../log/index.ts'
+import { openTableStore, type TableStore } from '../state/index.ts'
+import { CONTROL_TOPIC, type ControlState, NO_CONTROL, readControl } from './control.ts'
+import type { ParkedEntry } from './source.ts'
+
+const EPOCH_BYTES = 4
+const META = 'mirror'
+/** A commit hands its rows to the store in one turn of the event loop: this many take about 5 ms. */
+export const MIRROR_COMMIT_ROWS = 2_000
+/** Commits under way, each with its rows in memory, before whoever writes has to wait for the disk. */
+export const MIRROR_COMMITS_MAX = 8
+/** Version of the stored form; another one on disk means: rebuild from the log. */
+const FORMAT = 1
+
+interface MirrorMeta {
+  readonly format: number
+  readonly logId: string
+  readonly position: number
+  readonly control: ControlState
+  readonly layouts: Readonly<Record<string, string>>
+  readonly parked: Readonly<Record<string, number>>
+}
+
+export interface MirrorOptions {
+  readonly path: string
+  readonly log: Log
+  readonly source: string
+  readonly tables: readonly { readonly contract: Contract; readonly topic: LogTopic }[]
+}
+
+/** Opens the mirror and brings it level with the log's durable end. */
+export async function openMirror(options: MirrorOptions): Promise<Mirror> {
+  let store = openTableStore(options.path)
+  const meta = store.meta(META) as MirrorMeta | undefined
+  const layouts = layoutsOf(options.tables)
+  const usable =
+    meta?.format === FORMAT &&
+    meta.logId === options.log.id &&
+    meta.position <= options.log.end &&
+    Object.entries(layouts).every(([name, layout]) => (meta.layouts[name] ?? layout) === layout)
+  if (meta && !usable) {
+    await store.close()
+    rmSync(options.path, { recursive: true, force: true })
+    store = openTableStore(options.path)
+  }
+  const mirror = new Mirror(store, options, layouts, usable ? meta : undefined)
+  // A table that the mirror did not hold before may have older records in the log.
+  const missing = usable && Object.keys(layouts).some(name => meta.layouts[name] === undefined)
+  await mirror.catchUp(missing ? 0 : mirror.position)
+  return mirror
+}
+
+const layoutsOf = (tables: MirrorOptions['tables']): Record<string, string> =>
+  Object.fromEntries(
+    tables.map(({ contract }) => [
+      contract.name,
+      JSON.stringify([contract.key.columns.map(column => column.name), contract.type]),
+    ]),
+  )
+
+interface Uncommitted {
+  /** Keys inserted: what a walk over the committed rows does not see. */
+  readonly fresh: Buffer[]
+  readonly parked: Map<string, ParkedEntry | undefined>
+}
+
+const emptyUncommitted = (): Uncommitted => ({ fresh: [], parked: new Map() })
+
+/** One table's part of the mirror. */
+export class MirrorTable {
+  readonly name: string
+  readonly contract: Contract
+  readonly topic: LogTopic
+  /** How many rows of it are parked. */
+  parkedCount = 0
+  readonly #store: TableStore
+  readonly #writer = new ByteWriter()
+  readonly #reader = new ByteReader(Buffer.alloc(0))
+  /** What is not committed yet, by the commit that will make it so; the last one is still open. */
+  #uncommitted: Uncommitted[] = [emptyUncommitted()]
+
+  constructor(store: TableStore, contract: Contract, topic: LogTopic) {
+    this.name = contract.name
+    this.contract = contract
+    this.topic = topic
+    this.#store = store
+  }
+
+  /** The stored value of a key; valid until the next call that yields. */
+  find(key: Buffer): Buffer | undefined {
+    return this.#store.get(this.name, key)
+  }
+
+  row(stored: Buffer): AnyRow {
+    this.#reader.buffer = stored
+    this.#reader.at = EPOCH_BYTES
+    return this.contract.codec.decode(this.#reader)
+  }
+
+  epochOf(stored: Buffer): number {
+    return stored.readUInt32LE(0)
+  }
+
+  /** The stored form of a row. @throws RECORD_REFUSED */
+  encode(row: AnyRow, epoch: number): Buffer {
+    const writer = this.#writer
+    writer.at = EPOCH_BYTES
+    writer.buffer.writeUInt32LE(epoch, 0)
+    this.contract.codec.encode(writer, row)
+    return writer.copy()
+  }
+
+  /** True where both hold the same row, whatever their epochs. */
+  same(a: Buffer, b: Buffer): boolean {
+    return a.length === b.length && a.compare(b, EPOCH_BYTES, b.length, EPOCH_BYTES, a.length) === 0
+  }
+
+  put(key: Buffer, value: Buffer, isNew: boolean): void {
+    this.#store.put(this.name, key, value)
+    if (isNew) this.#open.fresh.push(key)
+  }
+
+  get #open(): Uncommitted {
+    return this.#uncommitted[this.#uncommitted.length - 1]!
+  }
+
+  /** A commit begins; call what it gives when it is done. */
+  beginCommit(): () => void {
+    const committing = this.#open
+    this.#uncommitted.push(emptyUncommitted())
+    return () => {
+      this.#uncommitted = this.#uncommitted.filter(each => each !== committing)
+    }
+  }
+
+  remove(key: Buffer): void {
+    this.#store.remove(this.name, key)
+  }
+
+  /** Every key that may hold a row, committed or not; ask `find` for what it holds now. Some come twice. */
+  *keys(): Iterable<Buffer> {
+    for (const [key] of this.#store.entries(this.name)) yield Buffer.from(key)
+    yield* this.#uncommitted.flatMap(each => each.fresh)
+  }
+
+  // -- parked rows, by the text of their key
+
+  findParked(keyText: string): ParkedEntry | undefined {
+    if (this.parkedCount === 0) return undefined
+    const stored = this.#store.get(this.#parkedTable, parkedKey(keyText))
+    return stored ? (JSON.parse(stored.toString()) as ParkedEntry) : undefined
+  }
+
+  park(entry: ParkedEntry): void {
+    if (!this.findParked(entry.key)) this.parkedCount++
+    const key = parkedKey(entry.key)
+    this.#store.put(this.#parkedTable, key, Buffer.from(JSON.stringify(entry)))
+    this.#open.parked.set(entry.key, entry)
+  }
+
+  unpark(keyText: string): boolean {
+    if (!this.findParked(keyText)) return false
+    this.parkedCount--
+    this.#store.remove(this.#parkedTable, parkedKey(keyText))
+    this.#open.parked.set(keyText, undefined)
+    return true
+  }
+
+  /** Parked entries, those not yet committed included. */
+  *parked(): Iterable<ParkedEntry> {
+    const recent = new Map(this.#uncommitted.flatMap(each => [...each.parked]))
+    for (const [, value] of this.#store.entries(this.#parkedTable)) {
+      const entry = JSON.parse(value.toString()) as ParkedEntry
+      if (!recent.has(entry.key)) yield entry
+    }
+    for (const entry of recent.values()) if (entry) yield entry
+  }
+
+  get #parkedTable(): string {
+    return `parked.${this.name}`
+  }
+}
+
+/** LMDB keys are short; a longer text is cut, and what follows tells texts with one beginning apart. */
+function parkedKey(text: string): Buffer {
+  const bytes = Buffer.from(text === '' ? ' ' : text)
+  if (bytes.length <= 1_000) return bytes
+  let hash = 0
+  for (const byte of bytes) hash = (Math.imul(hash, 31) + byte) | 0
+  return Buffer.concat([bytes.subarray(0, 1_000), Buffer.from(`#${bytes.length}#${hash}`)])
+}
+
+export class Mirror {
+  readonly #store: TableStore
+  readonly #options: MirrorOptions
+  readonly #layouts: Readonly<Record<string, string>>
+  readonly tables: ReadonlyMap<string, MirrorTable>
+  #position: number
+  #control: ControlState
+  #commits = 0
+  #last: Promise<void> = Promise.resolve()
+
+  constructor(
+    store: TableStore,
+    options: MirrorOptions,
+    layouts: Readonly<Record<string, string>>,
+    meta: MirrorMeta | undefined,
+  ) {
+    this.#store = store
+    this.#options = options
+    this.#layouts = layouts
+    this.#position = meta?.position ?? 0
+    this.#control = meta?.control ?? NO_CONTROL
+    this.tables = new Map(
+      options.tables.map(({ contract, topic }) => [contract.name, new MirrorTable(store, contract, topic)]),
+    )
+    for (const table of this.tables.values()) table.parkedCount = meta?.parked[table.name] ?? 0
+  }
+
+  /** The log position of everything in it, committed or not. */
+  get position(): number {
+    return this.#position
+  }
+
+  get control(): ControlState {
+    return this.#control
+  }
+
+  set control(state: ControlState) {
+    this.#control = state
+  }
+
+  /** Row writes not yet committed. */
+  get pending(): number {
+    return this.#store.pending
+  }
+
+  /** Commits under way. */
+  get commits(): number {
+    return this.#commits
+  }
+
+  get parkedCount(): number {
+    let count = 0
+    for (const table of this.tables.values()) count += table.parkedCount
+    return count
+  }
+
+  table(name: string): MirrorTable {
+    const table = this.tables.get(name)
+    if (!table) throw new Error(`the mirror has no table ${name}`)
+    return table
+  }
+
+  parked(limit: number): ParkedEntry[] {
+    const entries: ParkedEntry[] = []
+    for (const table of this.tables.values()) {
+      if (table.parkedCount === 0) continue
+      for (const entry of table.parked()) {
+        if (entries.length >= limit) return entries
+        entries.push(entry)
+      }
+    }
+    return entries
+  }
+
+  /**
+   * Commits everything written so far, which must be durable in the log up to `position`. What is written after this
+   * call belongs to the next commit. They follow each other.
+   */
+  commit(position: number): Promise<void> {
+    this.#position = position
+    const tables = [...this.tables.values()]
+    const parked = Object.fromEntries(tables.map(table => [table.name, table.parkedCount]))
+    const { log } = this.#options
+    const meta: MirrorMeta = { format: FORMAT, logId: log.id, position, control: this.#control, layouts: this.#layouts, parked }
+    this.#store.setMeta(META, meta)
+    this.#commits++
+    const committed = tables.map(table => table.beginCommit())
+    const done = this.#store
+      .commit()
+      .then(() => {
+        for (const end of committed) end()
+      })
+      .finally(() => {
+        this.#commits--
+      })
+    this.#last = done
+    done.catch(() => {})
+    return done
+  }
+
+  /** Resolves when all commits asked for so far are done. @throws LOG_FULL, LOG_FAILED */
+  committed(): Promise<void> {
+    return this.#last
+  }
+
+  /** Applies what the log holds after `from`, up to its durable end. */
+  async catchUp(from: number): Promise<void> {
+    const reader = this.#options.log.read(from)
+    try {
+      for (;;) {
+        const blocks = await reader.ready()
+        if (blocks.length === 0) break
+        for (const block of blocks) {
+          const records = block.records()
+          while (records.next()) this.#apply(records, block.mark?.position ?? '')
+          if (block.last && this.#store.pending >= MIRROR_COMMIT_ROWS) {
+            const done = this.commit(block.first + block.count - 1)
+            if (this.#commits >= MIRROR_COMMITS_MAX) await done
+          }
+          await nextTurn()
+        }
+      }
+    } finally {
+      reader.close()
+    }
+    await this.commit(this.#options.log.end)
+  }
+
+  #apply(record: RecordCursor, position: string): void {
+    if (record.topic.name === CONTROL_TOPIC) {
+      const value = record.after()
+      const state = value ? readControl(this.#options.source, value) : undefined
+      if (state) this.#control = state
+      return
+    }
+    const table = this.tables.get(record.topic.name)
+    if (!table) return
+    if (record.op === 'parked') {
+      const row = record.parked()
+      if (row) applyParked(table, row, position, record.position)
+      return
+    }
+    const before = record.op === 'insert' ? null : record.before()
+    const after = record.op === 'delete' ? null : record.after()
+    const { key } = table.contract
+    if (before) {
+      table.remove(key.encodeFromRow(before))
+      if (table.parkedCount > 0) table.unpark(key.format(key.fromRow(before)))
+    }
+    if (after) {
+      table.put(key.encodeFromRow(after), table.encode(after, this.#control.epoch), before === null)
+      if (table.parkedCount > 0) table.unpark(key.format(key.fromRow(after)))
+    }
+  }
+
+  /** Closes without committing: what was not committed is found again in the log. */
+  async close(): Promise<void> {
+    await this.#last.catch(() => {})
+    await this.#store.close()
+  }
+}
+
+/** A parked record says that a row is parked; with `delete`, that it no longer is. */
+export function applyParked(table: MirrorTable, row: ParkedRow, position: string, logPosition: number): void {
+  if (row.op === 'delete') {
+    table.unpark(row.key)
+    return
+  }
+  const { key, op, raw, error } = row
+  table.park({ topic: table.name, key, op, position, logPosition, error, raw })
+}

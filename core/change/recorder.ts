@@ -1,0 +1,186 @@
+// From what a source says happened to a row, to change records with whole rows: looks the row up in the mirror, chains
+// several changes of one row, parks what the contract refuses. Source-agnostic: a source brings keys and decoded rows.
+//
+// A parked record with op `delete` says that a parked row is no longer parked without becoming a row of the view (it was
+// deleted, or it went back to the last accepted row): so the list of parked rows, too, is a function of the log.
+import { type AnyRow, KEY_BYTES_MAX } from '../contract/index.ts'
+import { isMainstemError, textOf } from '../errors.ts'
+import type { Batch, ParkedRow } from '../log/index.ts'
+import { applyParked, type Mirror, type MirrorTable } from './mirror.ts'
+
+/** Longer raw values of a parked row are cut: a record has a limit. */
+const RAW_CHARS_MAX = 64 * 1024
+
+/** A row image whose contract refused it. */
+export interface RefusedRow {
+  /** The key's bytes where the key itself is fine. */
+  readonly key: Buffer | undefined
+  readonly keyText: string
+  readonly raw: Readonly<Record<string, string | null>>
+  readonly error: string
+}
+
+export interface PlacedParked {
+  readonly table: MirrorTable
+  readonly row: ParkedRow
+  /** Its place in the batch. */
+  readonly index: number
+}
+
+/** Writes where parked rows stand, in the source and in the log, into the mirror's list of them. */
+export function placeParked(parked: readonly PlacedParked[], position: string, firstPosition: number): void {
+  for (const { table, row, index } of parked) {
+    const entry = table.findParked(row.key)
+    if (entry && entry.logPosition === 0) table.park({ ...entry, position, logPosition: firstPosition + index })
+  }
+}
+
+export class Recorder {
+  readonly #mirror: Mirror
+  #batch: Batch
+  #parked: PlacedParked[] = []
+
+  /** @param batch where records go until the next `use` */
+  constructor(mirror: Mirror, batch: Batch) {
+    this.#mirror = mirror
+    this.#batch = batch
+  }
+
+  /** Begins a unit: the batch to fill. */
+  use(batch: Batch): void {
+    this.#batch = batch
+  }
+
+  /** The rows parked in this unit, to be given their log positions by `placeParked` once those are known. */
+  takeParked(): readonly PlacedParked[] {
+    const parked = this.#parked
+    if (parked.length > 0) this.#parked = []
+    return parked
+  }
+
+  get epoch(): number {
+    return this.#mirror.control.epoch
+  }
+
+  /**
+   * The row with this key is now `after`; `oldKey` is given where the change moved it from another key.
+   * `refused` gives the raw texts in case the log cannot take the row after all.
+   */
+  upsert(table: MirrorTable, key: Buffer, after: AnyRow, oldKey: Buffer | undefined, refused: () => RefusedRow): void {
+    try {
+      const value = table.encode(after, this.epoch)
+      const stored = table.find(key)
+      const moved = oldKey === undefined ? undefined : table.find(oldKey)
+      if (oldKey && moved) this.#move(table, oldKey, table.row(moved), stored, after)
+      else if (!stored) this.#batch.insert(table.topic, after)
+      else if (!table.same(stored, value)) this.#batch.update(table.topic, table.row(stored), after)
+      else if (table.parkedCount > 0) this.#unpark(table, table.contract.key.fromRow(after), 'accepted again')
+      if (table.parkedCount > 0) this.#forget(table, after, oldKey)
+      table.put(key, value, stored === undefined || moved !== undefined)
+    } catch (error) {
+      if (!isMainstemError(error) || !/^RECORD_/.test(error.code)) throw error
+      const why = error.detail ?? error.message
+      this.park(table, 'update', { ...refused(), error: why }, oldKey)
+    }
+  }
+
+  #move(table: MirrorTable, oldKey: Buffer, before: AnyRow, stored: Buffer | undefined, after: AnyRow): void {
+    // What still stands at the new key can only be there because its own departure was refused; it goes first.
+    if (stored) {
+      this.#batch.delete(table.topic, table.row(stored))
+      table.remove(this.#keyOf(table, after))
+    }
+    this.#batch.update(table.topic, before, after)
+    table.remove(oldKey)
+  }
+
+  #keyOf(table: MirrorTable, row: AnyRow): Buffer {
+    return table.contract.key.encodeFromRow(row)
+  }
+
+  /** The accepted row's records say by themselves that it is no longer parked; an old key that never was a row must be said. */
+  #forget(table: MirrorTable, after: AnyRow, oldKey: Buffer | undefined): void {
+    const { key } = table.contract
+    table.unpark(key.format(key.fromRow(after)))
+    if (oldKey) this.#unpark(table, key.decode(oldKey), 'its key changed')
+  }
+
+  /** The row is gone. `key` is undefined where the contract refuses the key itself. */
+  delete(table: MirrorTable, key: Buffer | undefined, keyText: string): void {
+    const stored = key && table.find(key)
+    if (key && stored) {
+      this.#batch.delete(table.topic, table.row(stored))
+      table.remove(key)
+      if (table.parkedCount > 0) table.unpark(keyText)
+    } else if (table.findParked(keyText)) {
+      this.#parkedGone(table, keyText, 'deleted')
+    }
+  }
+
+  /** Keeps a refused row in the log; the view keeps the last accepted one, unless the change moved it to another key. */
+  park(table: MirrorTable, op: 'insert' | 'update', row: RefusedRow, oldKey: Buffer | undefined): void {
+    const moved = oldKey && table.find(oldKey)
+    if (oldKey && moved) {
+      this.#batch.delete(table.topic, table.row(moved))
+      table.remove(oldKey)
+    }
+    if (oldKey) this.#unpark(table, table.contract.key.decode(oldKey), 'its key changed')
+    applyParked(table, this.parkLater(table, op, row), '', 0)
+  }
+
+  /** Records a parked row, but leaves it to the caller to write it into the mirror. */
+  parkLater(table: MirrorTable, op: 'insert' | 'update', row: RefusedRow): ParkedRow {
+    const parked: ParkedRow = { op, key: cut(row.keyText, KEY_BYTES_MAX), raw: cutAll(row.raw), error: row.error }
+    this.#batch.parked(table.topic, parked)
+    this.#parked.push({ table, row: parked, index: this.#batch.count - 1 })
+    return parked
+  }
+
+  /** A refused row of a diffed snapshot: recorded only if it was not parked as it is. */
+  seenRefused(table: MirrorTable, row: RefusedRow): void {
+    const stored = row.key && table.find(row.key)
+    // It exists still: its last accepted row must not look unseen.
+    if (row.key && stored && table.epochOf(stored) !== this.epoch) {
+      const value = Buffer.from(stored)
+      value.writeUInt32LE(this.epoch, 0)
+      table.put(row.key, value, false)
+    }
+    const known = table.findParked(row.keyText)
+    if (known && JSON.stringify(known.raw) === JSON.stringify(cutAll(row.raw))) return
+    this.park(table, stored ? 'update' : 'insert', row, undefined)
+  }
+
+  /** Deletes a row by its key where it is still there; for truncation and for rows that a snapshot no longer holds. */
+  deleteKey(table: MirrorTable, key: Buffer): void {
+    const stored = table.find(key)
+    if (!stored) return
+    this.#batch.delete(table.topic, table.row(stored))
+    table.remove(key)
+  }
+
+  parkedGone(table: MirrorTable, keyText: string, why: string): void {
+    this.#parkedGone(table, keyText, why)
+  }
+
+  #unpark(table: MirrorTable, key: unknown, why: string): void {
+    const keyText = table.contract.key.format(key)
+    if (table.findParked(keyText)) this.#parkedGone(table, keyText, why)
+  }
+
+  #parkedGone(table: MirrorTable, keyText: string, why: string): void {
+    this.#batch.parked(table.topic, { op: 'delete', key: keyText, raw: {}, error: why })
+    table.unpark(keyText)
+  }
+}
+
+const cut = (text: string, most: number): string => (text.length <= most ? text : `${text.slice(0, most)}…`)
+
+function cutAll(raw: RefusedRow['raw']): RefusedRow['raw'] {
+  if (Object.values(raw).every(value => (value?.length ?? 0) <= RAW_CHARS_MAX)) return raw
+  return Object.fromEntries(
+    Object.entries(raw).map(([name, value]) => [name, value === null ? null : cut(value, RAW_CHARS_MAX)]),
+  )
+}
+
+export const refusedBy = (error: unknown): string =>
+  isMainstemError(error) ? (error.detail ?? error.message) : textOf(error)

@@ -1,0 +1,233 @@
+// The embedded log: one folder, one process, one writer. This file opens and closes it and puts its parts together:
+// recovery finds the durable end, the writer appends, readers tail, topics name the shapes of records.
+import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
+import { z } from 'zod'
+import type { Contract } from '../contract/index.ts'
+import { fail, isMainstemError, textOf } from '../errors.ts'
+import { LogBatch, WriterPool } from './batch.ts'
+import { FORMAT } from './block.ts'
+import { type FileSystem, type FolderLock, isFull, nodeFileSystem } from './file-system.ts'
+import { SEGMENT_BYTES_MAX } from './limits.ts'
+import type { Batch, Log, LogReader, LogStatus, LogTopic, SourceMark } from './log.ts'
+import { Readers } from './reader.ts'
+import { type LogEvent, type LogIdentity, type Recovery, recover } from './recovery.ts'
+import { firstOfName } from './segment.ts'
+import { readStored, readWhole, writeStored } from './stored-file.ts'
+import { Tail } from './tail.ts'
+import { Topics } from './topics.ts'
+import { closedError, Writer } from './writer.ts'
+
+export interface EmbeddedLogOptions {
+  /** The log's folder; made where missing. Nothing else may be in it. */
+  readonly path: string
+  /** Default: Node's own. */
+  readonly fileSystem?: FileSystem
+  /** Milliseconds since 1970; append times come from it and never go back. Default: `Date.now`. */
+  readonly clock?: () => number
+  /** A segment file ends after so many bytes (default 64 MiB); smaller ones open and compact sooner, larger ones are fewer. */
+  readonly segmentBytesMax?: number
+  /** Told what happened: a tail cut off at start, no room, an I/O error, all well again. */
+  readonly onEvent?: (event: LogEvent) => void
+}
+
+/** A log that also closes at the end of an `await using`. */
+export type EmbeddedLog = Log & AsyncDisposable
+
+/**
+ * Opens the log in a folder, or begins one. Cuts off what was never acknowledged.
+ * @throws DATA_DIR_IN_USE naming the process, DATA_DIR_INVALID, LOG_CORRUPT naming file and byte, LOG_FORMAT_NEWER, LOG_FULL
+ */
+export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<EmbeddedLog> {
+  const { path: folder, fileSystem: fs = nodeFileSystem, onEvent = () => {} } = options
+  const lock = await takeFolder(fs, folder)
+  try {
+    const identity = await readIdentity(fs, folder)
+    const recovery: Recovery = { fs, folder, identity, onEvent }
+    const topics = await Topics.open(fs, folder)
+    const recovered = await recover(recovery)
+    const active = recovered.segments[recovered.segments.length - 1]!
+    if (active.last > 0 && topics.empty) throw topicsLost(folder)
+    const file = await fs.open(active.path, 'write')
+    const tail = new Tail()
+    const pool = new WriterPool()
+    const readers = new Readers({ fs, topics, tail, segments: recovered.segments })
+    const { clock = Date.now, segmentBytesMax = SEGMENT_BYTES_MAX } = options
+    const onDurable = () => readers.durable()
+    const writer = new Writer({ recovery, recovered, file, tail, pool, clock, segmentBytesMax, onDurable })
+    return new OpenLog({ identity, topics, pool, writer, readers, lock })
+  } catch (error) {
+    await lock.release()
+    throw folderError(error, folder)
+  }
+}
+
+const topicsLost = (folder: string) =>
+  fail('LOG_CORRUPT', 'the log has records but no topics.json', {
+    detail: `${folder} lacks the file that says how its records are stored`,
+    hint: 'restore topics.json from a backup',
+  })
+
+interface Parts {
+  readonly identity: LogIdentity
+  readonly topics: Topics
+  readonly pool: WriterPool
+  readonly writer: Writer
+  readonly readers: Readers
+  readonly lock: FolderLock
+}
+
+class OpenLog implements Log {
+  readonly #parts: Parts
+  #closing: Promise<void> | undefined
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  get id(): string {
+    return this.#parts.identity.id
+  }
+
+  get end(): number {
+    return this.#parts.writer.end
+  }
+
+  async topic(contract: Contract): Promise<LogTopic> {
+    if (this.#closing) throw closedError()
+    return this.#parts.topics.register(contract)
+  }
+
+  findTopic(name: string): LogTopic | undefined {
+    return this.#parts.topics.find(name)
+  }
+
+  contractChanged(contract: Contract): boolean {
+    return this.#parts.topics.changed(contract)
+  }
+
+  batch(): Batch {
+    const { topics, pool, writer } = this.#parts
+    return new LogBatch(topics, pool, batch => writer.submit(batch))
+  }
+
+  mark(source: string): SourceMark | undefined {
+    return this.#parts.writer.marks.get(source)
+  }
+
+  read(after: number): LogReader {
+    if (this.#closing) throw closedError()
+    return this.#parts.readers.read(after)
+  }
+
+  status(): LogStatus {
+    const { writer } = this.#parts
+    const bytes = writer.segments.reduce((sum, segment) => sum + segment.bytes, 0)
+    return { state: writer.state, end: writer.end, bytes, segments: writer.segments.length }
+  }
+
+  /** Writes what was committed, then closes; readers end. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    await this.#parts.writer.close()
+    await this.#parts.readers.close()
+    await this.#parts.lock.release()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+const IDENTITY_FILE = 'log.json'
+const LOCK_FILE = 'lock'
+const OWNER_FILE = 'lock.json'
+
+const identitySchema = z.object({ format: z.int(), id: z.uuid(), epoch: z.int() })
+const formatSchema = z.object({ format: z.int() })
+const ownerSchema = z.object({ pid: z.int() })
+
+async function takeFolder(fs: FileSystem, folder: string): Promise<FolderLock> {
+  try {
+    await checkFolder(fs, folder)
+    await fs.makeFolder(folder)
+    const lock = await fs.lock(join(folder, LOCK_FILE))
+    if (!lock)
+      throw fail('DATA_DIR_IN_USE', `the data folder ${folder} is in use`, { detail: await ownerText(fs, folder) })
+    await writeStored(fs, folder, OWNER_FILE, { pid: process.pid }).catch(async error => {
+      // It only names the holder to others: on a full disk the log opens without, and can be read.
+      if (isFull(error)) return
+      await lock.release()
+      throw error
+    })
+    return lock
+  } catch (error) {
+    throw folderError(error, folder)
+  }
+}
+
+/** Refuses a folder with other things in it, before anything is written there. */
+async function checkFolder(fs: FileSystem, folder: string): Promise<void> {
+  const names = await fs.list(folder)
+  if (names.includes(IDENTITY_FILE)) return
+  const ours = new Set([LOCK_FILE, OWNER_FILE, `${OWNER_FILE}.tmp`, `${IDENTITY_FILE}.tmp`])
+  const foreign = names.find(name => !ours.has(name))
+  if (foreign === undefined) return
+  const lost = names.some(name => firstOfName(name) !== undefined)
+  throw fail('DATA_DIR_INVALID', `${folder} is not the folder of a log`, {
+    detail: lost ? `it has segments, but no ${IDENTITY_FILE}` : `it holds ${foreign}, and no ${IDENTITY_FILE}`,
+    hint: lost ? `restore ${IDENTITY_FILE} from a backup` : 'give an empty folder, or one that a log was begun in',
+  })
+}
+
+async function ownerText(fs: FileSystem, folder: string): Promise<string> {
+  try {
+    const owner = ownerSchema.parse(JSON.parse((await readWhole(fs, join(folder, OWNER_FILE))).toString('utf8')))
+    return owner.pid === process.pid
+      ? `this process (${owner.pid}) has it open already`
+      : `process ${owner.pid} has it open`
+  } catch {
+    return 'another process has it open'
+  }
+}
+
+async function readIdentity(fs: FileSystem, folder: string): Promise<LogIdentity> {
+  if (!(await fs.list(folder)).includes(IDENTITY_FILE)) {
+    const identity = { format: FORMAT, id: randomUUID(), epoch: 1 }
+    await writeStored(fs, folder, IDENTITY_FILE, identity)
+    return identity
+  }
+  const stored = await readStored(fs, folder, IDENTITY_FILE)
+  const format = formatSchema.safeParse(stored)
+  if (format.success && format.data.format > FORMAT) {
+    throw fail('LOG_FORMAT_NEWER', 'the log was written by a newer version', {
+      detail: `${join(folder, IDENTITY_FILE)} has format ${format.data.format}`,
+    })
+  }
+  const parsed = identitySchema.safeParse(stored)
+  if (parsed.success) return parsed.data
+  throw fail('DATA_DIR_INVALID', `${folder} is not the folder of a log`, {
+    detail: `${IDENTITY_FILE}: ${parsed.error.issues[0]?.message}`,
+    hint: `give the folder of a log, or restore ${IDENTITY_FILE} from a backup`,
+  })
+}
+
+/** What the file system said about the folder, as one of our errors. */
+function folderError(error: unknown, folder: string): Error {
+  if (isMainstemError(error)) return error
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  if (isFull(error))
+    return fail('LOG_FULL', `no room in the data folder ${folder}`, { detail: textOf(error), cause: error })
+  return fail('DATA_DIR_INVALID', `cannot use the data folder ${folder}`, {
+    detail: textOf(error),
+    hint:
+      code === 'EROFS' || code === 'EACCES' || code === 'EPERM'
+        ? 'make it writable for this user, or give another --data-dir'
+        : 'give another --data-dir',
+    cause: error,
+  })
+}

@@ -1,0 +1,32 @@
+// Every bound of the log, with its unit and why.
+
+/** A block's records, at most, unless one record alone is larger: what a reader holds and decodes at a time. */
+export const BLOCK_PAYLOAD_BYTES_MAX = 1024 * 1024 - 8 * 1024
+/** From here on a block is closed after the record at hand, so that its buffer (1 MiB) need not grow for the next one. */
+export const BLOCK_PAYLOAD_BYTES_FULL = BLOCK_PAYLOAD_BYTES_MAX - 64 * 1024
+/** One encoded record: must fit in memory several times over. */
+export const RECORD_BYTES_MAX = 16 * 1024 * 1024
+/** A source mark: its strings are short, but a GTID set may take some KiB. */
+export const MARK_BYTES_MAX = 1024 * 1024
+/** A block with one record of the largest size and its mark; what claims to be longer is not a block. */
+export const BLOCK_BYTES_MAX = RECORD_BYTES_MAX + MARK_BYTES_MAX + 64 * 1024
+/** A segment file, before the next one begins; a group of batches may carry it beyond. */
+export const SEGMENT_BYTES_MAX = 64 * 1024 * 1024
+/** What one write takes from the queue, unless one batch alone is larger: bounds the wait of a small append behind it. */
+export const GROUP_BYTES_MAX = 8 * 1024 * 1024
+/** One writev call; Linux takes no more than 2 GiB. */
+export const WRITE_BYTES_MAX = 64 * 1024 * 1024
+/** Blocks up to this size are copied into one buffer per write, so that their own buffers can be used again at once. */
+export const SMALL_BLOCK_BYTES_MAX = 32 * 1024
+/** Writers of small batches that are kept for reuse. */
+export const POOLED_WRITERS_MAX = 256
+/** The newest blocks, kept in memory for readers at the tail. */
+export const TAIL_BYTES_MAX = 8 * 1024 * 1024
+/** What a reader reads at a time, unless one block is larger. */
+export const READ_BYTES = 1024 * 1024
+/** What one `next()` of a reader gives, about. */
+export const NEXT_BYTES_MAX = 4 * 1024 * 1024
+/** Bytes between two entries of a segment's sparse index: what a seek reads and skips at most. */
+export const INDEX_STRIDE_BYTES = 256 * 1024
+/** Checksummed in one turn of the event loop: about a millisecond. */
+export const YIELD_BYTES = 2 * 1024 * 1024

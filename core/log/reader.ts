@@ -1,0 +1,183 @@
+// Tails the log: from memory where the blocks are new, from the files where they are not; never beyond the durable end,
+// where whole batches end.
+
+import { asMainstemError } from '../errors.ts'
+import { SEGMENT_HEADER_BYTES, type StoredBlock } from './block.ts'
+import type { File, FileSystem } from './file-system.ts'
+import { NEXT_BYTES_MAX } from './limits.ts'
+import type { LogBlock, LogReader } from './log.ts'
+import { Block, corrupt } from './records.ts'
+import { readBlocks, type Segment } from './segment.ts'
+import type { Tail } from './tail.ts'
+import type { Topics } from './topics.ts'
+
+interface ReaderParts {
+  readonly fs: FileSystem
+  readonly topics: Topics
+  readonly tail: Tail
+  readonly segments: readonly Segment[]
+}
+
+/** All readers of a log: what they read from, and what wakes them. */
+export class Readers {
+  readonly parts: ReaderParts
+  readonly #open = new Set<SegmentReader>()
+  /** Grows whenever something became durable. */
+  version = 0
+  closed = false
+  #changed = Promise.withResolvers<void>()
+
+  constructor(parts: ReaderParts) {
+    this.parts = parts
+  }
+
+  read(after: number): LogReader {
+    const reader = new SegmentReader(this, after)
+    this.#open.add(reader)
+    return reader
+  }
+
+  /** Wakes those that wait. */
+  durable(): void {
+    this.version++
+    this.#changed.resolve()
+    this.#changed = Promise.withResolvers()
+  }
+
+  /** Resolves when `version` is no longer the given one. */
+  changed(version: number): Promise<void> {
+    return version === this.version ? this.#changed.promise : Promise.resolve()
+  }
+
+  forget(reader: SegmentReader): void {
+    this.#open.delete(reader)
+  }
+
+  /** Ends all readers; resolves when their files are closed. */
+  async close(): Promise<void> {
+    this.closed = true
+    await Promise.all([...this.#open].map(reader => reader.ended()))
+  }
+}
+
+/** One `next` or `ready` at a time is what a reader is made for; more of them follow each other. */
+class SegmentReader implements LogReader {
+  readonly #readers: Readers
+  #after: number
+  #segment: Segment | undefined
+  #offset = 0
+  #file: File | undefined
+  #closed = false
+  /** Reads of one reader follow each other, and its file is closed after them. */
+  #tail: Promise<unknown> = Promise.resolve()
+  /** Ends the wait of `next`. */
+  #wake: () => void = () => {}
+
+  constructor(readers: Readers, after: number) {
+    this.#readers = readers
+    this.#after = after
+  }
+
+  get position(): number {
+    return this.#after
+  }
+
+  async next(): Promise<readonly LogBlock[] | undefined> {
+    for (;;) {
+      const { version } = this.#readers
+      const blocks = await this.ready()
+      if (blocks.length > 0) return blocks
+      if (this.#closed || this.#readers.closed) return undefined
+      await this.#changed(version)
+    }
+  }
+
+  #changed(version: number): Promise<void> {
+    return new Promise(resolve => {
+      this.#wake = resolve
+      void this.#readers.changed(version).then(resolve)
+    })
+  }
+
+  ready(): Promise<readonly LogBlock[]> {
+    const read = this.#tail.then(() => this.#ready())
+    this.#tail = read.catch(() => {})
+    return read
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#wake()
+    this.#tail = this.#tail.then(() => this.#release())
+    this.#readers.forget(this)
+  }
+
+  async ended(): Promise<void> {
+    this.close()
+    await this.#tail
+  }
+
+  async #ready(): Promise<readonly LogBlock[]> {
+    while (!this.#closed && !this.#readers.closed) {
+      const segment = this.#segment ?? this.#seek()
+      const { segments, tail } = this.#readers.parts
+      if (this.#offset >= segment.bytes) {
+        const following = segments[segments.indexOf(segment) + 1]
+        if (!following) return []
+        await this.#release()
+        this.#segment = following
+        this.#offset = SEGMENT_HEADER_BYTES
+        continue
+      }
+      const kept = tail.from(segment, this.#offset, NEXT_BYTES_MAX)
+      const blocks = this.#take(segment, kept ?? (await this.#read(segment)))
+      if (blocks.length > 0) return blocks
+    }
+    return []
+  }
+
+  #seek(): Segment {
+    const { segments } = this.#readers.parts
+    let n = segments.length - 1
+    while (n > 0 && (segments[n]?.first ?? 0) > this.#after + 1) n--
+    // A heartbeat right after the position may stand at the end of the segment before.
+    while (n > 0 && segments[n]?.first === this.#after + 1) n--
+    const segment = segments[n]!
+    this.#segment = segment
+    this.#offset = segment.seek(this.#after)
+    return segment
+  }
+
+  async #read(segment: Segment): Promise<readonly StoredBlock[]> {
+    try {
+      this.#file ??= await this.#readers.parts.fs.open(segment.path, 'read')
+      const read = await readBlocks(this.#file, segment.seed, this.#offset, segment.bytes)
+      if (read.bad === undefined) return read.blocks
+      throw corrupt(segment.path, this.#offset, read.bad)
+    } catch (error) {
+      throw asMainstemError(error, 'LOG_FAILED', 'cannot read the log')
+    }
+  }
+
+  /** Passes over the blocks, leaving out what is not after the position. */
+  #take(segment: Segment, blocks: readonly StoredBlock[]): LogBlock[] {
+    const place = { topics: this.#readers.parts.topics, file: segment.path }
+    const taken: LogBlock[] = []
+    for (const block of blocks) {
+      this.#offset = block.offset + block.bytes
+      const end = block.first + block.count - 1
+      // A heartbeat at the position itself ends there and begins after it.
+      if (block.count > 0 ? end <= this.#after : block.first <= this.#after) continue
+      taken.push(new Block(block, place, this.#after))
+      this.#after = Math.max(this.#after, end)
+    }
+    return taken
+  }
+
+  async #release(): Promise<void> {
+    const file = this.#file
+    this.#file = undefined
+    await file?.close().catch(() => {})
+  }
+}

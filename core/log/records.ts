@@ -1,0 +1,156 @@
+// Blocks as readers get them, and the walk over their records.
+import { type AnyRow, ByteReader } from '../contract/index.ts'
+import { asMainstemError, fail, isMainstemError } from '../errors.ts'
+import type { StoredBlock } from './block.ts'
+import type { LogBlock, LogTopic, ParkedRow, RecordCursor, RecordOp, SourceMark } from './log.ts'
+import type { Layout, Topics } from './topics.ts'
+
+/** The number that stands in a record is the index. */
+export const OPS = ['event', 'insert', 'update', 'delete', 'parked'] as const satisfies readonly RecordOp[]
+export const OP_EVENT = 0
+export const OP_INSERT = 1
+export const OP_UPDATE = 2
+export const OP_DELETE = 3
+export const OP_PARKED = 4
+
+/** Where a block stands, for error messages. */
+export interface BlockPlace {
+  readonly topics: Topics
+  /** The segment's path. */
+  readonly file: string
+}
+
+export const corrupt = (file: string, offset: number, what: string, cause?: unknown) =>
+  fail('LOG_CORRUPT', 'the log is damaged', {
+    detail: `${file} at byte ${offset}: ${what}`,
+    hint: 'restore this file from a backup; without one, start on an empty data folder and let the sources take a new snapshot',
+    data: { file, offset },
+    cause,
+  })
+
+export class Block implements LogBlock {
+  readonly first: number
+  readonly count: number
+  readonly #stored: StoredBlock
+  readonly #place: BlockPlace
+  readonly #skipped: number
+
+  /** @param after records up to this position are left out */
+  constructor(stored: StoredBlock, place: BlockPlace, after = 0) {
+    this.#stored = stored
+    this.#place = place
+    this.#skipped = Math.min(stored.count, Math.max(0, after + 1 - stored.first))
+    this.first = stored.first + this.#skipped
+    this.count = stored.count - this.#skipped
+  }
+
+  get last(): boolean {
+    return this.#stored.last
+  }
+
+  get appendTimeMs(): number {
+    return this.#stored.appendTimeMs
+  }
+
+  get mark(): SourceMark | undefined {
+    return this.#stored.mark
+  }
+
+  records(): RecordCursor {
+    const cursor = new Records(this.#stored, this.#place)
+    for (let n = 0; n < this.#skipped; n++) cursor.next()
+    return cursor
+  }
+}
+
+class Records implements RecordCursor {
+  readonly #stored: StoredBlock
+  readonly #place: BlockPlace
+  readonly #reader: ByteReader
+  #left: number
+  #position: number
+  /** Where the payload of the record at hand begins and ends. */
+  #start = 0
+  #end = 0
+  #op = OP_EVENT
+  #layout: Layout | undefined
+
+  constructor(stored: StoredBlock, place: BlockPlace) {
+    this.#stored = stored
+    this.#place = place
+    this.#reader = new ByteReader(stored.payload)
+    this.#left = stored.count
+    this.#position = stored.first - 1
+  }
+
+  next(): boolean {
+    if (this.#left === 0) return false
+    const reader = this.#reader
+    reader.at = this.#end
+    try {
+      const bytes = reader.varint()
+      const end = reader.at + bytes
+      if (end > reader.buffer.length) throw new RangeError('a record is longer than its block')
+      const id = reader.varint()
+      if (this.#layout?.id !== id) this.#layout = this.#place.topics.layout(id)
+      if (!this.#layout) throw new RangeError(`layout ${id} of a record is not in topics.json`)
+      this.#op = reader.u8()
+      this.#end = end
+    } catch (error) {
+      throw this.#damaged(error)
+    }
+    this.#start = reader.at
+    this.#position++
+    this.#left--
+    return true
+  }
+
+  get position(): number {
+    return this.#position
+  }
+
+  get topic(): LogTopic {
+    if (!this.#layout) throw fail('INTERNAL', 'a record was read before next()')
+    return this.#layout.topic
+  }
+
+  get op(): RecordOp {
+    return OPS[this.#op] ?? 'event'
+  }
+
+  before(): AnyRow | null {
+    if (this.#op === OP_DELETE) return this.#row(this.#start)
+    if (this.#op !== OP_UPDATE) return null
+    this.#reader.at = this.#start
+    this.#reader.varint()
+    return this.#row(this.#reader.at)
+  }
+
+  after(): AnyRow | null {
+    if (this.#op === OP_EVENT || this.#op === OP_INSERT) return this.#row(this.#start)
+    if (this.#op !== OP_UPDATE) return null
+    this.#reader.at = this.#start
+    const bytes = this.#reader.varint()
+    return this.#row(this.#reader.at + bytes)
+  }
+
+  parked(): ParkedRow | null {
+    if (this.#op !== OP_PARKED) return null
+    return JSON.parse(this.#stored.payload.toString('utf8', this.#start, this.#end)) as ParkedRow
+  }
+
+  #row(at: number): AnyRow {
+    this.#reader.at = at
+    try {
+      return this.#layout!.decode(this.#reader)
+    } catch (error) {
+      throw this.#damaged(error)
+    }
+  }
+
+  #damaged(error: unknown): Error {
+    if (isMainstemError(error)) return error
+    const what = `record ${this.#position}: ${asMainstemError(error).detail}`
+    return corrupt(this.#place.file, this.#stored.offset, what, error)
+  }
+}

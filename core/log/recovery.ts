@@ -1,0 +1,254 @@
+// Finds out, at start, where the durable log ends. Closed segments are known by their sidecars, the last one is scanned.
+// What is not a whole batch at the very end was never acknowledged and is cut off. But nothing that was durable is ever cut:
+// each block says how far its file was durable before it was written, so a bad block with a later block after it that
+// says more, or with a sidecar that says more, is damage, and opening fails.
+import { crc32 } from 'node:zlib'
+import { fail } from '../errors.ts'
+import {
+  BLOCK_HEADER_BYTES,
+  BLOCK_MAGIC_BYTES,
+  checkSegmentHeader,
+  parseBlock,
+  SEGMENT_HEADER_BYTES,
+  type StoredBlock,
+} from './block.ts'
+import type { File, FileSystem } from './file-system.ts'
+import { BLOCK_BYTES_MAX, NEXT_BYTES_MAX } from './limits.ts'
+import type { SourceMark } from './log.ts'
+import { corrupt } from './records.ts'
+import { firstOfName, readBlocks, Segment } from './segment.ts'
+import { readSidecar, type Sidecar, writeSidecar } from './sidecar.ts'
+
+/** What happened to the log, for whoever shows or counts it. */
+export type LogEvent =
+  | { readonly event: 'log-tail-cut'; readonly file: string; readonly bytes: number; readonly reason: string }
+  | { readonly event: 'log-segment-rescanned'; readonly file: string }
+  | { readonly event: 'log-full'; readonly message: string }
+  | { readonly event: 'log-failed'; readonly message: string }
+  | { readonly event: 'log-open' }
+
+export interface LogIdentity {
+  readonly id: string
+  readonly epoch: number
+}
+
+export interface Recovered {
+  /** In order; the last one is appended to. */
+  readonly segments: Segment[]
+  readonly marks: Map<string, SourceMark>
+  readonly appendTimeMs: number
+}
+
+export interface Recovery {
+  readonly fs: FileSystem
+  readonly folder: string
+  readonly identity: LogIdentity
+  readonly onEvent: (event: LogEvent) => void
+}
+
+/** @throws LOG_CORRUPT, LOG_FORMAT_NEWER */
+export async function recover(recovery: Recovery): Promise<Recovered> {
+  const { fs, folder, identity } = recovery
+  const firsts = (await fs.list(folder)).map(firstOfName).filter(first => first !== undefined)
+  const segments = firsts.sort((a, b) => a - b).map(first => new Segment(folder, identity.id, first, identity.epoch))
+  const state = { marks: new Map<string, SourceMark>(), appendTimeMs: 0 }
+  let next = 1
+  for (const [n, segment] of segments.entries()) {
+    if (segment.first !== next)
+      throw corrupt(segment.path, 0, `it begins at position ${segment.first}, the log goes on at ${next}`)
+    const following = segments[n + 1]
+    if (following) await closedSegment(recovery, segment, following.first, state)
+    else if (!(await lastSegment(recovery, segment, state))) segments.pop()
+    next = segment.last + 1
+  }
+  if (segments.length === 0) segments.push(await createSegment(recovery, 1))
+  return { segments, ...state }
+}
+
+/** Makes a segment's file, durable with its name. What an earlier attempt left there is emptied. */
+export async function createSegment({ fs, folder, identity }: Recovery, first: number): Promise<Segment> {
+  const segment = new Segment(folder, identity.id, first, identity.epoch)
+  const file = await fs.open(segment.path, 'create')
+  try {
+    await file.write([segment.header], 0)
+    await file.datasync()
+  } finally {
+    await file.close()
+  }
+  await fs.syncFolder(folder)
+  return segment
+}
+
+interface State {
+  readonly marks: Map<string, SourceMark>
+  appendTimeMs: number
+}
+
+async function closedSegment(recovery: Recovery, segment: Segment, following: number, state: State): Promise<void> {
+  const { fs, folder } = recovery
+  const file = await fs.open(segment.path, 'read')
+  try {
+    await checkHeader(recovery, segment, file)
+    const sidecar = await readSidecar(fs, folder, segment)
+    const size = await file.size()
+    if (sidecar && sidecar.bytes === size && sidecar.last + 1 === following) return take(segment, sidecar, state)
+    const scan = await scanSegment(file, segment, size, state)
+    if (scan.bad !== undefined) throw corrupt(segment.path, scan.badAt, scan.bad)
+    if (segment.last + 1 !== following) {
+      throw corrupt(
+        segment.path,
+        segment.bytes,
+        `it ends at position ${segment.last}, the next segment begins at ${following}`,
+      )
+    }
+  } finally {
+    await file.close()
+  }
+  recovery.onEvent({ event: 'log-segment-rescanned', file: segment.path })
+  // Only a short cut for the next start: without room for it the log opens as well.
+  await writeSidecar(fs, folder, segment, state).catch(() => {})
+}
+
+function take(segment: Segment, sidecar: Sidecar, state: State): void {
+  segment.last = sidecar.last
+  segment.bytes = sidecar.bytes
+  segment.index = sidecar.index
+  for (const mark of sidecar.marks) state.marks.set(mark.source, mark)
+  state.appendTimeMs = sidecar.appendTimeMs
+}
+
+/** False where the file was being made when the process ended: it is removed. */
+async function lastSegment(recovery: Recovery, segment: Segment, state: State): Promise<boolean> {
+  const { fs, folder } = recovery
+  const file = await fs.open(segment.path, 'write')
+  try {
+    const size = await file.size()
+    // Its header was made durable before anything was appended, so a file without one held nothing.
+    if (size <= SEGMENT_HEADER_BYTES && !(await hasHeader(recovery, segment, file))) {
+      await fs.remove(segment.path)
+      await fs.syncFolder(folder)
+      return false
+    }
+    await checkHeader(recovery, segment, file)
+    const sidecar = await readSidecar(fs, folder, segment)
+    const scan = await scanSegment(file, segment, size, state)
+    if (segment.bytes < size) await cutTail(recovery, segment, file, size, scan, sidecar)
+    else if (sidecar && sidecar.bytes > size)
+      throw corrupt(segment.path, size, `the file ends early; ${sidecar.bytes} bytes of it were durable`)
+    // What the scan found may be in the page cache only, if a process was killed between its write and its fdatasync.
+    await file.datasync()
+    await fs.syncFolder(folder)
+    return true
+  } finally {
+    await file.close()
+  }
+}
+
+async function hasHeader({ identity }: Recovery, segment: Segment, file: File): Promise<boolean> {
+  const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
+  const read = await file.read(header, 0)
+  const wrong = checkSegmentHeader(header.subarray(0, read), identity.id, segment.first)
+  return wrong === undefined || wrong.format !== undefined
+}
+
+async function checkHeader({ identity }: Recovery, segment: Segment, file: File): Promise<void> {
+  const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
+  const read = await file.read(header, 0)
+  const wrong = checkSegmentHeader(header.subarray(0, read), identity.id, segment.first)
+  if (wrong?.format !== undefined) {
+    throw fail('LOG_FORMAT_NEWER', 'the log was written by a newer version', {
+      detail: `${segment.path}: ${wrong.reason}`,
+    })
+  }
+  if (wrong) throw corrupt(segment.path, 0, wrong.reason)
+  segment.adopt(header)
+}
+
+interface Scan {
+  /** What is wrong at `badAt`, where the file does not end with a whole batch. */
+  readonly bad: string | undefined
+  readonly badAt: number
+}
+
+/** Reads all blocks, noting those of whole batches in `segment` and `state`. */
+async function scanSegment(file: File, segment: Segment, size: number, state: State): Promise<Scan> {
+  let chain: StoredBlock[] = []
+  let next = segment.first
+  let offset = SEGMENT_HEADER_BYTES
+  while (offset < size) {
+    const read = await readBlocks(file, segment.seed, offset, size, NEXT_BYTES_MAX)
+    if (read.bad !== undefined) return { bad: read.bad, badAt: offset }
+    for (const block of read.blocks) {
+      if (block.first !== next || block.part !== chain.length)
+        return { bad: 'a block is out of order', badAt: block.offset }
+      next += block.count
+      // Payloads are not kept: a chain may be larger than memory should be.
+      chain.push({ ...block, payload: Buffer.alloc(0) })
+      if (!block.last) continue
+      for (const part of chain) segment.note(part)
+      if (block.mark) state.marks.set(block.mark.source, block.mark)
+      state.appendTimeMs = Math.max(state.appendTimeMs, block.appendTimeMs)
+      chain = []
+    }
+    offset = read.offset
+  }
+  return { bad: chain.length > 0 ? 'the last batch is not whole' : undefined, badAt: size }
+}
+
+async function cutTail(
+  recovery: Recovery,
+  segment: Segment,
+  file: File,
+  size: number,
+  scan: Scan,
+  sidecar: Sidecar | undefined,
+): Promise<void> {
+  const reason = scan.bad ?? 'the last batch is not whole'
+  const durable = Math.max(sidecar?.bytes ?? 0, await durableBytesSaid(file, segment, scan.badAt, size))
+  if (durable > segment.bytes)
+    throw corrupt(segment.path, scan.badAt, `${reason}, and ${durable} bytes of the file were durable`)
+  await file.truncate(segment.bytes)
+  recovery.onEvent({ event: 'log-tail-cut', file: segment.path, bytes: size - segment.bytes, reason })
+}
+
+/** The most that any valid block after `from` says about how far the file was durable before it. */
+async function durableBytesSaid(file: File, segment: Segment, from: number, size: number): Promise<number> {
+  const window = Buffer.allocUnsafe(NEXT_BYTES_MAX)
+  let most = 0
+  for (let start = from; start < size; start += window.length - BLOCK_MAGIC_BYTES.length + 1) {
+    const bytes = window.subarray(0, await file.read(window, start))
+    for (let at = bytes.indexOf(BLOCK_MAGIC_BYTES); at >= 0; at = bytes.indexOf(BLOCK_MAGIC_BYTES, at + 1)) {
+      const block = await blockAt(file, segment, start + at, size)
+      if (block) most = Math.max(most, block.durableBytes)
+    }
+    if (bytes.length < window.length) break
+  }
+  return most
+}
+
+async function blockAt(file: File, segment: Segment, offset: number, size: number): Promise<StoredBlock | undefined> {
+  const header = Buffer.alloc(BLOCK_HEADER_BYTES)
+  if ((await file.read(header, offset)) < BLOCK_HEADER_BYTES) return undefined
+  // The offset that the header names tells most impostors (records may hold any bytes) without reading their whole length.
+  const named = header.readUInt32LE(24) + header.readUInt32LE(28) * 0x1_0000_0000
+  const bytes = header.readUInt32LE(8)
+  if (named !== offset || bytes < BLOCK_HEADER_BYTES || bytes > Math.min(BLOCK_BYTES_MAX, size - offset))
+    return undefined
+  const whole = Buffer.allocUnsafe(bytes)
+  await file.read(whole, offset)
+  const block = parseBlock(whole, 0, offset, segment.seed)
+  return 'bad' in block ? undefined : block
+}
+
+/** Reads all blocks up to the durable end once more. @throws LOG_CORRUPT */
+export async function verifySegment(file: File, segment: Segment): Promise<void> {
+  const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
+  await file.read(header, 0)
+  if (crc32(header) !== segment.seed) throw corrupt(segment.path, 0, 'the header changed')
+  let offset = SEGMENT_HEADER_BYTES
+  while (offset < segment.bytes) {
+    const read = await readBlocks(file, segment.seed, offset, segment.bytes, NEXT_BYTES_MAX)
+    if (read.bad !== undefined) throw corrupt(segment.path, offset, read.bad)
+    offset = read.offset
+  }
+}

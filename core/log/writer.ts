@@ -1,0 +1,324 @@
+// The one writer: takes what is queued, gives it positions, writes it with one call, makes it durable with one fdatasync, and
+// only then shows it to readers and acknowledges it. Relies on nothing else writing to the active segment.
+//
+// When a write finds no room, the file is cut back to its durable end. After any other failure nothing is known of what the
+// kernel kept (a failed fdatasync marks pages clean), so fdatasync is never tried again: the file is closed, opened anew, read
+// to its durable end and cut there.
+import { setImmediate as immediate } from 'node:timers/promises'
+import { fail, textOf } from '../errors.ts'
+import type { EncodedBatch, WriterPool } from './batch.ts'
+import { BLOCK_HEADER_BYTES, type BlockStamp, type StoredBlock, stampBlock } from './block.ts'
+import { type File, isFull } from './file-system.ts'
+import { GROUP_BYTES_MAX, SMALL_BLOCK_BYTES_MAX, YIELD_BYTES } from './limits.ts'
+import type { Appended, LogStatus, SourceMark } from './log.ts'
+import { createSegment, type Recovered, type Recovery, verifySegment } from './recovery.ts'
+import type { Segment } from './segment.ts'
+import { writeSidecar } from './sidecar.ts'
+import type { Tail } from './tail.ts'
+
+interface Queued extends EncodedBatch {
+  readonly resolve: (appended: Appended) => void
+  readonly reject: (error: Error) => void
+}
+
+/** What one write puts into the file. */
+interface Group {
+  readonly batches: readonly Queued[]
+  readonly appended: readonly Appended[]
+  readonly buffers: readonly Buffer[]
+  readonly blocks: readonly StoredBlock[]
+  readonly appendTimeMs: number
+}
+
+export interface WriterParts {
+  readonly recovery: Recovery
+  readonly recovered: Recovered
+  readonly file: File
+  readonly tail: Tail
+  readonly pool: WriterPool
+  readonly clock: () => number
+  readonly segmentBytesMax: number
+  /** Called when blocks have become durable. */
+  readonly onDurable: () => void
+}
+
+export class Writer {
+  readonly #parts: WriterParts
+  readonly segments: Segment[]
+  readonly marks: Map<string, SourceMark>
+  #appendTimeMs: number
+  #file: File | undefined
+  #queue: Queued[] = []
+  #running: Promise<void> | undefined
+  #state: LogStatus['state'] = 'open'
+
+  constructor(parts: WriterParts) {
+    this.#parts = parts
+    this.segments = parts.recovered.segments
+    this.marks = parts.recovered.marks
+    this.#appendTimeMs = parts.recovered.appendTimeMs
+    this.#file = parts.file
+  }
+
+  get state(): LogStatus['state'] {
+    return this.#state
+  }
+
+  /** The segment that is appended to. */
+  get active(): Segment {
+    return this.segments[this.segments.length - 1]!
+  }
+
+  /** Position of the last durable record. */
+  get end(): number {
+    return this.active.last
+  }
+
+  submit(batch: EncodedBatch): Promise<Appended> {
+    if (this.#state === 'closed') return Promise.reject(closedError())
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ ...batch, resolve, reject })
+      this.#running ??= this.#run()
+    })
+  }
+
+  /** Writes what is queued, then takes nothing more. */
+  async close(): Promise<void> {
+    if (this.#state === 'closed') return
+    const failed = this.#state === 'failed'
+    this.#state = 'closed'
+    await this.#running
+    const { fs, folder } = this.#parts.recovery
+    // The durable end, written down: damage below it can then never pass for a torn tail.
+    if (!failed) await writeSidecar(fs, folder, this.active, this.#segmentEnd()).catch(() => {})
+    await this.#file?.close().catch(() => {})
+    this.#file = undefined
+  }
+
+  async #run(): Promise<void> {
+    do {
+      // Callers that were just answered, or that came with the same turn of the event loop, join this write.
+      await immediate()
+      const batches = this.#take()
+      try {
+        const group = await this.#write(batches)
+        this.#publish(group)
+      } catch (error) {
+        await this.#failed(batches, error)
+      }
+    } while (this.#queue.length > 0)
+    this.#running = undefined
+  }
+
+  #take(): readonly Queued[] {
+    let count = 0
+    let bytes = 0
+    for (const batch of this.#queue) {
+      if (count > 0 && bytes + batch.bytes > GROUP_BYTES_MAX) break
+      bytes += batch.bytes
+      count++
+    }
+    return this.#queue.splice(0, count)
+  }
+
+  async #write(batches: readonly Queued[]): Promise<Group> {
+    if (!this.#file) await this.#reopen()
+    const active = this.active
+    if (active.bytes >= this.#parts.segmentBytesMax && active.last >= active.first) await this.#roll()
+    const group = await this.#stamp(batches)
+    if (group.buffers.length > 0 && this.#file) {
+      await this.#file.write(group.buffers, this.active.bytes)
+      await this.#sync(this.#file)
+    }
+    return group
+  }
+
+  /** A failure of this kind is never one of room, whatever its code says. */
+  async #sync(file: File): Promise<void> {
+    try {
+      await file.datasync()
+    } catch (error) {
+      throw new SyncFailure(error)
+    }
+  }
+
+  /** Gives positions and fills in headers. Small blocks are copied together, so that their buffers are free again. */
+  async #stamp(batches: readonly Queued[]): Promise<Group> {
+    const segment = this.active
+    const appendTimeMs = Math.max(this.#appendTimeMs, Math.floor(this.#parts.clock()))
+    const group = {
+      batches,
+      appended: [] as Appended[],
+      buffers: [] as Buffer[],
+      blocks: [] as StoredBlock[],
+      appendTimeMs,
+    }
+    const small = Buffer.allocUnsafeSlow(smallBytes(batches))
+    let smallAt = 0
+    let smallFrom = 0
+    let offset = segment.bytes
+    let unyielded = 0
+    let next = segment.last + 1
+    for (const batch of batches) {
+      const first = next
+      for (const [part, { writer, count }] of batch.blocks.entries()) {
+        let bytes = writer.buffer.subarray(0, writer.at)
+        if (bytes.length <= SMALL_BLOCK_BYTES_MAX) {
+          bytes.copy(small, smallAt)
+          bytes = small.subarray(smallAt, smallAt + bytes.length)
+          smallAt += bytes.length
+        } else {
+          if (smallAt > smallFrom) group.buffers.push(small.subarray(smallFrom, smallAt))
+          smallFrom = smallAt
+          group.buffers.push(bytes)
+        }
+        const stamp: BlockStamp = {
+          seed: segment.seed,
+          offset,
+          first: next,
+          count,
+          part,
+          last: part === batch.blocks.length - 1,
+          mark: batch.mark,
+          markBytes: batch.markBytes,
+          durableEnd: segment.last,
+          durableBytes: segment.bytes,
+          appendTimeMs,
+        }
+        stampBlock(bytes, stamp)
+        unyielded += bytes.length
+        if (unyielded > YIELD_BYTES) {
+          unyielded = 0
+          await immediate()
+        }
+        const payload = bytes.subarray(BLOCK_HEADER_BYTES, bytes.length - batch.markBytes)
+        group.blocks.push({ ...stamp, bytes: bytes.length, payload })
+        offset += bytes.length
+        next += count
+      }
+      group.appended.push({ first, last: next - 1 })
+    }
+    if (smallAt > smallFrom) group.buffers.push(small.subarray(smallFrom, smallAt))
+    return group
+  }
+
+  #publish(group: Group): void {
+    const { tail, pool } = this.#parts
+    const segment = this.active
+    for (const block of group.blocks) {
+      segment.note(block)
+      tail.push(segment, block)
+    }
+    if (group.blocks.length > 0) this.#appendTimeMs = group.appendTimeMs
+    for (const [n, batch] of group.batches.entries()) {
+      if (batch.mark) this.marks.set(batch.mark.source, batch.mark)
+      for (const { writer } of batch.blocks) if (writer.at <= SMALL_BLOCK_BYTES_MAX) pool.give(writer)
+      batch.resolve(group.appended[n]!)
+    }
+    if (this.#state === 'full') this.#parts.recovery.onEvent({ event: 'log-open' })
+    if (this.#state !== 'closed') this.#state = 'open'
+    this.#parts.onDurable()
+  }
+
+  #segmentEnd() {
+    return { appendTimeMs: this.#appendTimeMs, marks: this.marks }
+  }
+
+  async #roll(): Promise<void> {
+    const { recovery } = this.#parts
+    const { fs, folder } = recovery
+    const before = this.active
+    const segment = await this.#create(before.last + 1)
+    const file = await fs.open(segment.path, 'write')
+    await this.#file?.close()
+    this.#file = file
+    this.segments.push(segment)
+    // Can always be made again; opening the log does so where it is missing.
+    await writeSidecar(fs, folder, before, this.#segmentEnd()).catch(() => {})
+  }
+
+  async #create(first: number): Promise<Segment> {
+    const { recovery } = this.#parts
+    try {
+      return await createSegment(recovery, first)
+    } catch (error) {
+      throw isFull(error) ? new RoomFailure(error) : error
+    }
+  }
+
+  async #failed(batches: readonly Queued[], error: unknown): Promise<void> {
+    const full = error instanceof RoomFailure || (isFull(error) && !(error instanceof SyncFailure))
+    const cause = error instanceof RoomFailure || error instanceof SyncFailure ? error.cause : error
+    const refused = full
+      ? fail('LOG_FULL', 'no room to append to the log', { detail: textOf(cause), cause })
+      : fail('LOG_FAILED', 'cannot write to the log', { detail: textOf(cause), cause })
+    if (this.#state !== 'closed') this.#state = full ? 'full' : 'failed'
+    this.#parts.recovery.onEvent({ event: full ? 'log-full' : 'log-failed', message: textOf(cause) })
+    // All that is queued goes with it: a later transaction of a source must not stand in the log without the earlier one.
+    for (const batch of [...batches, ...this.#queue.splice(0)]) batch.reject(refused)
+    // Whoever committed before it could hear of the refusal is refused too.
+    await immediate()
+    for (const batch of this.#queue.splice(0)) batch.reject(refused)
+    if (full && (await this.#cutBack())) return
+    await this.#abandon()
+    await this.#reopen().catch(() => {})
+  }
+
+  async #cutBack(): Promise<boolean> {
+    try {
+      await this.#file?.truncate(this.active.bytes)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  async #abandon(): Promise<void> {
+    const file = this.#file
+    this.#file = undefined
+    await file?.close().catch(() => {})
+  }
+
+  /** @throws what the file system or the check of the durable bytes says; the next append tries again */
+  async #reopen(): Promise<void> {
+    const { recovery } = this.#parts
+    const file = await recovery.fs.open(this.active.path, 'write')
+    try {
+      await verifySegment(file, this.active)
+      await file.truncate(this.active.bytes)
+      await file.datasync()
+    } catch (error) {
+      await file.close().catch(() => {})
+      throw error
+    }
+    this.#file = file
+    if (this.#state === 'failed') {
+      this.#state = 'open'
+      recovery.onEvent({ event: 'log-open' })
+    }
+  }
+}
+
+/** An fdatasync that failed: what is on disk is unknown, even where the reason was a lack of room. */
+class SyncFailure extends Error {
+  constructor(cause: unknown) {
+    super(textOf(cause), { cause })
+  }
+}
+
+/** No room for a new segment: the active one is untouched. */
+class RoomFailure extends Error {
+  constructor(cause: unknown) {
+    super(textOf(cause), { cause })
+  }
+}
+
+export const closedError = () => fail('LOG_CLOSED', 'the log is closed')
+
+function smallBytes(batches: readonly Queued[]): number {
+  let bytes = 0
+  for (const batch of batches) {
+    for (const { writer } of batch.blocks) if (writer.at <= SMALL_BLOCK_BYTES_MAX) bytes += writer.at
+  }
+  return bytes
+}

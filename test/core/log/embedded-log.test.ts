@@ -1,0 +1,99 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it } from 'vitest'
+import { type EmbeddedLogOptions, type Log, openEmbeddedLog } from '../../../core/index.ts'
+import { allRecords, appendMarkers, markersContract, recordsOf, wholeBatches } from '../../support/log-records.ts'
+import { SimulatedDisk } from '../../support/simulated-disk.ts'
+import { describeLog, type LogUnderTest } from './log-suite.ts'
+
+const folders: string[] = []
+
+function folder(): string {
+  const path = mkdtempSync(join(tmpdir(), 'mainstem-log-'))
+  folders.push(path)
+  return path
+}
+
+afterEach(() => {
+  for (const path of folders.splice(0)) rmSync(path, { recursive: true, force: true })
+})
+
+async function underTest(options: EmbeddedLogOptions): Promise<LogUnderTest> {
+  const log = await openEmbeddedLog(options)
+  const reopen = async (): Promise<Log> => {
+    await log.close()
+    return openEmbeddedLog(options)
+  }
+  return { log, reopen }
+}
+
+describeLog('real files', () => underTest({ path: folder() }))
+describeLog('real files, with small segments', () => underTest({ path: folder(), segmentBytesMax: 1_000 }))
+describeLog('the simulated disk', () =>
+  underTest({ path: '/log', fileSystem: new SimulatedDisk(), segmentBytesMax: 2_000 }),
+)
+
+describe('the embedded log', () => {
+  it('keeps append times monotone when the clock goes back, over restarts too', async () => {
+    const fileSystem = new SimulatedDisk()
+    let now = 1_000
+    const options = { path: '/log', fileSystem, clock: () => now }
+    const log = await openEmbeddedLog(options)
+    await appendMarkers(log, await log.topic(markersContract), 1, 1)
+    await log.close()
+    now = 500
+    const again = await openEmbeddedLog(options)
+    await appendMarkers(again, await again.topic(markersContract), 2, 1)
+    const blocks = await again.read(0).next()
+    expect(blocks?.map(block => block.appendTimeMs)).toEqual([1_000, 1_000])
+    await again.close()
+  })
+
+  it('is read across segments while it is appended to', async () => {
+    const log = await openEmbeddedLog({ path: folder(), segmentBytesMax: 20_000 })
+    const topic = await log.topic(markersContract)
+    const count = 300
+    const read = async (): Promise<number[]> => {
+      const positions: number[] = []
+      const reader = log.read(0)
+      while (positions.length < count * 3) {
+        positions.push(...recordsOf((await reader.next()) ?? []).map(record => record.position))
+      }
+      reader.close()
+      return positions
+    }
+    const readers = [read(), read()]
+    for (let n = 0; n < count; n++) await appendMarkers(log, topic, n, 3, 'x'.repeat(100))
+    const dense = Array.from({ length: count * 3 }, (_, n) => n + 1)
+    for (const positions of await Promise.all([...readers, read()])) expect(positions).toEqual(dense)
+    expect(log.status().segments).toBeGreaterThan(5)
+    await log.close()
+  })
+
+  it('reads from the files what is no longer in memory', async () => {
+    const log = await openEmbeddedLog({ path: folder(), segmentBytesMax: 6_000_000 })
+    const topic = await log.topic(markersContract)
+    const waiting = log.read(0)
+    for (let n = 0; n < 20; n++) await appendMarkers(log, topic, n, 1_000, 'x'.repeat(1_000))
+    expect(await wholeBatches(log)).toEqual(Array.from({ length: 20 }, (_, n) => n))
+    expect(recordsOf((await waiting.next()) ?? [])[0]?.position).toBe(1)
+    expect((await allRecords(log, 15_432))[0]?.position).toBe(15_433)
+    waiting.close()
+    await log.close()
+  })
+
+  it('answers 64 callers with far fewer writes than batches', async () => {
+    const disk = new SimulatedDisk()
+    const log = await openEmbeddedLog({ path: '/log', fileSystem: disk })
+    const topic = await log.topic(markersContract)
+    const before = disk.operations
+    const caller = async (who: number) => {
+      for (let n = 0; n < 20; n++) await appendMarkers(log, topic, who * 100 + n, 1)
+    }
+    await Promise.all(Array.from({ length: 64 }, (_, who) => caller(who)))
+    expect(log.end).toBe(64 * 20)
+    expect(disk.operations - before).toBeLessThan(3 * 2 * 20)
+    await log.close()
+  })
+})
