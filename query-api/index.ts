@@ -1,0 +1,22 @@
+// The public face of query-api: reads over HTTP and in this process. Fastify is loaded by `openServer` only, so that an
+// application without HTTP never pays for it.
+import type { RunningServer, ServerOptions } from './server-options.ts'
+
+export { type AppendResult, Appends } from './append.ts'
+export type { ParkedWire, ViewDetail, ViewSummary } from './catalog.ts'
+export { type Answer, type Client, createLocalClient, type ReadOptions, type ViewClient } from './client.ts'
+export { HOST_DEFAULT, LOG_PAGE_MAX, PORT_DEFAULT } from './limits.ts'
+export type { LogRecordWire } from './log-page.ts'
+export { type Problem, problemOf } from './problem.ts'
+export { openReads, Reads, type ReadsOptions } from './reads.ts'
+export type { RunningServer, ServerOptions } from './server-options.ts'
+export { formatLogToken, formatSourceToken, parseToken, type Token } from './token.ts'
+
+/**
+ * Serves a running application over HTTP.
+ * @throws ADDRESS_IN_USE, ADDRESS_INVALID
+ */
+export async function openServer(options: ServerOptions): Promise<RunningServer> {
+  const server = await import('./server.ts')
+  return server.openServer(options)
+}

@@ -1,0 +1,38 @@
+// Every bound of the read API, with its unit and why.
+
+export const HOST_DEFAULT = '127.0.0.1'
+export const PORT_DEFAULT = 7070
+
+/** A request's body. What is larger belongs into several atomic appends. */
+export const BODY_BYTES_MAX = 1024 * 1024
+/** Keys of one lookup, or reads of one cut: together they hold the shard for well under a slice (2 ms). */
+export const KEYS_MAX = 1_000
+/** Tokens that one read may wait for: one per source, and some. */
+export const TOKENS_MAX = 32
+/** How long a read waits for its tokens. */
+export const TIMEOUT_MS_DEFAULT = 5_000
+export const TIMEOUT_MS_MAX = 60_000
+/** Reads that wait for a token at the same time; each holds a socket, a timer and a promise. */
+export const WAITING_READS_MAX = 10_000
+/** Records of one page of the log. */
+export const LOG_PAGE_DEFAULT = 100
+export const LOG_PAGE_MAX = 1_000
+/** How long one request may look for records of a sparse topic before it answers with what it has. */
+export const LOG_SCAN_MS_MAX = 250
+/** A page ends early when its JSON is as long as this (characters): a thousand records may be a thousand times 1 MiB. */
+export const LOG_PAGE_CHARS_MAX = 4 * 1024 * 1024
+/** A scan lets other requests in after this time. */
+export const SLICE_MS = 2
+/** Longer than Node's own limit for a request's head (16 KiB), so that no key is cut by the router. */
+export const PARAMETER_CHARS_MAX = 16_384
+/** What close() gives to requests in flight. */
+export const CLOSE_MS_MAX = 5_000
+/** How often the end of the log is noted, to tell how old a view is that lags behind it. */
+export const AGE_SAMPLE_MS = 20
+/** Samples kept; when more would be needed (a long rebuild) every second one goes. */
+export const AGE_SAMPLES_MAX = 1_024
+/** A source's status is asked at most this often. */
+export const SOURCE_STATUS_MS = 1
+/** A part that has work, does not advance for this long and does not say what it waits for is dead. */
+export const STUCK_MS = 60_000
+export const HEALTH_SAMPLE_MS = 1_000

@@ -1,0 +1,146 @@
+// One page of a topic's records. The log is walked block by block from a position on; a topic may be sparse, so a page
+// ends at its limit, at the log's end, or when its time is up, and always says where the next one begins.
+import {
+  fail,
+  type Log,
+  type LogBlock,
+  type LogTopic,
+  type ParkedRow,
+  type RecordCursor,
+  type RecordOp,
+  type SourceMark,
+  toWire,
+} from '../core/index.ts'
+import { compileWriter, type JsonWriter } from './json-writer.ts'
+import { LOG_PAGE_CHARS_MAX, LOG_SCAN_MS_MAX, SLICE_MS } from './limits.ts'
+
+export interface LogPage {
+  /** Each record as JSON text. */
+  readonly records: readonly string[]
+  /** From where to go on: `from` of the next page. */
+  readonly next: number
+  /** The log's end when the page was read; the page is level with it when `next` is beyond. */
+  readonly end: number
+}
+
+/** A record as the page's JSON carries it. */
+export interface LogRecordWire {
+  readonly position: string
+  readonly topic: string
+  readonly op: RecordOp
+  readonly key?: unknown
+  /** The event. */
+  readonly value?: unknown
+  readonly before?: unknown
+  readonly after?: unknown
+  readonly parked?: ParkedRow
+  /** ISO 8601. */
+  readonly appendTime: string
+  readonly source: {
+    readonly source: string
+    readonly position: string
+    readonly transaction: string | null
+    /** ISO 8601 with microseconds. */
+    readonly commitTime: string | null
+    readonly snapshot: boolean
+  } | null
+}
+
+const writers = new WeakMap<object, JsonWriter>()
+
+function writerOf({ contract }: LogTopic): JsonWriter {
+  let writer = writers.get(contract)
+  if (!writer) {
+    writer = compileWriter(contract.type)
+    writers.set(contract, writer)
+  }
+  return writer
+}
+
+/** @throws TOPIC_UNKNOWN, LOG_CORRUPT */
+export async function readLogPage(log: Log, name: string, from: number, limit: number): Promise<LogPage> {
+  if (!log.findTopic(name)) throw fail('TOPIC_UNKNOWN', `the log has no topic '${name.slice(0, 100)}'`)
+  const end = log.end
+  const page = { records: [] as string[], chars: 0, next: Math.max(from, 1) }
+  if (page.next > end) return { records: [], next: page.next, end }
+  const startedMs = performance.now()
+  let sliceMs = startedMs
+  const reader = log.read(page.next - 1)
+  try {
+    for (;;) {
+      const blocks = await reader.ready()
+      if (blocks.length === 0) break
+      for (const block of blocks) {
+        if (readBlock(block, name, limit, page)) return { records: page.records, next: page.next, end }
+        const nowMs = performance.now()
+        if (nowMs - startedMs > LOG_SCAN_MS_MAX) return { records: page.records, next: page.next, end }
+        if (nowMs - sliceMs > SLICE_MS) {
+          await new Promise(resolve => setImmediate(resolve))
+          sliceMs = performance.now()
+        }
+      }
+    }
+    return { records: page.records, next: page.next, end: Math.max(end, page.next - 1) }
+  } finally {
+    reader.close()
+  }
+}
+
+/** Adds a block's records; true when the page is full. */
+function readBlock(
+  block: LogBlock,
+  name: string,
+  limit: number,
+  page: { records: string[]; chars: number; next: number },
+): boolean {
+  const cursor = block.records()
+  while (cursor.next()) {
+    if (cursor.position < page.next) continue
+    page.next = cursor.position + 1
+    if (cursor.topic.name !== name) continue
+    const text = recordJson(cursor, block)
+    page.records.push(text)
+    page.chars += text.length
+    if (page.records.length >= limit || page.chars >= LOG_PAGE_CHARS_MAX) return true
+  }
+  return false
+}
+
+function recordJson(cursor: RecordCursor, block: LogBlock): string {
+  const { topic, op } = cursor
+  const write = writerOf(topic)
+  const row = (value: unknown) => (value === null ? 'null' : write(value))
+  const body =
+    op === 'event'
+      ? `"key":${keyJson(topic, cursor.after())},"value":${row(cursor.after())}`
+      : op === 'parked'
+        ? `"parked":${JSON.stringify(cursor.parked())}`
+        : `"key":${keyJson(topic, cursor.after() ?? cursor.before())},"before":${row(cursor.before())},"after":${row(cursor.after())}`
+  const head = `{"position":"${cursor.position}","topic":${JSON.stringify(topic.name)},"op":"${op}"`
+  return `${head},${body},"appendTime":"${new Date(block.appendTimeMs).toISOString()}","source":${markJson(block.mark)}}`
+}
+
+function keyJson({ contract: { key } }: LogTopic, row: Record<string, unknown> | null): string {
+  if (!row) return 'null'
+  const first = key.columns[0]
+  if (key.single && first) return JSON.stringify(toWire(first.type, row[first.name])) ?? 'null'
+  return JSON.stringify(toWire({ kind: 'object', fields: key.columns }, row))
+}
+
+function markJson(mark: SourceMark | undefined): string {
+  if (!mark) return 'null'
+  return JSON.stringify({
+    source: mark.source,
+    position: mark.position,
+    transaction: mark.transaction ?? null,
+    commitTime: mark.commitTimeUs === undefined ? null : microsecondsIso(mark.commitTimeUs),
+    snapshot: mark.snapshot ?? false,
+  })
+}
+
+/** Microseconds since 1970 as ISO 8601 with all six digits. */
+export function microsecondsIso(us: number): string {
+  const ms = Math.floor(us / 1000)
+  const rest = String(us - ms * 1000).padStart(3, '0')
+  return new Date(ms).toISOString().replace('Z', `${rest}Z`)
+}

@@ -1,0 +1,124 @@
+// The fixed schemas of the OpenAPI document: answers whose form does not depend on the application.
+import { KEYS_MAX } from './limits.ts'
+
+type Json = Readonly<Record<string, unknown>>
+
+interface ObjectSchema extends Json {
+  readonly type: 'object'
+  readonly properties: Readonly<Record<string, Json>>
+  readonly required: readonly string[]
+}
+
+const object = (properties: Readonly<Record<string, Json>>, optional: readonly string[] = []): ObjectSchema => ({
+  type: 'object',
+  properties,
+  required: Object.keys(properties).filter(name => !optional.includes(name)),
+})
+const array = (items: Json): Json => ({ type: 'array', items })
+const nullable = (schema: Json): Json => ({ anyOf: [schema, { type: 'null' }] })
+const ref = (name: string): Json => ({ $ref: `#/components/schemas/${name}` })
+
+const text: Json = { type: 'string' }
+const count: Json = { type: 'integer', minimum: 0 }
+const flag: Json = { type: 'boolean' }
+const position: Json = { type: 'string', description: 'A place in the log; opaque' }
+const lenient: Json = { type: 'object', additionalProperties: true }
+
+const freshness = {
+  position,
+  ageMs: {
+    type: ['integer', 'null'],
+    description: 'Milliseconds for which changes may have happened that are not in the answer; null while not known',
+  },
+  final: { type: 'boolean', description: "False while a source's snapshot is not complete: rows may be missing" },
+}
+
+const error = nullable(object({ code: text, message: text, detail: text, hint: text }, ['detail', 'hint']))
+
+const view = {
+  name: text,
+  status: { type: 'string', enum: ['live', 'snapshotting', 'catching-up', 'rebuilding', 'stopped'] },
+  waitingFor: nullable(text),
+  key: array(object({ name: text, type: text })),
+  rows: count,
+  ...freshness,
+  fingerprint: text,
+  inputs: array(text),
+  sources: array(text),
+  indexes: array(array(text)),
+  progress: nullable(object({ done: count, total: count, recordsPerSecond: { type: 'number' } })),
+  error,
+}
+
+const source = {
+  name: text,
+  technology: text,
+  state: { type: 'string', enum: ['connecting', 'snapshotting', 'streaming', 'retrying', 'failed', 'stopped'] },
+  waitingFor: nullable(text),
+  position: nullable(text),
+  serverPosition: nullable(text),
+  lagBytes: { type: ['number', 'null'] },
+  ageMs: { type: ['number', 'null'] },
+  snapshot: nullable(object({ rows: count, rowsEstimated: { type: 'number' }, rowsPerSecond: { type: 'number' } })),
+  changes: count,
+  parked: count,
+  slot: nullable(text),
+  publication: nullable(text),
+  tables: array(text),
+  error,
+}
+
+const mark = object({
+  source: text,
+  position: text,
+  transaction: nullable(text),
+  commitTime: { type: ['string', 'null'], format: 'date-time' },
+  snapshot: flag,
+})
+
+const record = object(
+  {
+    position,
+    topic: text,
+    op: { type: 'string', enum: ['event', 'insert', 'update', 'delete', 'parked'] },
+    key: {},
+    value: { description: 'The event' },
+    before: { description: 'The row before; null for an insert' },
+    after: { description: 'The row after; null for a delete' },
+    parked: lenient,
+    appendTime: { type: 'string', format: 'date-time' },
+    source: nullable(mark),
+  },
+  ['key', 'value', 'before', 'after', 'parked'],
+)
+
+const parked = object({
+  topic: text,
+  key: text,
+  op: text,
+  position: text,
+  logPosition: position,
+  error: text,
+  raw: { type: 'object', additionalProperties: nullable(text) },
+})
+
+const entry = object({ key: {}, value: {} })
+const read: Json = { ...object({ view: text, key: {} }), additionalProperties: false }
+
+export const SCHEMAS = {
+  Freshness: object(freshness),
+  AnyRow: object({ key: {}, value: lenient, ...freshness }),
+  AnyRows: object({ values: array(entry), ...freshness }),
+  Reads: { ...object({ reads: { type: 'array', items: read, maxItems: KEYS_MAX } }), additionalProperties: false },
+  ReadAnswer: object({ values: array(object({ view: text, key: {}, value: {} })), ...freshness }),
+  View: object(view),
+  ViewDetail: object({ ...view, schema: object({ key: lenient, value: lenient }) }),
+  Views: object({ views: array(ref('View')), position, logEnd: position }),
+  Source: object(source),
+  Sources: object({ sources: array(ref('Source')) }),
+  Parked: object({ parked: array(parked), total: count }),
+  DropReport: object({ source: text, dropped: array(text) }),
+  Appended: object({ positions: array(position), token: text }),
+  LogPage: object({ records: array(record), next: position, end: position }),
+  Health: object({ application: text, status: { type: 'string', enum: ['live', 'ready'] } }),
+}

@@ -1,0 +1,383 @@
+// OpenAPI 3.1 of one application: the fixed calls, and for each view and topic its own paths with its own types, so that
+// a generated client knows rows and records by name. Schemas come from the contracts, through the same `wireSchema` that
+// describes views.
+import { describeFields, ERRORS, type LogTopic, wireSchema } from '../core/index.ts'
+import type { LiveView } from '../projections/index.ts'
+import { KEYS_MAX, LOG_PAGE_DEFAULT, LOG_PAGE_MAX, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, TOKENS_MAX } from './limits.ts'
+import { SCHEMAS } from './openapi-schemas.ts'
+import { keyType } from './reads.ts'
+import type { ServerOptions } from './server-options.ts'
+
+type Json = Readonly<Record<string, unknown>>
+
+const ref = (name: string): Json => ({ $ref: `#/components/schemas/${name}` })
+const json = (schema: Json, description: string, headers?: Json): Json => ({
+  description,
+  ...(headers ? { headers } : {}),
+  content: { 'application/json': { schema } },
+})
+const problems = (...statuses: readonly number[]): Json =>
+  Object.fromEntries([
+    ...statuses.map(status => [String(status), { $ref: `#/components/responses/Problem${status}` }]),
+    ['default', { $ref: '#/components/responses/Problem' }],
+  ])
+const path = (name: string, description: string): Json => ({
+  name,
+  in: 'path',
+  required: true,
+  description,
+  schema: { type: 'string', minLength: 1 },
+})
+const whole = (name: string, description: string, bounds: Json): Json => ({
+  name,
+  in: 'query',
+  description,
+  schema: { type: 'integer', format: 'int64', ...bounds },
+})
+const WAITING = [{ $ref: '#/components/parameters/after' }, { $ref: '#/components/parameters/timeoutMs' }]
+const TYPES_HEADER = { 'mainstem-types': { $ref: '#/components/headers/mainstem-types' } }
+const body = (schema: Json): Json => ({ required: true, content: { 'application/json': { schema } } })
+
+export function createOpenApi({ application, reads, topics, version }: Omit<ServerOptions, 'host' | 'port'>): Json {
+  const views = [...reads.engine.views.values()]
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: application,
+      version: version ?? '0',
+      description: `Live views of the application ${application}. Every answer says at which position of the log it holds, how old it may be, and whether it is final.`,
+    },
+    tags: [{ name: 'views' }, { name: 'topics' }, { name: 'log' }, { name: 'sources' }, { name: 'operations' }],
+    paths: withUniqueIds({
+      ...viewPaths(),
+      ...Object.assign({}, ...views.map(viewPathsOf)),
+      ...Object.assign({}, ...[...topics.values()].map(topicPathOf)),
+      ...topicPaths(),
+      ...sourcePaths(),
+      ...operationPaths(),
+    }),
+    components: {
+      schemas: { ...SCHEMAS, Problem: problemSchema() },
+      parameters: parameters(),
+      headers: {
+        'mainstem-types': {
+          description:
+            'JSON: path of a field → date-time, int64, base64 or map, for those whose type JSON cannot tell. Only where there are such fields.',
+          schema: { type: 'string' },
+        },
+      },
+      responses: problemResponses(),
+    },
+  }
+}
+
+interface Operation extends Json {
+  readonly operationId: string
+}
+type Paths = Readonly<Record<string, Readonly<Record<string, Operation>>>>
+
+/** Names that differ only in their punctuation give the same operation id: later ones get a number. */
+function withUniqueIds(paths: Paths): Paths {
+  const taken = new Set<string>()
+  const unique = (id: string, n = 1): string => {
+    const candidate = n === 1 ? id : `${id}${n}`
+    if (taken.has(candidate)) return unique(id, n + 1)
+    taken.add(candidate)
+    return candidate
+  }
+  const renamed = (item: Paths[string]) =>
+    Object.entries(item).map(([method, each]) => [method, { ...each, operationId: unique(each.operationId) }])
+  return Object.fromEntries(Object.entries(paths).map(([path, item]) => [path, Object.fromEntries(renamed(item))]))
+}
+
+function viewPaths(): Paths {
+  const view = path('view', 'Name of the view')
+  const operation = (operationId: string, summary: string, rest: Json): Operation => ({
+    operationId,
+    summary,
+    tags: ['views'],
+    ...rest,
+  })
+  return {
+    '/v1/views': {
+      get: operation('listViews', 'All views, their position, age and status', {
+        responses: { 200: json(ref('Views'), 'The views'), ...problems(400) },
+      }),
+    },
+    '/v1/views/{view}': {
+      get: operation('getView', 'One view, with the schemas of its key and value', {
+        parameters: [view],
+        responses: { 200: json(ref('ViewDetail'), 'The view'), ...problems(400, 404) },
+      }),
+    },
+    '/v1/views/{view}/rows/{key}': {
+      get: operation('getAnyRow', 'One row of any view', {
+        parameters: [view, path('key', 'The key: columns in order, comma-separated, each percent-encoded'), ...WAITING],
+        responses: { 200: json(ref('AnyRow'), 'The row', TYPES_HEADER), ...problems(400, 404, 503, 504) },
+      }),
+    },
+    '/v1/views/{view}/lookup': {
+      post: operation('lookupAnyRows', 'Several rows of any view, at one cut', {
+        parameters: [view, ...WAITING],
+        requestBody: body(keysSchema({})),
+        responses: {
+          200: json(ref('AnyRows'), 'A value or null for each key, in order', TYPES_HEADER),
+          ...problems(400, 404, 413, 503, 504),
+        },
+      }),
+    },
+    '/v1/read': {
+      post: operation('readViews', 'Rows of several views, at one cut', {
+        parameters: WAITING,
+        requestBody: body(ref('Reads')),
+        responses: {
+          200: json(ref('ReadAnswer'), 'A value or null for each read, in order', TYPES_HEADER),
+          ...problems(400, 404, 413, 503, 504),
+        },
+      }),
+    },
+  }
+}
+
+const keysSchema = (key: Json): Json => ({
+  type: 'object',
+  properties: { keys: { type: 'array', items: key, maxItems: KEYS_MAX } },
+  required: ['keys'],
+  additionalProperties: false,
+})
+
+/** `accounts` → `Accounts`, for operation ids: `getAccounts`. */
+const titled = (name: string): string =>
+  name.replace(/(?:^|[^A-Za-z0-9]+)([A-Za-z0-9]|$)/g, (_, first: string) => first.toUpperCase())
+
+function viewPathsOf(view: LiveView): Paths {
+  const key = wireSchema(keyType(view))
+  const value = wireSchema(view.value)
+  const freshness = SCHEMAS['Freshness']
+  const row = {
+    type: 'object',
+    properties: { key, value, ...freshness.properties },
+    required: ['key', 'value', ...freshness.required],
+  }
+  const entry = {
+    type: 'object',
+    properties: { key, value: { anyOf: [value, { type: 'null' }] } },
+    required: ['key', 'value'],
+  }
+  const rows = {
+    type: 'object',
+    properties: { values: { type: 'array', items: entry }, ...freshness.properties },
+    required: ['values', ...freshness.required],
+  }
+  return {
+    [`/v1/views/${view.name}/rows/{key}`]: {
+      get: {
+        operationId: `get${titled(view.name)}`,
+        summary: `One row of ${view.name}`,
+        tags: ['views'],
+        parameters: [keyParameter(view, key), ...WAITING],
+        responses: { 200: json(row, 'The row', TYPES_HEADER), ...problems(400, 404, 503, 504) },
+      },
+    },
+    [`/v1/views/${view.name}/lookup`]: {
+      post: {
+        operationId: `lookup${titled(view.name)}`,
+        summary: `Several rows of ${view.name}, at one cut`,
+        tags: ['views'],
+        parameters: WAITING,
+        requestBody: body(keysSchema(key)),
+        responses: {
+          200: json(rows, 'A value or null for each key, in order', TYPES_HEADER),
+          ...problems(400, 404, 413, 503, 504),
+        },
+      },
+    },
+  }
+}
+
+/** A composite key is an array in OpenAPI's `simple` style: its items percent-encoded, its commas not. */
+function keyParameter(view: LiveView, key: Json): Json {
+  const columns = view.key.columns.map(column => `${column.name} (${column.type.kind})`).join(', ')
+  if (view.key.single) return { name: 'key', in: 'path', required: true, description: columns, schema: key }
+  const count = view.key.columns.length
+  return {
+    name: 'key',
+    in: 'path',
+    required: true,
+    description: `In this order: ${columns}`,
+    style: 'simple',
+    explode: false,
+    schema: { type: 'array', items: { type: 'string' }, minItems: count, maxItems: count },
+  }
+}
+
+function appendOperation(
+  operationId: string,
+  summary: string,
+  record: Json,
+  parameters: readonly Json[],
+): Paths[string] {
+  return {
+    post: {
+      operationId,
+      summary,
+      tags: ['topics'],
+      parameters,
+      requestBody: body({ anyOf: [record, { type: 'array', items: record, minItems: 1 }] }),
+      responses: {
+        200: json(ref('Appended'), 'All records are durable'),
+        ...problems(400, 403, 404, 405, 413, 503, 507),
+      },
+    },
+  }
+}
+
+const topicPathOf = (topic: LogTopic): Paths => ({
+  [`/v1/topics/${topic.name}`]: appendOperation(
+    `append${titled(topic.name)}`,
+    `Append one record to ${topic.name}, or several as one unit`,
+    wireSchema(describeFields(topic.contract.schema, 'input', topic.name)),
+    [],
+  ),
+})
+
+function topicPaths(): Paths {
+  const topic = path('topic', 'Name of the topic')
+  return {
+    '/v1/topics/{topic}': appendOperation(
+      'appendToTopic',
+      'Append one record to a topic of the application, or several as one unit',
+      { type: 'object' },
+      [topic],
+    ),
+    '/v1/log/{topic}': {
+      get: {
+        operationId: 'readLog',
+        summary: 'Records of a topic in the order of the log',
+        tags: ['log'],
+        parameters: [
+          path('topic', 'Name of a topic; of a table it is <source>.<table>'),
+          whole('from', 'First position to look at; go on with `next` of the answer', {
+            minimum: 0,
+            maximum: Number.MAX_SAFE_INTEGER,
+            default: 1,
+          }),
+          whole('limit', 'Most records to give', { minimum: 1, maximum: LOG_PAGE_MAX, default: LOG_PAGE_DEFAULT }),
+        ],
+        responses: {
+          200: json(ref('LogPage'), 'A page; it may be empty and still not be the last one'),
+          ...problems(400, 404, 503),
+        },
+      },
+    },
+  }
+}
+
+function sourcePaths(): Paths {
+  const source = path('source', 'Name of the source')
+  const operation = (operationId: string, summary: string, rest: Json): Operation => ({
+    operationId,
+    summary,
+    tags: ['sources'],
+    ...rest,
+  })
+  return {
+    '/v1/sources': {
+      get: operation('listSources', 'All sources and how far they are', {
+        responses: { 200: json(ref('Sources'), 'The sources'), ...problems(400) },
+      }),
+    },
+    '/v1/sources/{source}': {
+      get: operation('getSource', 'One source', {
+        parameters: [source],
+        responses: { 200: json(ref('Source'), 'The source'), ...problems(400, 404) },
+      }),
+      delete: operation('dropSource', 'Stop a source and remove what it keeps on its server (slot, publication)', {
+        parameters: [source],
+        responses: { 200: json(ref('DropReport'), 'What was removed'), ...problems(400, 403, 404, 503) },
+      }),
+    },
+    '/v1/sources/{source}/parked': {
+      get: operation('listParked', 'Rows that their contracts refused', {
+        parameters: [
+          source,
+          whole('limit', 'Most rows to give', { minimum: 1, maximum: LOG_PAGE_MAX, default: LOG_PAGE_DEFAULT }),
+        ],
+        responses: { 200: json(ref('Parked'), 'The rows'), ...problems(400, 404) },
+      }),
+    },
+  }
+}
+
+function operationPaths(): Paths {
+  const get = (operationId: string, summary: string, responses: Json) => ({
+    get: { operationId, summary, tags: ['operations'], responses },
+  })
+  return {
+    '/health/live': get('live', 'Whether each part advances or says what it waits for', {
+      200: json(ref('Health'), 'Alive'),
+      ...problems(503),
+    }),
+    '/health/ready': get('ready', 'Whether every view is live and every source streams', {
+      200: json(ref('Health'), 'Ready'),
+      ...problems(503),
+    }),
+    '/openapi.json': get('openapi', 'This description', {
+      200: json({ type: 'object' }, 'OpenAPI 3.1'),
+      ...problems(),
+    }),
+  }
+}
+
+const parameters = (): Json => ({
+  after: {
+    name: 'after',
+    in: 'query',
+    description: `Tokens to wait for, at most ${TOKENS_MAX}: what an append returned, <source>:<its own position>, or a position of the log. Several times, or comma-separated.`,
+    schema: { type: 'array', items: { type: 'string' } },
+    style: 'form',
+    explode: true,
+  },
+  timeoutMs: whole('timeoutMs', 'How long to wait for `after`, milliseconds', {
+    minimum: 0,
+    maximum: TIMEOUT_MS_MAX,
+    default: TIMEOUT_MS_DEFAULT,
+  }),
+})
+
+const problemSchema = (): Json => ({
+  type: 'object',
+  description: 'RFC 9457. `code` is stable; `title`, `detail` and `hint` are for people.',
+  properties: {
+    type: { type: 'string', format: 'uri' },
+    title: { type: 'string' },
+    status: { type: 'integer' },
+    detail: { type: 'string' },
+    code: { type: 'string', enum: Object.keys(ERRORS) },
+    hint: { type: 'string' },
+    retriable: { type: 'boolean', description: 'Whether the same call may succeed later without a change' },
+    instance: { type: 'string' },
+  },
+  required: ['type', 'title', 'status', 'code', 'retriable'],
+})
+
+const PROBLEM_STATUSES: Readonly<Record<number, string>> = {
+  400: 'The request is not valid',
+  403: 'A page of another origin',
+  404: 'There is no such thing; a missing row says at which position',
+  405: 'The topic takes no appends',
+  413: 'The body is too large',
+  503: 'Not now: the view has stopped or is being rebuilt, or the application is not ready, or is shutting down',
+  504: 'The views have not reached what `after` names; `waitingFor` says what they wait for',
+  507: 'The disk is full',
+}
+
+function problemResponses(): Json {
+  const content = { 'application/problem+json': { schema: ref('Problem') } }
+  return {
+    Problem: { description: 'A problem', content },
+    ...Object.fromEntries(
+      Object.entries(PROBLEM_STATUSES).map(([status, description]) => [`Problem${status}`, { description, content }]),
+    ),
+  }
+}

@@ -1,0 +1,98 @@
+// What clients send, checked: parameters of the query string and bodies. An unknown parameter is refused, because
+// `?afer=` that is ignored gives an answer which looks right.
+import { fail, parseJson } from '../core/index.ts'
+import { KEYS_MAX, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, TOKENS_MAX } from './limits.ts'
+
+export type Query = Readonly<Record<string, string | readonly string[] | undefined>>
+
+const invalid = (message: string, detail?: string, hint?: string) =>
+  fail('REQUEST_INVALID', message, {
+    ...(detail === undefined ? {} : { detail }),
+    ...(hint === undefined ? {} : { hint }),
+  })
+
+/** @throws REQUEST_INVALID for a parameter that is not one of `names` */
+export function checkNames(query: Query, names: readonly string[]): void {
+  for (const name of Object.keys(query)) {
+    if (names.includes(name)) continue
+    const known = names.length > 0 ? `this call takes ${names.join(', ')}` : 'this call takes no parameters'
+    throw invalid(`unknown parameter '${name.slice(0, 100)}'`, undefined, known)
+  }
+}
+
+/** A whole number out of the query string. @throws REQUEST_INVALID */
+export function integer(
+  query: Query,
+  name: string,
+  range: { readonly min: number; readonly max: number; readonly fallback: number },
+): number {
+  const text = query[name]
+  if (text === undefined) return range.fallback
+  const value = typeof text === 'string' && /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
+  if (value >= range.min && value <= range.max) return value
+  throw invalid(
+    `'${name}' is not valid`,
+    `received ${JSON.stringify(text).slice(0, 100)}`,
+    `give one whole number from ${range.min} to ${range.max}`,
+  )
+}
+
+export interface Waiting {
+  /** Tokens, none where the read need not wait. */
+  readonly after: readonly string[]
+  readonly timeoutMs: number
+}
+
+/** @throws REQUEST_INVALID */
+export function waitingOf(query: Query): Waiting {
+  checkNames(query, ['after', 'timeoutMs'])
+  const timeoutMs = integer(query, 'timeoutMs', { min: 0, max: TIMEOUT_MS_MAX, fallback: TIMEOUT_MS_DEFAULT })
+  return { after: tokensOf(query['after']), timeoutMs }
+}
+
+/** Tokens of one or several parameters, each a token or a comma-separated list. @throws REQUEST_INVALID */
+export function tokensOf(given: string | readonly string[] | undefined): readonly string[] {
+  if (given === undefined) return []
+  const texts = (typeof given === 'string' ? [given] : given).flatMap(text => text.split(','))
+  if (texts.length > TOKENS_MAX)
+    throw invalid(`${texts.length} tokens are too many`, undefined, `give at most ${TOKENS_MAX}`)
+  return texts.map(text => text.trim())
+}
+
+/** The body's JSON. @throws REQUEST_INVALID */
+export function bodyJson(body: unknown): unknown {
+  if (typeof body !== 'string' || body.trim() === '') throw invalid('the body is empty', undefined, 'send JSON')
+  return parseJson(body, 'the body')
+}
+
+function member(body: unknown, name: 'keys' | 'reads', example: string): readonly unknown[] {
+  const hint = `send ${example}`
+  const given = isRecord(body) ? body : undefined
+  const list = given?.[name]
+  if (!given || !Array.isArray(list)) throw invalid(`the body has no list '${name}'`, undefined, hint)
+  const other = Object.keys(given).find(each => each !== name)
+  if (other !== undefined) throw invalid(`unknown member '${other.slice(0, 100)}'`, undefined, hint)
+  if (list.length > KEYS_MAX)
+    throw invalid(`${list.length} ${name} are too many`, undefined, `send at most ${KEYS_MAX}`)
+  return list
+}
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** `{ keys: […] }`. @throws REQUEST_INVALID */
+export const keysOf = (body: unknown): readonly unknown[] => member(body, 'keys', '{"keys": [1, 2, 3]}')
+
+/** `{ reads: [{ view, key }…] }`. @throws REQUEST_INVALID */
+export function readsOf(body: unknown): readonly { readonly view: string; readonly key: unknown }[] {
+  const example = '{"reads": [{"view": "accounts", "key": 42}]}'
+  return member(body, 'reads', example).map((read, n) => {
+    if (!isRecord(read) || typeof read['view'] !== 'string' || read['key'] === undefined) {
+      throw invalid(`read ${n} is not a view and a key`, undefined, `send ${example}`)
+    }
+    const other = Object.keys(read).find(each => each !== 'view' && each !== 'key')
+    if (other !== undefined)
+      throw invalid(`read ${n} has an unknown member '${other.slice(0, 100)}'`, undefined, `send ${example}`)
+    return { view: read['view'], key: read['key'] }
+  })
+}

@@ -1,0 +1,33 @@
+// The paths there are and their methods, in one list: OpenAPI, the 405 answers and a test that compares them with the
+// routes really served all use it.
+
+export interface RoutePath {
+  /** As OpenAPI writes it. */
+  readonly path: string
+  readonly methods: readonly ('GET' | 'POST' | 'DELETE')[]
+}
+
+export const ROUTES: readonly RoutePath[] = [
+  { path: '/v1/views', methods: ['GET'] },
+  { path: '/v1/views/{view}', methods: ['GET'] },
+  { path: '/v1/views/{view}/rows/{key}', methods: ['GET'] },
+  { path: '/v1/views/{view}/lookup', methods: ['POST'] },
+  { path: '/v1/read', methods: ['POST'] },
+  { path: '/v1/sources', methods: ['GET'] },
+  { path: '/v1/sources/{source}', methods: ['GET', 'DELETE'] },
+  { path: '/v1/sources/{source}/parked', methods: ['GET'] },
+  { path: '/v1/log/{topic}', methods: ['GET'] },
+  { path: '/v1/topics/{topic}', methods: ['POST'] },
+  { path: '/health/live', methods: ['GET'] },
+  { path: '/health/ready', methods: ['GET'] },
+  { path: '/openapi.json', methods: ['GET'] },
+]
+
+const PATTERNS = ROUTES.map(({ path, methods }) => ({
+  pattern: new RegExp(`^${path.replaceAll('.', '\\.').replace(/\{\w+\}/g, '[^/]*')}$`),
+  allowed: methods.flatMap(method => (method === 'GET' ? ['GET', 'HEAD'] : [method])),
+}))
+
+/** The methods that a path takes, [] where there is no such path. */
+export const allowedMethods = (path: string): readonly string[] =>
+  PATTERNS.find(({ pattern }) => pattern.test(path))?.allowed ?? []

@@ -1,0 +1,176 @@
+// Reads of views. The row route is the hot path: where nothing has to be waited for it runs to its answer without a
+// promise, and the answer is written by code generated for the view.
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { type AnyRow, fail, isMainstemError, type KeyCodec } from '../core/index.ts'
+import type { LiveView } from '../projections/index.ts'
+import { viewDetail, viewSummary } from './catalog.ts'
+import { typesHeader } from './json-writer.ts'
+import { bodyJson, checkNames, keysOf, type Query, readsOf, waitingOf } from './parameters.ts'
+import { PROBLEM_JSON, problem } from './problem.ts'
+import type { Freshness, Reads, ServedView } from './reads.ts'
+
+export const JSON_TYPE = 'application/json; charset=utf-8'
+
+interface ViewParams {
+  readonly view: string
+}
+
+export const queryOf = (request: FastifyRequest): Query => request.query as Query
+
+export function addReadRoutes(server: FastifyInstance, reads: Reads): void {
+  const headers = new WeakMap<ServedView, { readonly value: string | undefined }>()
+  const headerOf = (served: ServedView): string | undefined => {
+    const known = headers.get(served)
+    if (known) return known.value
+    const value = typesHeader(served.types)
+    headers.set(served, { value })
+    return value
+  }
+
+  server.get('/v1/views', (request, reply) => {
+    checkNames(queryOf(request), [])
+    const views = [...reads.engine.views.keys()].map(name => viewSummary(reads, reads.view(name)))
+    sendJson(reply, JSON.stringify({ views, position: String(reads.engine.position), logEnd: String(reads.log.end) }))
+  })
+
+  server.get<{ Params: ViewParams }>('/v1/views/:view', (request, reply) => {
+    checkNames(queryOf(request), [])
+    sendJson(reply, JSON.stringify(viewDetail(reads, reads.view(request.params.view))))
+  })
+
+  const answerRow = (request: FastifyRequest, reply: FastifyReply, served: ServedView, key: unknown) => {
+    const body = reads.rowJson(served, key)
+    if (body === undefined) {
+      sendRowMissing(request, reply, served, reads.freshness([served.live]))
+      return
+    }
+    const types = headerOf(served)
+    if (types !== undefined) reply.header('mainstem-types', types)
+    sendJson(reply, body)
+  }
+  const answerRowLater = async (request: FastifyRequest, reply: FastifyReply, served: ServedView, key: unknown) => {
+    await waitForTokens(reads, request, reply, () => served.live.get(key))
+    while (!reads.atCut) await reads.cut()
+    answerRow(request, reply, served, key)
+    return reply
+  }
+  server.get<{ Params: ViewParams }>('/v1/views/:view/rows/:key', (request, reply) => {
+    const { url = '' } = request.raw
+    const served = reads.view(request.params.view)
+    const key = parseKey(served.live.key, keySegment(url))
+    if (url.includes('?') || !reads.atCut) return answerRowLater(request, reply, served, key)
+    answerRow(request, reply, served, key)
+    return undefined
+  })
+
+  server.post<{ Params: ViewParams }>('/v1/views/:view/lookup', async (request, reply) => {
+    const served = reads.view(request.params.view)
+    const { live } = served
+    const keys = keysOf(bodyJson(request.body)).map((key, n) => keyAt(live, key, n))
+    await waitForTokens(reads, request, reply, () => keys.slice(0, 1).map(key => live.get(key)))
+    while (!reads.atCut) await reads.cut()
+    const values = keys.map(key => `{"key":${served.writeKey(key)},"value":${valueJson(served, live.get(key))}}`)
+    const types = headerOf(served)
+    if (types !== undefined) reply.header('mainstem-types', types)
+    sendJson(reply, `{"values":[${values.join(',')}],${freshnessJson(reads.freshness([live]))}}`)
+    return reply
+  })
+
+  server.post('/v1/read', async (request, reply) => {
+    const wanted = readsOf(bodyJson(request.body)).map(({ view, key }, n) => {
+      const served = reads.view(view)
+      return { served, key: keyAt(served.live, key, n) }
+    })
+    await waitForTokens(reads, request, reply, () => wanted.map(({ served, key }) => served.live.get(key)))
+    while (!reads.atCut) await reads.cut()
+    const values = wanted.map(
+      ({ served, key }) =>
+        `{"view":${JSON.stringify(served.live.name)},"key":${served.writeKey(key)},"value":${valueJson(served, served.live.get(key))}}`,
+    )
+    const views = [...new Set(wanted.map(each => each.served))]
+    const types = views.filter(served => headerOf(served) !== undefined).map(served => [served.live.name, served.types])
+    const header = typesHeader(Object.fromEntries(types))
+    if (header !== undefined) reply.header('mainstem-types', header)
+    const freshness = reads.freshness(views.map(served => served.live))
+    sendJson(reply, `{"values":[${values.join(',')}],${freshnessJson(freshness)}}`)
+    return reply
+  })
+}
+
+export const sendJson = (reply: FastifyReply, body: string): void => {
+  reply.header('content-type', JSON_TYPE).send(body)
+}
+
+/** Waits for the tokens of `after`. A view that has stopped answers at once: waiting would not help. */
+async function waitForTokens(
+  reads: Reads,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  probe: () => unknown,
+): Promise<void> {
+  const wait = waitingOf(queryOf(request))
+  if (wait.after.length > 0) {
+    probe()
+    const gone = new AbortController()
+    const leave = () => gone.abort(fail('REQUEST_INVALID', 'the client has gone'))
+    reply.raw.once('close', leave)
+    try {
+      await reads.wait({ ...wait, signal: gone.signal })
+    } finally {
+      reply.raw.off('close', leave)
+    }
+  }
+}
+
+/**
+ * The key's own segment of the URL, as sent. Not Fastify's parameter: that is decoded already, and a comma inside of a
+ * part of a composite key (%2C) could not be told from one between two parts.
+ */
+function keySegment(url: string): string {
+  // Request targets may be absolute: http://host/v1/…
+  const base = url.charCodeAt(0) === 47 ? 0 : url.indexOf('/', url.indexOf('//') + 2)
+  // '/v1/views/'.length is 10; a view may itself be named rows.
+  const start = url.indexOf('/rows/', base + 10) + 6
+  const end = url.indexOf('?', start)
+  return end < 0 ? url.slice(start) : url.slice(start, end)
+}
+
+/** @throws KEY_MALFORMED */
+function parseKey(codec: KeyCodec, text: string): unknown {
+  // Clients that encode a whole composite key write its commas as %2C; where no comma is left, they are the separators.
+  if (!codec.single && !text.includes(',')) return codec.parse(text.replace(/%2C/gi, ','))
+  return codec.parse(text)
+}
+
+function keyAt(view: LiveView, json: unknown, index: number): unknown {
+  try {
+    return view.key.fromJson(json)
+  } catch (error) {
+    if (!isMainstemError(error)) throw error
+    const detail = `key ${index}${error.detail ? `, ${error.detail}` : ''}`
+    throw fail(error.code, error.message, {
+      detail,
+      ...(error.hint ? { hint: error.hint } : {}),
+      cause: error,
+      data: { index },
+    })
+  }
+}
+
+const valueJson = (served: ServedView, row: AnyRow | undefined): string =>
+  row === undefined ? 'null' : served.writeValue(row)
+
+const freshnessJson = ({ position, ageMs, final }: Freshness): string =>
+  `"position":"${position}","ageMs":${ageMs},"final":${final}`
+
+function sendRowMissing(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { live }: ServedView,
+  freshness: Freshness,
+): void {
+  const url = request.raw.url ?? ''
+  const title = `view '${live.name}' has no row ${keySegment(url).slice(0, 200)}`
+  const body = problem('ROW_NOT_FOUND', title, url.split('?', 1)[0] ?? url, { ...freshness })
+  reply.code(404).header('content-type', PROBLEM_JSON).send(JSON.stringify(body))
+}

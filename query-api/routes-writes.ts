@@ -1,0 +1,52 @@
+// Calls that change something: appends to the application's own topics, and dropping a source.
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { fail, type SourceConnector } from '../core/index.ts'
+import type { Appends } from './append.ts'
+import { bodyJson, checkNames } from './parameters.ts'
+import { queryOf, sendJson } from './routes-reads.ts'
+
+export function addWriteRoutes(
+  server: FastifyInstance,
+  appends: Appends,
+  sources: ReadonlyMap<string, SourceConnector>,
+): void {
+  server.post<{ Params: { topic: string } }>('/v1/topics/:topic', async (request, reply) => {
+    checkOrigin(request)
+    checkNames(queryOf(request), [])
+    // The topic first: what is wrong with the body of a call that can never succeed is of no use.
+    appends.topic(request.params.topic)
+    const result = await appends.appendJson(request.params.topic, bodyJson(request.body))
+    sendJson(reply, JSON.stringify(result))
+    return reply
+  })
+
+  server.delete<{ Params: { source: string } }>('/v1/sources/:source', async (request, reply) => {
+    checkOrigin(request)
+    checkNames(queryOf(request), [])
+    const report = await sourceOf(sources, request.params.source).drop()
+    sendJson(reply, JSON.stringify(report))
+    return reply
+  })
+}
+
+/** @throws SOURCE_UNKNOWN */
+export function sourceOf(sources: ReadonlyMap<string, SourceConnector>, name: string): SourceConnector {
+  const source = sources.get(name)
+  if (source) return source
+  throw fail('SOURCE_UNKNOWN', `there is no source '${name.slice(0, 100)}'`, {
+    detail: `the application has ${[...sources.keys()].join(', ') || 'no sources'}`,
+  })
+}
+
+/**
+ * A web page of another origin must not write here, and a body that is taken for JSON whatever its type would let it:
+ * browsers send such requests without asking first. They always say where a page comes from; other clients say nothing.
+ * @throws ORIGIN_REFUSED
+ */
+function checkOrigin({ headers }: FastifyRequest): void {
+  const { origin, host } = headers
+  if (origin === undefined || (URL.canParse(origin) && new URL(origin).host === host)) return
+  throw fail('ORIGIN_REFUSED', 'a page of another origin cannot write here', {
+    detail: `it comes from ${origin.slice(0, 200)}`,
+  })
+}

@@ -1,0 +1,176 @@
+// The HTTP server: Fastify, its limits, and what it answers where no route does. The only file that loads fastify;
+// `openServer` of the index imports it when HTTP is wanted.
+import type { Socket } from 'node:net'
+import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { fail, isMainstemError, type MainstemError, textOf } from '../core/index.ts'
+import { Appends } from './append.ts'
+import { HealthMonitor } from './health.ts'
+import {
+  BODY_BYTES_MAX,
+  CLOSE_MS_MAX,
+  HEALTH_SAMPLE_MS,
+  HOST_DEFAULT,
+  PARAMETER_CHARS_MAX,
+  PORT_DEFAULT,
+} from './limits.ts'
+import { createOpenApi } from './openapi.ts'
+import { isInternal, PROBLEM_JSON, problemOf } from './problem.ts'
+import { allowedMethods } from './route-table.ts'
+import { addOperationRoutes } from './routes-operations.ts'
+import { addReadRoutes } from './routes-reads.ts'
+import { addWriteRoutes } from './routes-writes.ts'
+import type { RunningServer, ServerOptions } from './server-options.ts'
+
+/** @throws ADDRESS_IN_USE, ADDRESS_INVALID */
+export async function openServer(options: ServerOptions): Promise<RunningServer> {
+  const { reads, topics } = options
+  const health = new HealthMonitor(reads)
+  const sampler = setInterval(() => health.observe(), HEALTH_SAMPLE_MS)
+  sampler.unref()
+  const server = createFastify(options)
+  const appends = new Appends(reads.log, topics)
+  const openapi = createOpenApi(options)
+  addReadRoutes(server, reads)
+  addWriteRoutes(server, appends, reads.sources)
+  addOperationRoutes(server, { application: options.application, reads, health, openapi: JSON.stringify(openapi) })
+  const close = async () => {
+    clearInterval(sampler)
+    reads.close()
+    await closeServer(server)
+  }
+  try {
+    const url = await listen(server, options.host ?? HOST_DEFAULT, options.port ?? PORT_DEFAULT)
+    let closing: Promise<void> | undefined
+    const closeOnce = () => {
+      closing ??= close()
+      return closing
+    }
+    return { url, close: closeOnce, [Symbol.asyncDispose]: closeOnce }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+function createFastify(options: ServerOptions): FastifyInstance {
+  const report = options.onInternalError ?? ((error, request) => console.error(`${request}:`, error))
+  const server = Fastify({
+    logger: false,
+    bodyLimit: BODY_BYTES_MAX,
+    // Requests that arrive while closing are still answered; reads that would wait get SHUTTING_DOWN from the reads.
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+    requestTimeout: 60_000,
+    routerOptions: { maxParamLength: PARAMETER_CHARS_MAX },
+    frameworkErrors: (error, request, reply) => sendError(error, request, reply, report),
+    clientErrorHandler: answerBrokenRequest,
+  })
+  // Whatever a client calls it, a body is JSON: `curl -d` says application/x-www-form-urlencoded.
+  server.removeAllContentTypeParsers()
+  server.addContentTypeParser('*', { parseAs: 'string' }, (_, body, done) => done(null, body))
+  server.setErrorHandler<FastifyError>((error, request, reply) => sendError(error, request, reply, report))
+  server.setNotFoundHandler(answerUnknownRoute)
+  return server
+}
+
+type Report = NonNullable<ServerOptions['onInternalError']>
+
+function sendError(error: FastifyError | Error, request: FastifyRequest, reply: FastifyReply, report: Report): void {
+  const known = asProblem(error)
+  if (isInternal(known)) report(error, `${request.method} ${request.url}`)
+  if (known.status === 503 && known.retriable) reply.header('retry-after', '1')
+  // RFC 9110 wants to know what is allowed instead: nothing.
+  if (known.status === 405) reply.header('allow', '')
+  sendProblem(known, request, reply)
+}
+
+export function sendProblem(error: MainstemError, request: FastifyRequest, reply: FastifyReply): void {
+  const body = JSON.stringify(problemOf(error, pathOf(request.url)))
+  reply.code(error.status).header('content-type', PROBLEM_JSON).send(body)
+}
+
+/** Fastify's own errors under our codes; what is not expected becomes INTERNAL, and its text stays inside. */
+function asProblem(error: FastifyError | Error): MainstemError {
+  if (isMainstemError(error)) {
+    // A key that cannot be stored cannot be asked for either; here it came with the request.
+    if (error.code !== 'KEY_INVALID') return error
+    return fail(
+      'KEY_MALFORMED',
+      error.message,
+      error.detail === undefined ? { cause: error } : { detail: error.detail, cause: error },
+    )
+  }
+  const code = 'code' in error ? error.code : undefined
+  const status = 'statusCode' in error ? error.statusCode : undefined
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
+    return fail('BODY_TOO_LARGE', 'the body is too large', {
+      hint: `send at most ${BODY_BYTES_MAX} bytes; larger sets as several requests`,
+    })
+  }
+  if (code === 'FST_ERR_BAD_URL') {
+    return fail('REQUEST_INVALID', 'the path is not percent-encoded text', { hint: 'a % in a key is %25' })
+  }
+  if (status !== undefined && status >= 400 && status < 500) {
+    return fail('REQUEST_INVALID', 'the request is not valid', { detail: textOf(error) })
+  }
+  return fail('INTERNAL', 'an internal error', { cause: error, hint: 'the application has reported it on its side' })
+}
+
+function answerUnknownRoute(request: FastifyRequest, reply: FastifyReply): void {
+  const path = pathOf(request.url)
+  const allowed = allowedMethods(path)
+  if (allowed.length === 0) {
+    const hint = 'GET /openapi.json lists the calls'
+    sendProblem(fail('ROUTE_UNKNOWN', `there is no ${path.slice(0, 200)}`, { hint }), request, reply)
+    return
+  }
+  reply.header('allow', allowed.join(', '))
+  const hint = `use ${allowed.join(' or ')}`
+  sendProblem(fail('METHOD_NOT_ALLOWED', `${request.method} is not possible here`, { hint }), request, reply)
+}
+
+export const pathOf = (url: string): string => {
+  const end = url.indexOf('?')
+  return end < 0 ? url : url.slice(0, end)
+}
+
+/** What is not HTTP, or larger than a request's head may be: answered on the bare socket, which then ends. */
+function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  const detail =
+    error.code === 'HPE_HEADER_OVERFLOW' ? 'its head is larger than 16 KiB' : (error.code ?? 'it is malformed')
+  const known = fail('REQUEST_INVALID', 'this is not a valid HTTP request', { detail })
+  const body = JSON.stringify(problemOf(known))
+  const head = `HTTP/1.1 ${known.status} Bad Request\r\ncontent-type: ${PROBLEM_JSON}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n`
+  socket.end(head + body)
+}
+
+async function listen(server: FastifyInstance, host: string, port: number): Promise<string> {
+  try {
+    await server.listen({ host, port })
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    if (code === 'EADDRINUSE') throw fail('ADDRESS_IN_USE', `port ${port} on ${host} is in use`, { cause: error })
+    throw fail('ADDRESS_INVALID', `cannot listen on ${host}, port ${port}`, {
+      detail: textOf(error),
+      hint: 'give a --host of this machine and a --port that this user may open',
+      cause: error,
+    })
+  }
+  const address = server.server.address()
+  const actual = typeof address === 'object' && address !== null ? address.port : port
+  return `http://${host.includes(':') ? `[${host}]` : host}:${actual}`
+}
+
+/** Stops accepting, gives requests in flight their time, then cuts what is left. */
+async function closeServer(server: FastifyInstance): Promise<void> {
+  const timer = setTimeout(() => server.server.closeAllConnections(), CLOSE_MS_MAX)
+  try {
+    await server.close()
+  } finally {
+    clearTimeout(timer)
+  }
+}
