@@ -79,7 +79,11 @@ export function partsOf(app: Application): ApplicationParts {
   for (const table of tables) claim(table.name, table)
   for (const each of topics) claim(each.name, each)
   const sources = new Set([...tables].map(table => table.source))
-  for (const source of sources) claim(`source ${source.name}`, source)
+  for (const source of sources) {
+    claim(`source ${source.name}`, source)
+    // Tokens say `m1.<log id>.log.<position>`.
+    if (source.name === 'log') throw fail('DEFINITION_INVALID', "a source cannot be named 'log'")
+  }
   return { projections: inOrder(views), topics: [...topics], tables: [...tables], sources: [...sources] }
 }
 

@@ -1,6 +1,6 @@
 // Checkpoints: the rows changed since the last one, with each view's position and the fingerprint, in one transaction of
 // the table store. Reading them back gives exactly the state at those positions; what came later is folded again from the log.
-import { ByteReader, ByteWriter, type TableStore } from '../core/index.ts'
+import { asMainstemError, ByteReader, ByteWriter, type TableStore } from '../core/index.ts'
 import type { FoldedView } from './view.ts'
 
 const META = 'checkpoint'
@@ -22,6 +22,8 @@ export class Checkpoints {
   readonly #logId: string
   readonly #fingerprint: string
   readonly #writer = new ByteWriter()
+  /** View → the position at which its rows were last written. */
+  #positions: Record<string, number> = {}
 
   constructor(store: TableStore, logId: string, fingerprint: string) {
     this.#store = store
@@ -38,7 +40,10 @@ export class Checkpoints {
     for (const view of views) {
       const position = usable ? meta.positions[view.name] : undefined
       if (position === undefined) await this.#store.clear(view.name)
-      else await this.#loadView(view, position)
+      else {
+        await this.#loadView(view, position)
+        this.#positions[view.name] = position
+      }
     }
     return { rebuild: meta !== undefined && !usable, complete: usable ? meta.complete : [] }
   }
@@ -67,26 +72,34 @@ export class Checkpoints {
   }
 
   async #copy(views: readonly FoldedView[], complete: readonly string[]): Promise<void> {
-    const positions: Record<string, number> = {}
-    let copied = 0
-    for (const view of views) {
-      const { dirty } = view
-      if (view.error) {
-        const last = this.#store.meta(META) as CheckpointMeta | undefined
-        const position = last?.fingerprint === this.#fingerprint ? last.positions[view.name] : undefined
-        if (position !== undefined) positions[view.name] = position
-        continue
-      }
-      view.dirty = new Set()
-      positions[view.name] = view.position
+    for (const view of views) if (!view.error) await this.#copyView(view)
+    // A view that has stopped stays at the position at which its rows were last written.
+    const meta: CheckpointMeta = {
+      logId: this.#logId,
+      fingerprint: this.#fingerprint,
+      positions: { ...this.#positions },
+      complete,
+    }
+    this.#store.setMeta(META, meta)
+  }
+
+  async #copyView(view: FoldedView): Promise<void> {
+    const { dirty } = view
+    view.dirty = new Set()
+    try {
+      let copied = 0
       for (const entry of dirty) {
         if (entry.support <= 0) this.#store.remove(view.name, entry.keyBytes)
         else this.#store.put(view.name, entry.keyBytes, this.#encode(view, entry.support, entry.state))
         if (++copied % ROWS_PER_SLICE === 0) await yieldToEventLoop()
       }
+      this.#positions[view.name] = view.position
+    } catch (error) {
+      // A nested value that is not of its type shows only here. Some rows are written, others not: the view has no
+      // checkpoint any more, and a restart folds it from the beginning.
+      delete this.#positions[view.name]
+      view.stop(asMainstemError(error, 'STATE_INVALID', `a row of '${view.name}' cannot be stored`))
     }
-    const meta: CheckpointMeta = { logId: this.#logId, fingerprint: this.#fingerprint, positions, complete }
-    this.#store.setMeta(META, meta)
   }
 
   #encode(view: FoldedView, support: number, state: Record<string, unknown>): Buffer {

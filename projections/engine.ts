@@ -50,7 +50,9 @@ export interface Engine {
   readonly views: ReadonlyMap<string, LiveView>
   /** Position of the last record of the last whole transaction applied. */
   readonly position: number
-  /** Resolves when reads see whole transactions only; at once, except in the midst of a large one. */
+  /** True while reads see whole transactions only; false in the midst of a large one. */
+  readonly atCut: boolean
+  /** Resolves at the next cut. A read asks again: `while (!engine.atCut) await engine.cut()`, then reads without an await. */
   cut(): Promise<void>
   /** Resolves when every record up to `position` is applied. @throws the signal's reason when aborted */
   waitFor(position: number, signal: AbortSignal): Promise<void>

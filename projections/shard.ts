@@ -174,6 +174,8 @@ class Shard implements Engine {
       const blocks = await reader.next()
       if (blocks === undefined) return
       for (const block of blocks) {
+        // A checkpoint that is being copied sees no row of a later transaction, wherever this loop had paused when it began.
+        if (!this.#inTransaction) while (this.#gate) await this.#gate
         const cursor = block.records()
         while (!this.#fold(cursor, block, sliceEndMs)) {
           await yieldToEventLoop()
@@ -184,7 +186,6 @@ class Shard implements Engine {
           this.#endTransaction(block)
           // Whoever waits for a cut gets it: without this turn the next transaction would be under way when they look.
           if (awaited) await yieldToEventLoop()
-          while (this.#gate) await this.#gate
         }
         if (performance.now() > sliceEndMs) {
           await yieldToEventLoop()
@@ -374,9 +375,11 @@ class Shard implements Engine {
     const startedMs = performance.now()
     this.#emit({ event: 'checkpoint-started', position })
     const { copied, done } = this.#checkpoints.write(this.#folded, [...this.#complete])
-    this.#gate = copied.then(() => {
+    // Whether or not the copy succeeds: its error comes out of `done`.
+    const open = () => {
       this.#gate = undefined
-    })
+    }
+    this.#gate = copied.then(open, open)
     try {
       await done
       this.#checkpointPosition = position
@@ -386,9 +389,8 @@ class Shard implements Engine {
     } catch (error) {
       this.#emit({ event: 'checkpoint-failed', message: describeError(error) })
       throw error
-    } finally {
-      this.#gate = undefined
     }
+    for (const view of this.#folded) this.#reportStopped(view)
   }
 
   /** A transaction cut short by the stop leaves rows in between: nobody may read them, and the last checkpoint stands. */
@@ -406,7 +408,7 @@ class Shard implements Engine {
     // First, because a checkpoint may be waiting for a cut that does not come any more.
     if (this.#inTransaction) this.#abandonTransaction()
     await this.#checkpointing?.catch(() => {})
-    await this.checkpoint().catch(() => {})
+    if (!this.#abandoned) await this.checkpoint().catch(() => {})
     await this.#checkpoints.close()
   }
 }

@@ -34,11 +34,8 @@ export interface ServedView {
   readonly types: Readonly<Record<string, string>>
 }
 
-/** An engine that can also say, without a promise, that reads would see whole transactions only at this moment. */
-type CutEngine = Engine & { readonly atCut?: boolean }
-
 export class Reads {
-  readonly engine: CutEngine
+  readonly engine: Engine
   readonly log: Log
   readonly sources: ReadonlyMap<string, SourceConnector>
   readonly #ages: AgeTracker
@@ -89,7 +86,7 @@ export class Reads {
 
   /** True when reads may be done now, before the next await. */
   get atCut(): boolean {
-    return this.engine.atCut !== false
+    return this.engine.atCut
   }
 
   /**

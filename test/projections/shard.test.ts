@@ -356,3 +356,27 @@ describe('an application', () => {
     )
   })
 })
+
+describe('a checkpoint', () => {
+  it('is given up for a view whose row cannot be stored, and for no other', async () => {
+    const odd = projection('odd', { key: z.int(), state: z.object({ seen: z.array(z.int()) }) }).on(invoices, 'id', {
+      add: (s, invoice) => void (s.seen = [...s.seen, invoice.customer as number]),
+      remove: s => void (s.seen = s.seen.slice(1)),
+    })
+    const definition = application('test', { views: [bills, accounts, odd] })
+    const engine = await open(definition)
+    await writer.transaction([{ op: 'insert', table: invoices, after: { id: 1, customer: 2, cents: 5 } }])
+    await level(engine)
+    await engine.checkpoint()
+    await writer.transaction([{ op: 'insert', table: invoices, after: { id: 2, customer: null, cents: 5 } }])
+    await level(engine)
+    await engine.checkpoint()
+    expect(engine.views.get('odd')?.status().error?.message).toContain('seen[]: expected a safe integer, received null')
+    await engine.stop()
+    engines = []
+    const again = await open(definition)
+    await level(again)
+    expect(again.views.get('accounts')?.get(2)).toEqual({ bills: 1, open: 5 })
+    expect(again.views.get('bills')?.get(2)).toEqual({ customer: null, open: 5 })
+  })
+})
