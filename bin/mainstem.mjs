@@ -44,12 +44,10 @@ function runOn(binary) {
   child.on('exit', (code, signal) => process.exit(code === null ? 128 + (constants.signals[signal] || 0) : code))
 }
 
-/** The sources in a checkout; the build where it is installed, because Node strips no types under node_modules. */
+/** The sources in a checkout, JavaScript in the published package. */
 function mainFile() {
   const source = path.join(folder, 'cli', 'main.ts')
-  const built = path.join(folder, '..', 'dist', 'bin', 'cli', 'main.js')
-  const installed = folder.split(path.sep).includes('node_modules')
-  return existsSync(source) && !(installed && existsSync(built)) ? source : built
+  return existsSync(source) ? source : path.join(folder, 'cli', 'main.js')
 }
 
 async function start() {
