@@ -18,6 +18,8 @@ const META = 'mirror'
 export const MIRROR_COMMIT_ROWS = 2_000
 /** Commits under way, each with its rows in memory, before whoever writes has to wait for the disk. */
 export const MIRROR_COMMITS_MAX = 8
+/** Records applied in one turn of the event loop: about 3 ms. */
+const CATCH_UP_SLICE = 1_000
 /** Version of the stored form; another one on disk means: rebuild from the log. */
 const FORMAT = 1
 
@@ -282,7 +284,14 @@ export class Mirror {
     const tables = [...this.tables.values()]
     const parked = Object.fromEntries(tables.map(table => [table.name, table.parkedCount]))
     const { log } = this.#options
-    const meta: MirrorMeta = { format: FORMAT, logId: log.id, position, control: this.#control, layouts: this.#layouts, parked }
+    const meta: MirrorMeta = {
+      format: FORMAT,
+      logId: log.id,
+      position,
+      control: this.#control,
+      layouts: this.#layouts,
+      parked,
+    }
     this.#store.setMeta(META, meta)
     this.#commits++
     const committed = tables.map(table => table.beginCommit())
@@ -313,7 +322,10 @@ export class Mirror {
         if (blocks.length === 0) break
         for (const block of blocks) {
           const records = block.records()
-          while (records.next()) this.#apply(records, block.mark?.position ?? '')
+          for (let n = 1; records.next(); n++) {
+            this.#apply(records, block.mark?.position ?? '')
+            if (n % CATCH_UP_SLICE === 0) await nextTurn()
+          }
           if (block.last && this.#store.pending >= MIRROR_COMMIT_ROWS) {
             const done = this.commit(block.first + block.count - 1)
             if (this.#commits >= MIRROR_COMMITS_MAX) await done

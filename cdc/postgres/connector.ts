@@ -1,0 +1,338 @@
+// The life of a source: opens with checks, runs attempts one after the other, and says at any time where it is and what it
+// waits for. Retriable failures are retried for ever, with growing pauses; permanent ones leave it `failed`.
+import { setTimeout as wait } from 'node:timers/promises'
+import {
+  asMainstemError,
+  controlContract,
+  type DropReport,
+  type Log,
+  type LogTopic,
+  type MainstemError,
+  type Mirror,
+  openMirror,
+  type ParkedEntry,
+  type SourceConnector,
+  type SourceContext,
+  type SourceState,
+  type SourceStatus,
+} from '../../core/index.ts'
+import { type Client, connect, connectionError, sqlStateOf } from './connection.ts'
+import { dropFromServer } from './drop.ts'
+import { formatLsn, parseLsn } from './lsn.ts'
+import { checkStart, loggedLsn, runSession, type SessionHost } from './session.ts'
+import type { Setup } from './setup.ts'
+import { slotInUse } from './slot.ts'
+import type { SnapshotProgress } from './snapshot.ts'
+import { type ReplicationStream, STOPPED } from './stream.ts'
+import { Waiters } from './waiters.ts'
+
+const RETRY_FIRST_MS = 100
+const RETRY_MAX_MS = 10_000
+/** A waiting reader on an idle database makes the server write something after so long. */
+const NUDGE_AFTER_MS = 50
+const NUDGE_EVERY_MS = 500
+
+/** Opens the connector of a source. @throws SOURCE_…, CONTRACT_…, LOG_BEHIND_SLOT before anything is changed anywhere */
+export async function openPostgresConnector(setup: Setup, context: SourceContext): Promise<PostgresConnector> {
+  const { log, resnapshot } = context
+  const controlTopic = await log.topic(controlContract())
+  const openIt = () => openMirror({ path: context.mirrorPath, log, source: setup.source, tables: setup.tables })
+  const mirror = await openIt()
+  const connector = new PostgresConnector({ setup, log, controlTopic, resnapshot, mirror, openMirror: openIt })
+  try {
+    await checkOnce(setup, log, mirror, resnapshot)
+    return connector
+  } catch (error) {
+    await connector.stop()
+    throw error
+  }
+}
+
+/** A database that is down matters only where nothing has been read from it yet: later the connector retries. */
+async function checkOnce(setup: Setup, log: Log, mirror: Mirror, resnapshot: boolean): Promise<void> {
+  let sql: Client | undefined
+  try {
+    sql = await connect(setup.target)
+    await checkStart({ setup, log, mirror, resnapshot }, sql)
+  } catch (error) {
+    const known = connectionError(setup.source, error)
+    if (known.code === 'SOURCE_UNREACHABLE' && mirror.control.phase !== 'none') return
+    throw known
+  } finally {
+    await sql?.end().catch(() => {})
+  }
+}
+
+interface ConnectorParts {
+  readonly setup: Setup
+  readonly log: Log
+  readonly controlTopic: LogTopic
+  readonly resnapshot: boolean
+  readonly mirror: Mirror
+  readonly openMirror: () => Promise<Mirror>
+}
+
+export class PostgresConnector implements SourceConnector {
+  readonly name: string
+  readonly #parts: ConnectorParts
+  readonly #waiters = new Waiters()
+  readonly #stopping = new AbortController()
+  #mirror: Mirror
+  #mirrorClosed = false
+  #resnapshot: boolean
+  #running: Promise<void> | undefined
+  #state: SourceState = 'connecting'
+  #waitingFor: string | null = null
+  #error: MainstemError | undefined
+  #snapshot: SnapshotProgress | null = null
+  #stream: ReplicationStream | undefined
+  #changesBefore = 0
+  #complete: bigint
+  #position: number
+  #server: bigint | undefined
+  #levelMs: number | undefined
+  #retryMs = RETRY_FIRST_MS
+  #nudger: NodeJS.Timeout | undefined
+  #nudging = false
+  #sql: Client | undefined
+
+  constructor(parts: ConnectorParts) {
+    this.name = parts.setup.source
+    this.#parts = parts
+    this.#mirror = parts.mirror
+    this.#resnapshot = parts.resnapshot
+    this.#complete = loggedLsn(parts.log, this.name)
+    this.#position = parts.log.end
+  }
+
+  start(): void {
+    this.#running ??= this.#run()
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping
+    while (!signal.aborted) {
+      try {
+        if (this.#mirrorClosed) await this.#reopenMirror()
+        this.#state = 'connecting'
+        await runSession(this.#host())
+      } catch (error) {
+        if (signal.aborted || error === STOPPED) break
+        if (!(await this.#onFailure(error))) return
+      } finally {
+        this.#changesBefore += this.#stream?.changes ?? 0
+        this.#stream = undefined
+        this.#snapshot = null
+      }
+    }
+    this.#state = 'stopped'
+  }
+
+  #host(): SessionHost {
+    const { setup, log, controlTopic } = this.#parts
+    const { signal } = this.#stopping
+    return {
+      setup,
+      log,
+      controlTopic,
+      mirror: this.#mirror,
+      resnapshot: this.#resnapshot,
+      signal,
+      onWaiting: reason => this.#setWaiting(reason),
+      onSnapshot: progress => {
+        this.#snapshot = progress
+        if (progress) this.#state = 'snapshotting'
+      },
+      onSnapshotDone: () => {
+        this.#resnapshot = false
+      },
+      onStream: stream => {
+        this.#stream = stream
+      },
+      onStreaming: () => this.#onStreaming(),
+      onComplete: (complete, position) => this.#onComplete(complete, position),
+      onServer: lsn => this.#onServer(lsn),
+    }
+  }
+
+  #setWaiting(reason: string | null): void {
+    if (reason === this.#waitingFor) return
+    this.#waitingFor = reason
+    if (reason) this.#parts.setup.onEvent({ event: 'source-waiting', source: this.name, waitingFor: reason })
+  }
+
+  #onStreaming(): void {
+    this.#state = 'streaming'
+    this.#setWaiting(null)
+    this.#error = undefined
+    const { log, setup } = this.#parts
+    this.#onComplete(loggedLsn(log, this.name), log.end)
+    setup.onEvent({ event: 'streaming', source: this.name, position: formatLsn(this.#complete) })
+  }
+
+  #onComplete(complete: bigint, position: number): void {
+    if (complete > this.#complete) {
+      this.#complete = complete
+      this.#retryMs = RETRY_FIRST_MS
+    }
+    this.#position = position
+    this.#waiters.reached(this.#complete, position)
+    this.#level()
+  }
+
+  #onServer(lsn: bigint): void {
+    this.#server = lsn
+    this.#level()
+  }
+
+  #level(): void {
+    if (this.#server !== undefined && this.#complete >= this.#server) this.#levelMs = performance.now()
+  }
+
+  /** Waits before the next attempt; false where there must not be one. */
+  async #onFailure(cause: unknown): Promise<boolean> {
+    const error = this.#explain(cause)
+    this.#error = error
+    // Its overlay may hold rows of transactions that never reached the log.
+    await this.#closeMirror()
+    const { onEvent } = this.#parts.setup
+    const { code, message, detail, hint } = error
+    if (!isRetriable(error)) {
+      this.#state = 'failed'
+      this.#waitingFor = null
+      onEvent({
+        event: 'source-failed',
+        source: this.name,
+        code,
+        message,
+        ...(detail ? { detail } : {}),
+        ...(hint ? { hint } : {}),
+      })
+      return false
+    }
+    this.#state = 'retrying'
+    const delayMs = Math.round(this.#retryMs * (0.5 + Math.random() / 2))
+    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS)
+    this.#waitingFor = `${message}${detail ? ` (${detail})` : ''}`
+    onEvent({ event: 'source-retrying', source: this.name, code, message, delayMs })
+    await wait(delayMs, undefined, { signal: this.#stopping.signal }).catch(() => {})
+    return !this.#stopping.signal.aborted
+  }
+
+  #explain(cause: unknown): MainstemError {
+    const state = sqlStateOf(cause)
+    if (state === '55006') {
+      const pid = /PID (\d+)/.exec(String(cause))?.[1]
+      return slotInUse(this.name, this.#parts.setup.slot, pid ? Number(pid) : null)
+    }
+    if (cause instanceof Error && cause.name === 'MainstemError') return asMainstemError(cause)
+    // A SQLSTATE has five characters; Node's own codes (ECONNRESET) have more.
+    if (state.length === 5 && !/^(08|53|57|28|3D)/.test(state)) {
+      return asMainstemError(cause, 'SOURCE_PROTOCOL', `source ${this.name} refused a command (${state})`)
+    }
+    return state || /onnection|timeout/.test(String(cause)) ? connectionError(this.name, cause) : asMainstemError(cause)
+  }
+
+  async #reopenMirror(): Promise<void> {
+    this.#mirror = await this.#parts.openMirror()
+    this.#mirrorClosed = false
+    this.#position = this.#parts.log.end
+    this.#complete = loggedLsn(this.#parts.log, this.name)
+  }
+
+  async #closeMirror(): Promise<void> {
+    if (this.#mirrorClosed) return
+    this.#mirrorClosed = true
+    this.#parkedCount = this.#mirror.parkedCount
+    await this.#mirror.close()
+  }
+
+  #parkedCount = 0
+
+  status(): SourceStatus {
+    const { setup, log } = this.#parts
+    const position = this.#complete > 0n ? this.#complete : undefined
+    const server = this.#server
+    const error = this.#error
+    return {
+      name: this.name,
+      technology: 'postgres',
+      state: this.#state,
+      waitingFor: this.#waitingFor,
+      position: position === undefined ? (log.mark(this.name)?.position ?? null) : formatLsn(position),
+      serverPosition: server === undefined ? null : formatLsn(server),
+      lagBytes: server === undefined || position === undefined ? null : Math.max(0, Number(server - position)),
+      ageMs: this.#levelMs === undefined ? null : Math.round(performance.now() - this.#levelMs),
+      snapshot: this.#snapshot,
+      changes: this.#changesBefore + (this.#stream?.changes ?? 0),
+      parked: this.#mirrorClosed ? this.#parkedCount : this.#mirror.parkedCount,
+      slot: setup.slot,
+      publication: setup.publication,
+      tables: setup.tables.map(table => table.table.name),
+      error: error ? { code: error.code, message: error.message, ...partsOf(error) } : null,
+    }
+  }
+
+  parked(limit: number): readonly ParkedEntry[] {
+    return this.#mirrorClosed ? [] : this.#mirror.parked(limit)
+  }
+
+  checkPosition(position: string): void {
+    parseLsn(position)
+  }
+
+  async reached(position: string, signal: AbortSignal): Promise<number> {
+    const lsn = parseLsn(position)
+    if (this.#state !== 'snapshotting' && lsn <= this.#complete) return this.#position
+    this.#stream?.ping()
+    this.#nudger ??= setTimeout(() => this.#nudge(), NUDGE_AFTER_MS)
+    return this.#waiters.wait(lsn, signal)
+  }
+
+  /** On an idle database the server shows its progress only when something is written. */
+  #nudge(): void {
+    this.#nudger = undefined
+    if (this.#waiters.count === 0 || this.#stopping.signal.aborted) return
+    this.#nudger = setTimeout(() => this.#nudge(), NUDGE_EVERY_MS)
+    this.#nudger.unref()
+    if (this.#state === 'streaming' && this.#stream?.isIdle && !this.#nudging) {
+      this.#nudging = true
+      void this.#emitMessage().finally(() => {
+        this.#nudging = false
+      })
+    }
+  }
+
+  async #emitMessage(): Promise<void> {
+    try {
+      this.#sql ??= await connect(this.#parts.setup.target)
+      await this.#sql.query(`select pg_logical_emit_message(true, 'mainstem', '')`)
+    } catch {
+      // The next nudge connects anew; if the database is gone the stream finds out by itself.
+      const broken = this.#sql
+      this.#sql = undefined
+      await broken?.end().catch(() => {})
+    }
+  }
+
+  async stop(): Promise<void> {
+    const stream = this.#stream
+    this.#stopping.abort()
+    clearTimeout(this.#nudger)
+    await stream?.stop()
+    await this.#running?.catch(() => {})
+    await this.#closeMirror()
+    await this.#sql?.end().catch(() => {})
+    if (this.#state !== 'failed') this.#state = 'stopped'
+  }
+
+  async drop(): Promise<DropReport> {
+    await this.stop()
+    return dropFromServer(this.name, this.#parts.setup.target, this.#parts.setup)
+  }
+}
+
+const partsOf = ({ detail, hint }: MainstemError) => ({ ...(detail ? { detail } : {}), ...(hint ? { hint } : {}) })
+
+/** In use was waited for already. */
+const isRetriable = (error: MainstemError): boolean => error.retriable && error.code !== 'SOURCE_SLOT_IN_USE'

@@ -1,0 +1,74 @@
+// `postgres('shop', …)`: a declaration. It opens nothing and loads no driver.
+import type { z } from 'zod'
+import {
+  checkName,
+  compileContract,
+  type DropReport,
+  fail,
+  type KeyColumns,
+  type SourceConnector,
+  type SourceContext,
+  type SourceDefinition,
+  type SourceTable,
+  type Table,
+} from '../../core/index.ts'
+import { createSetup, namesOf, type PostgresOptions, targetOf } from './setup.ts'
+
+/** A PostgreSQL database as a source of tables. */
+export interface PostgresSource<N extends string = string> extends SourceDefinition {
+  readonly name: N
+  /**
+   * Declares a captured table.
+   * @param table its name in the database, exactly as the catalog has it: `orders`, or `sales.orders` of another schema
+   * @param contract `row`: the columns wanted, each with its schema; `key`: the column, or columns, that identify a row
+   * @throws DEFINITION_INVALID, CONTRACT_UNSUPPORTED
+   */
+  table<const T extends string, Z extends z.ZodObject, const K extends KeyColumns<z.output<Z>>>(
+    table: T,
+    contract: { readonly key: K; readonly row: Z },
+  ): Table<`${N}.${T}`, Z, K> & SourceTable
+}
+
+/**
+ * Declares a PostgreSQL database (15 to 18) whose tables are captured by logical replication.
+ * @param name durable: topics, slot and tokens are named by it
+ * @throws DEFINITION_INVALID
+ * @example
+ * const shop = postgres('shop', { url: env('SHOP_URL') })
+ * const customers = shop.table('customers', { key: 'id', row: z.object({ id: z.int(), name: z.string() }) })
+ */
+export function postgres<const N extends string>(name: N, options: PostgresOptions): PostgresSource<N> {
+  checkName('source', name)
+  const source: PostgresSource<N> = {
+    kind: 'source',
+    name,
+    technology: 'postgres',
+    table: (table, contract) => declareTable(source, table, contract) as never,
+    open: context => openSource(name, options, context),
+    drop: application => dropSource(name, options, application),
+  }
+  return source
+}
+
+function declareTable(
+  source: PostgresSource,
+  table: string,
+  contract: { readonly key: unknown; readonly row: z.ZodObject },
+): object {
+  if (table === '' || table.length > 127) throw fail('DEFINITION_INVALID', `'${table}' is not a table name`)
+  const name = `${source.name}.${table}`
+  compileContract(name, 'table', contract.row, contract.key)
+  const declared = { kind: 'table', name, source, table, row: contract.row, key: contract.key }
+  const changes = { kind: 'changes', name, table: declared }
+  return Object.assign(declared, { changes })
+}
+
+async function openSource(name: string, options: PostgresOptions, context: SourceContext): Promise<SourceConnector> {
+  const { openPostgresConnector } = await import('./connector.ts')
+  return openPostgresConnector(createSetup(name, options, context), context)
+}
+
+async function dropSource(name: string, options: PostgresOptions, application: string): Promise<DropReport> {
+  const { dropFromServer } = await import('./drop.ts')
+  return dropFromServer(name, targetOf(name, options), namesOf(name, options, application))
+}

@@ -1,0 +1,14 @@
+// The public face of `mainstem/postgres`. Importing it loads no driver: connections load theirs when they open.
+export type { SourceTable } from '../../core/index.ts'
+export { type PostgresSource, postgres } from './definition.ts'
+export {
+  type ContractSource,
+  contractSource,
+  type IntrospectedColumn,
+  type IntrospectedTable,
+  type Introspection,
+  introspect,
+  variableName,
+} from './introspect.ts'
+export { formatLsn, parseLsn, type QueryClient, writeToken } from './lsn.ts'
+export type { PostgresOptions } from './setup.ts'

@@ -1,0 +1,252 @@
+// Everything that can be checked before anything is changed on the server or in the log. All problems of a source are
+// found before the first is reported, so that one run names them all.
+import { fail, type MainstemError } from '../../core/index.ts'
+import { type CatalogTable, didYouMean, identityColumns, nearbyTables, readTables } from './catalog.ts'
+import { checkType } from './compatibility.ts'
+import { type Client, connect, connectionError, quoteTable } from './connection.ts'
+import { checkPublication } from './publication.ts'
+import type { Setup, SetupTable } from './setup.ts'
+
+const VERSION_MIN = 140_000
+
+export interface CheckedTable {
+  readonly setup: SetupTable
+  readonly catalog: CatalogTable
+}
+
+export interface Checked {
+  readonly identity: Readonly<Record<string, string>>
+  readonly tables: readonly CheckedTable[]
+}
+
+/** @throws SOURCE_…, CONTRACT_…: the first problem; `data.problems` holds all of them */
+export async function preflight(setup: Setup, sql: Client): Promise<Checked> {
+  const problems: MainstemError[] = []
+  const server = await checkServer(setup, sql, problems)
+  const identity = server ? await identifySystem(setup, server, problems) : {}
+  const tables = await checkTables(setup, sql, problems)
+  if (tables.length === setup.tables.length) problems.push(...(await checkPublication(setup, sql, tables)))
+  throwProblems(problems)
+  return { identity, tables }
+}
+
+function throwProblems(problems: readonly MainstemError[]): void {
+  const first = problems[0]
+  if (!first) return
+  if (problems.length === 1) throw first
+  const list = problems.map(({ code, message, detail, hint }) => ({ code, message, detail, hint }))
+  const others = problems.slice(1).map(each => `${each.code} ${each.message}${each.detail ? ` (${each.detail})` : ''}`)
+  throw fail(first.code, first.message, {
+    detail: [first.detail, `and ${others.length} more: ${others.join('; ')}`].filter(Boolean).join('; '),
+    ...(first.hint ? { hint: first.hint } : {}),
+    data: { problems: list },
+  })
+}
+
+interface ServerRow {
+  readonly version: number
+  readonly wal_level: string
+  readonly slots_max: number
+  readonly slots: number
+  readonly own_slot: boolean
+  readonly standby: boolean
+  readonly database: string
+  readonly user: string
+}
+
+async function checkServer(setup: Setup, sql: Client, problems: MainstemError[]): Promise<ServerRow | undefined> {
+  const { rows } = await sql.query<ServerRow>(
+    `select current_setting('server_version_num')::int as version, current_setting('wal_level') as wal_level,
+            current_setting('max_replication_slots')::int as slots_max,
+            (select count(*)::int from pg_replication_slots) as slots,
+            exists (select from pg_replication_slots where slot_name = $1) as own_slot,
+            pg_is_in_recovery() as standby, current_database()::text as database, current_user::text as user`,
+    [setup.slot],
+  )
+  const server = rows[0]
+  if (!server) throw fail('SOURCE_PROTOCOL', `source ${setup.source} does not answer as PostgreSQL does`)
+  const cannot = `cannot stream from ${setup.source}`
+  if (server.version < VERSION_MIN) {
+    problems.push(
+      fail('SOURCE_VERSION', cannot, {
+        detail: `the server's version is ${server.version}`,
+        hint: 'PostgreSQL 15 to 18 are supported',
+      }),
+    )
+    return undefined
+  }
+  if (server.standby) {
+    problems.push(
+      fail('SOURCE_PERMISSION', cannot, {
+        detail: 'the server is a read-only standby',
+        hint: "give the primary's address",
+      }),
+    )
+    return undefined
+  }
+  if (server.wal_level !== 'logical') {
+    problems.push(
+      fail('SOURCE_WAL_LEVEL', cannot, {
+        detail: `wal_level is '${server.wal_level}'; change capture needs 'logical'`,
+        hint: 'run ALTER SYSTEM SET wal_level = logical and restart the server; on RDS set rds.logical_replication = 1',
+      }),
+    )
+  }
+  if (!server.own_slot && server.slots >= server.slots_max) {
+    problems.push(
+      fail('SOURCE_SLOTS_EXHAUSTED', cannot, {
+        detail: `all ${server.slots_max} replication slots are taken`,
+        hint: 'drop one that nobody uses (select * from pg_replication_slots), or raise max_replication_slots',
+      }),
+    )
+  }
+  return server
+}
+
+/** Opens a replication connection, the only way to know that it is allowed, and asks which cluster this is. */
+async function identifySystem(setup: Setup, server: ServerRow, problems: MainstemError[]) {
+  let client: Client | undefined
+  try {
+    client = await connect(setup.target, 'replication')
+    const { rows } = await client.query<{ systemid: string; timeline: number }>('IDENTIFY_SYSTEM')
+    const row = rows[0]
+    return { system: String(row?.systemid), timeline: String(row?.timeline), database: server.database }
+  } catch (error) {
+    const known = connectionError(setup.source, error, 'replication')
+    if (known.code !== 'SOURCE_PERMISSION') throw known
+    problems.push(
+      fail('SOURCE_PERMISSION', known.message, {
+        ...(known.detail ? { detail: known.detail } : {}),
+        hint: `as a superuser: ALTER ROLE "${server.user}" REPLICATION; on RDS: GRANT rds_replication TO "${server.user}"`,
+      }),
+    )
+    return {}
+  } finally {
+    await client?.end().catch(() => {})
+  }
+}
+
+async function checkTables(setup: Setup, sql: Client, problems: MainstemError[]): Promise<CheckedTable[]> {
+  const found = await readTables(
+    sql,
+    setup.tables.map(table => table.pg),
+  )
+  const checked: CheckedTable[] = []
+  for (const table of setup.tables) {
+    const catalog = found.find(candidate => candidate.schema === table.pg.schema && candidate.name === table.pg.name)
+    if (!catalog) {
+      problems.push(await missingTable(setup, sql, table))
+      continue
+    }
+    checked.push({ setup: table, catalog })
+    problems.push(...checkTable(table, catalog))
+  }
+  return checked
+}
+
+async function missingTable(setup: Setup, sql: Client, table: SetupTable): Promise<MainstemError> {
+  const names = await nearbyTables(sql)
+  const near = didYouMean(table.table.table, names)
+  return fail('CONTRACT_TABLE_MISSING', `${setup.source} has no table '${table.table.table}'`, {
+    detail: `looked for ${quoteTable(table.pg)}; there is ${names.slice(0, 12).join(', ') || 'no table'}`,
+    hint: near ? `did you mean ${near}?` : "name tables of other schemas 'schema.table'; names are case-sensitive",
+  })
+}
+
+/** The problems between a table's contract and the table. */
+export function checkTable(table: SetupTable, catalog: CatalogTable): MainstemError[] {
+  if (catalog.kind !== 'r' && catalog.kind !== 'p') {
+    return [
+      fail('CONTRACT_TABLE_MISSING', `${table.table.name} is not a table`, {
+        detail: 'it is a view or a foreign table',
+        hint: 'capture the tables it is made of',
+      }),
+    ]
+  }
+  if (catalog.persistence !== 'p') {
+    return [
+      fail('CONTRACT_TABLE_MISSING', `${table.table.name} is unlogged`, {
+        detail: 'its changes are not in the write-ahead log',
+        hint: `ALTER TABLE ${quoteTable(catalog)} SET LOGGED`,
+      }),
+    ]
+  }
+  return [...checkColumns(table, catalog), ...checkKey(table, catalog), ...checkAccess(table, catalog)]
+}
+
+function checkColumns(table: SetupTable, catalog: CatalogTable): MainstemError[] {
+  const problems: MainstemError[] = []
+  const names = catalog.columns.map(column => column.name)
+  for (const [name, schema] of Object.entries(table.contract.schema.shape)) {
+    const column = catalog.columns.find(candidate => candidate.name === name)
+    if (!column) {
+      const near = didYouMean(name, names)
+      problems.push(
+        fail('CONTRACT_COLUMN_MISSING', `${table.table.name} has no column '${name}'`, {
+          detail: `it has ${names.join(', ')}`,
+          ...(near ? { hint: `did you mean ${near}?` } : {}),
+        }),
+      )
+    } else if (column.generated) {
+      problems.push(
+        fail('CONTRACT_COLUMN_MISSING', `${table.table.name} does not publish column '${name}'`, {
+          detail: 'it is generated, and PostgreSQL does not stream generated columns',
+          hint: 'leave it out of the contract and compute it in the projection',
+        }),
+      )
+    } else {
+      const problem = checkType(column.type, schema)
+      if (problem) {
+        problems.push(
+          fail(problem.code, `${table.table.name}.${name} ${problem.what}`, {
+            detail: `the column is ${column.type.name}, which the contract's type does not hold exactly`,
+            hint: `${problem.hint}, or z.string() for the exact text`,
+          }),
+        )
+      }
+    }
+  }
+  return problems
+}
+
+function checkKey(table: SetupTable, catalog: CatalogTable): MainstemError[] {
+  const identity = identityColumns(catalog)
+  if (identity === undefined) return []
+  const key = table.contract.key.columns.map(column => column.name)
+  if (identity.length > 0 && identity.length === key.length && identity.every(name => key.includes(name))) return []
+  const full = `ALTER TABLE ${quoteTable(catalog)} REPLICA IDENTITY FULL`
+  if (identity.length === 0) {
+    return [
+      fail('CONTRACT_KEY_MISMATCH', `${table.table.name} does not say which row an update or delete means`, {
+        detail: `its replica identity is ${catalog.replicaIdentity === 'n' ? 'NOTHING' : 'DEFAULT, and it has no primary key'}`,
+        hint: `add a primary key, or run ${full}`,
+      }),
+    ]
+  }
+  const columns = identity.map(name => `'${name}'`).join(', ')
+  return [
+    fail('CONTRACT_KEY_MISMATCH', `${table.table.name} is not identified by ${key.join(', ')}`, {
+      detail: `updates and deletes name a row by ${identity.join(', ')}`,
+      hint: `write key: ${identity.length === 1 ? columns : `[${columns}]`}, or run ${full}`,
+    }),
+  ]
+}
+
+function checkAccess(table: SetupTable, catalog: CatalogTable): MainstemError[] {
+  const unreadable = catalog.columns.filter(column => column.name in table.contract.schema.shape && !column.selectable)
+  if (unreadable.length > 0) {
+    return [
+      fail('SOURCE_PERMISSION', `${table.table.name} cannot be read`, {
+        detail: `no SELECT privilege on ${unreadable.map(column => column.name).join(', ')}`,
+        hint: `as its owner (${catalog.owner}): GRANT SELECT ON ${quoteTable(catalog)} TO the source's user, and USAGE on the schema`,
+      }),
+    ]
+  }
+  if (!catalog.rowSecurity) return []
+  return [
+    fail('SOURCE_PERMISSION', `${table.table.name} hides rows from this user`, {
+      detail: 'row-level security applies, so a snapshot would miss rows that the stream has',
+      hint: "as a superuser: ALTER ROLE … BYPASSRLS for the source's user",
+    }),
+  ]
+}

@@ -1,0 +1,206 @@
+// Row images → rows of the contract: a reader generated per table, for images that come from the stream and from COPY.
+import {
+  type AnyRow,
+  type Contract,
+  defOf,
+  isMainstemError,
+  issuesText,
+  type RefusedRow,
+  refusedBy,
+} from '../../core/index.ts'
+import { type ColumnReader, compileColumn } from './columns.ts'
+import { NULL, type Tuple, UNCHANGED } from './pgoutput.ts'
+import { REFUSED } from './text-values.ts'
+import type { PgType } from './types.ts'
+
+type RowFunction = (tuple: Tuple, before: AnyRow | undefined) => AnyRow | undefined
+
+/** What fills a column that came as "unchanged" (TOAST): the accepted row before, or the raw text of the parked one. */
+export interface Fill {
+  readonly row: AnyRow | undefined
+  readonly raw: Readonly<Record<string, string | null>> | undefined
+  /** The old image, where it came whole. */
+  readonly old: Tuple | undefined
+}
+
+export class RowReader {
+  readonly #contract: Contract
+  readonly #columns: readonly ColumnReader[]
+  /** Where each contract column stands in the image. */
+  readonly #places: readonly number[]
+  readonly #fast: RowFunction | undefined
+  readonly #keyPlaces: readonly number[]
+
+  /** @param columns the image's columns in order: name and type */
+  constructor(contract: Contract, columns: readonly { readonly name: string; readonly type: PgType }[]) {
+    this.#contract = contract
+    const names = columns.map(column => column.name)
+    const fields = Object.entries(contract.schema.shape)
+    this.#columns = fields.map(([name, schema]) => {
+      const column = columns.find(candidate => candidate.name === name)
+      return compileColumn(name, column?.type ?? { class: 'other', name: 'unknown' }, schema)
+    })
+    this.#places = fields.map(([name]) => names.indexOf(name))
+    this.#keyPlaces = contract.key.columns.map(column => fields.findIndex(([name]) => name === column.name))
+    // An object with refinements of its own has to be seen whole by zod.
+    const plain = (defOf(contract.schema).checks?.length ?? 0) === 0
+    this.#fast = plain ? generate(this.#columns, this.#places) : undefined
+  }
+
+  /** The row of a complete image; undefined where `refused` has more to say. */
+  read(tuple: Tuple, fill?: Fill): AnyRow | undefined {
+    try {
+      const row = this.#fast?.(tuple, fill?.raw || fill?.old ? undefined : fill?.row)
+      if (row) return row
+    } catch {
+      // The slow way finds the same and words it.
+    }
+    const slow = this.#readSlowly(tuple, fill)
+    return typeof slow === 'string' ? undefined : slow
+  }
+
+  /** Why a row is refused, with its raw texts and its key as far as that can be read. */
+  refused(tuple: Tuple, fill?: Fill): RefusedRow {
+    const slow = this.#readSlowly(tuple, fill)
+    const raw: Record<string, string | null> = {}
+    for (const [n, column] of this.#columns.entries()) {
+      const text = this.#text(tuple, n, fill)
+      raw[column.name] = text === undefined ? '(unchanged, unknown)' : text
+    }
+    const error = typeof slow === 'string' ? slow : 'the log cannot take it'
+    const key = this.key(tuple)
+    return { key: key.bytes, keyText: key.text, raw, error }
+  }
+
+  /** The key of an image of which only the key's columns are looked at; `fallback` is an image to take missing ones from. */
+  key(tuple: Tuple, fallback?: Tuple): { readonly bytes: Buffer | undefined; readonly text: string } {
+    const partial: AnyRow = {}
+    const texts: string[] = []
+    let whole = true
+    for (const index of this.#keyPlaces) {
+      const column = this.#columns[index]!
+      const place = this.#places[index]!
+      const from = fallback && tuple.kinds[place] === UNCHANGED ? fallback : tuple
+      const kind = from.kinds[place]
+      const value = kind === NULL || kind === UNCHANGED ? REFUSED : readSafely(column, from, place)
+      if (value === REFUSED) whole = false
+      else partial[column.name] = value
+      texts.push(
+        kind === NULL || kind === UNCHANGED ? '' : from.bytes.toString('utf8', from.starts[place]!, from.ends[place]!),
+      )
+    }
+    const { key } = this.#contract
+    if (whole) {
+      try {
+        return { bytes: key.encodeFromRow(partial), text: key.format(key.fromRow(partial)) }
+      } catch {
+        // Too long, not finite …: the raw text names it.
+      }
+    }
+    return { bytes: undefined, text: texts.map(encodeURIComponent).join(',') }
+  }
+
+  /** The key's bytes only, without its text: the hot path. Undefined where the key is refused. */
+  keyBytes(row: AnyRow): Buffer | undefined {
+    try {
+      return this.#contract.key.encodeFromRow(row)
+    } catch (error) {
+      if (isMainstemError(error)) return undefined
+      throw error
+    }
+  }
+
+  /** True where the image has a column that the server left out as unchanged. */
+  hasUnchanged(tuple: Tuple): boolean {
+    for (const place of this.#places) if (tuple.kinds[place] === UNCHANGED) return true
+    return false
+  }
+
+  /** The row, or what is wrong with it. */
+  #readSlowly(tuple: Tuple, fill: Fill | undefined): AnyRow | string {
+    const input: AnyRow = {}
+    const problems: string[] = []
+    const filled: AnyRow = {}
+    for (const [n, column] of this.#columns.entries()) {
+      const text = this.#text(tuple, n, fill)
+      if (text === undefined) {
+        if (fill?.row && column.name in fill.row) filled[column.name] = fill.row[column.name]
+        else problems.push(`${column.name}: the server sent no value (unchanged TOAST), and none is known`)
+        continue
+      }
+      try {
+        input[column.name] = text === null ? null : column.input(text)
+      } catch (error) {
+        problems.push(`${column.name}: ${refusedBy(error)}`)
+      }
+    }
+    if (problems.length > 0) return problems.join('; ')
+    return Object.keys(filled).length > 0 ? this.#parseAround(input, filled) : this.#parse(input)
+  }
+
+  #parse(input: AnyRow): AnyRow | string {
+    try {
+      return this.#contract.parse(input)
+    } catch (error) {
+      return refusedBy(error)
+    }
+  }
+
+  /** Columns that are filled in are the schema's output already; the others go through their own schemas. */
+  #parseAround(input: AnyRow, filled: AnyRow): AnyRow | string {
+    const row: AnyRow = {}
+    const problems: string[] = []
+    for (const column of this.#columns) {
+      if (column.name in filled) {
+        row[column.name] = filled[column.name]
+        continue
+      }
+      const result = this.#contract.schema.shape[column.name]!.safeParse(input[column.name])
+      if (result.success) row[column.name] = result.data
+      else problems.push(`${column.name}: ${issuesText(result.error)}`)
+    }
+    return problems.length > 0 ? problems.join('; ') : row
+  }
+
+  /** A column's text: null for NULL, undefined where it is unchanged and not known as text. */
+  #text(tuple: Tuple, n: number, fill: Fill | undefined): string | null | undefined {
+    const place = this.#places[n]!
+    let from = tuple
+    if (from.kinds[place] === UNCHANGED) {
+      const name = this.#columns[n]!.name
+      if (fill?.raw && name in fill.raw) return fill.raw[name]
+      if (!fill?.old || fill.old.kinds[place] === UNCHANGED) return undefined
+      from = fill.old
+    }
+    return from.kinds[place] === NULL ? null : from.bytes.toString('utf8', from.starts[place]!, from.ends[place]!)
+  }
+}
+
+function readSafely(column: ColumnReader, tuple: Tuple, place: number): unknown {
+  try {
+    return column.read(tuple.bytes, tuple.starts[place]!, tuple.ends[place]!)
+  } catch {
+    return REFUSED
+  }
+}
+
+/** Straight-line code, so that all rows of a table share one hidden class. Names go in through JSON.stringify only. */
+function generate(columns: readonly ColumnReader[], places: readonly number[]): RowFunction {
+  const lines = columns.map((column, n) => {
+    const name = JSON.stringify(column.name)
+    const onNull = column.nullable ? 'null' : 'undefined'
+    const place = places[n]
+    return `const v${n} = k[${place}] === ${NULL} ? ${onNull} : k[${place}] === ${UNCHANGED} ? (before && before[${name}]) : r[${n}](b, s[${place}], e[${place}]);
+if (v${n} === undefined || v${n} === refused) return undefined;`
+  })
+  const members = columns.map((column, n) => `[${JSON.stringify(column.name)}]: v${n}`)
+  const body = `return (tuple, before) => { const k = tuple.kinds, s = tuple.starts, e = tuple.ends, b = tuple.bytes;\n${lines.join('\n')}\nreturn { ${members.join(', ')} } }`
+  const make = new Function('r', 'refused', body) as (
+    readers: readonly ColumnReader['read'][],
+    refused: symbol,
+  ) => RowFunction
+  return make(
+    columns.map(column => column.read),
+    REFUSED,
+  )
+}

@@ -1,0 +1,69 @@
+// What one open connector is made of: the definition's options with the names and tables of the application that opened it.
+import { createHash } from 'node:crypto'
+import type { CapturedTable, SourceContext, SourceEvent } from '../../core/index.ts'
+import type { TableName } from './catalog.ts'
+import type { PostgresTarget } from './connection.ts'
+
+export interface PostgresOptions {
+  /** Connection string: `postgres://user:password@host:port/database`; `env('SHOP_URL')` keeps it out of the code. */
+  readonly url: PostgresTarget['url']
+  /** The replication slot. Default `mainstem_<application>_<source>`. */
+  readonly slot?: string
+  /** The publication: used as it is where it exists. Default: the slot's name. */
+  readonly publication?: string
+  /** The schema of tables named without one. Default `public`. */
+  readonly schema?: string
+  /** TLS: true, or Node's TLS options. Default: as the url's `sslmode` says, else none. */
+  readonly ssl?: PostgresTarget['ssl']
+}
+
+export interface Setup {
+  readonly source: string
+  readonly target: PostgresTarget
+  readonly slot: string
+  readonly publication: string
+  readonly schema: string
+  readonly tables: readonly SetupTable[]
+  readonly onEvent: (event: SourceEvent) => void
+}
+
+export interface SetupTable extends CapturedTable {
+  readonly pg: TableName
+}
+
+const NAME_MAX = 63
+
+/** Names on the server: lower-case letters, digits and _; a longer one ends in a hash of all of it. */
+export function serverName(application: string, source: string): string {
+  const name = `mainstem_${application}_${source}`.toLowerCase().replace(/[^a-z0-9_]/g, '_')
+  if (name.length <= NAME_MAX) return name
+  return `${name.slice(0, NAME_MAX - 9)}_${createHash('sha256').update(name).digest('hex').slice(0, 8)}`
+}
+
+export function namesOf(source: string, options: PostgresOptions, application: string) {
+  const slot = options.slot ?? serverName(application, source)
+  return { slot, publication: options.publication ?? slot }
+}
+
+export const targetOf = (source: string, options: PostgresOptions): PostgresTarget => ({
+  source,
+  url: options.url,
+  ...(options.ssl === undefined ? {} : { ssl: options.ssl }),
+})
+
+export function createSetup(source: string, options: PostgresOptions, context: SourceContext): Setup {
+  const schema = options.schema ?? 'public'
+  return {
+    source,
+    target: targetOf(source, options),
+    ...namesOf(source, options, context.application),
+    schema,
+    tables: context.tables.map(table => ({ ...table, pg: tableName(table.table.table, schema) })),
+    onEvent: context.onEvent,
+  }
+}
+
+function tableName(text: string, schema: string): TableName {
+  const dot = text.indexOf('.')
+  return dot < 0 ? { schema, name: text } : { schema: text.slice(0, dot), name: text.slice(dot + 1) }
+}
