@@ -17,7 +17,7 @@ const orders = topic('orders', {
   key: 'order_id',
   value: z.object({
     order_id: z.int(),
-    customer_id: (Math.imul(n, 0x9e3779b1) >>> 8) % CUSTOMERS,
+    customer_id: z.int(),
     status: z.enum(STATUSES),
     amount_cents: z.int(),
     updated_at: z.int(),
@@ -37,7 +37,7 @@ const perCustomer = projection('per_customer', {
 /** Deterministic: the n-th order. */
 const orderOf = (n: number) => ({
   order_id: n,
-  customer_id: (Math.imul(n, 0x9e3779b1) >>> 8) & 0xffff,
+  customer_id: (Math.imul(n, 0x9e3779b1) >>> 8) % CUSTOMERS,
   status: STATUSES[n % 4] ?? 'placed',
   amount_cents: n % 100_000,
   updated_at: 1_700_000_000_000 + n,

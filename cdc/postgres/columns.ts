@@ -32,6 +32,8 @@ export interface ColumnReader {
   readonly read: Reader
   /** The text as the value that the schema takes. @throws Unrepresentable */
   readonly input: (text: string) => unknown
+  /** The text that an accepted value came from, where the value still shows it; undefined where it does not. */
+  readonly text: (value: unknown) => string | null | undefined
 }
 
 const TRANSPARENT = new Set(['nullable', 'optional', 'readonly', 'nonoptional'])
@@ -52,7 +54,18 @@ export function compileColumn(name: string, type: PgType, schema: z.ZodType): Co
   const { core, nullable } = coreOf(schema)
   const want = describe(core, 'input', name)
   const input = inputOf(type, want)
-  return { name, type, nullable, input, read: fastReader(type, core, want) ?? checkedReader(core, input) }
+  const text = (value: unknown) => (value === null ? null : textOf(type, core, want, value))
+  return { name, type, nullable, input, text, read: fastReader(type, core, want) ?? checkedReader(core, input) }
+}
+
+/** Only for types that grow large enough to be left out of an update, and schemas that change nothing. */
+function textOf(type: PgType, schema: z.ZodType, want: ValueType, value: unknown): string | undefined {
+  if (typeof value === 'string' && want.kind === 'string') {
+    return isPlain(schema) && (type.class === 'text' || type.class === 'other') ? value : undefined
+  }
+  if (value instanceof Uint8Array) return `\\x${Buffer.from(value).toString('hex')}`
+  const takesAll = new Set(['lazy', 'any', 'unknown']).has(defOf(schema).type)
+  return type.class === 'json' && takesAll ? JSON.stringify(value) : undefined
 }
 
 /** Through the schema itself. */

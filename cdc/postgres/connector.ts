@@ -31,6 +31,7 @@ const RETRY_MAX_MS = 10_000
 /** A waiting reader on an idle database makes the server write something after so long. */
 const NUDGE_AFTER_MS = 50
 const NUDGE_EVERY_MS = 500
+const PARKED_KEPT_MAX = 1_000
 
 /** Opens the connector of a source. @throws SOURCE_…, CONTRACT_…, LOG_BEHIND_SLOT before anything is changed anywhere */
 export async function openPostgresConnector(setup: Setup, context: SourceContext): Promise<PostgresConnector> {
@@ -244,10 +245,13 @@ export class PostgresConnector implements SourceConnector {
     if (this.#mirrorClosed) return
     this.#mirrorClosed = true
     this.#parkedCount = this.#mirror.parkedCount
+    this.#parkedLast = this.#mirror.parked(PARKED_KEPT_MAX)
     await this.#mirror.close()
   }
 
+  /** What was parked when the mirror was last open: shown while it is closed between two attempts. */
   #parkedCount = 0
+  #parkedLast: readonly ParkedEntry[] = []
 
   status(): SourceStatus {
     const { setup, log } = this.#parts
@@ -274,7 +278,7 @@ export class PostgresConnector implements SourceConnector {
   }
 
   parked(limit: number): readonly ParkedEntry[] {
-    return this.#mirrorClosed ? [] : this.#mirror.parked(limit)
+    return this.#mirrorClosed ? this.#parkedLast.slice(0, limit) : this.#mirror.parked(limit)
   }
 
   checkPosition(position: string): void {

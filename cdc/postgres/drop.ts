@@ -8,13 +8,14 @@ import { dropSlot } from './slot.ts'
 export async function dropFromServer(
   source: string,
   target: PostgresTarget,
-  names: { readonly slot: string; readonly publication: string },
+  names: { readonly slot: string; readonly publication: string; readonly isPublicationOurs: boolean },
 ): Promise<DropReport> {
   const sql = await connect(target)
   try {
     const dropped: string[] = []
     if (await dropSlot(sql, source, names.slot, true)) dropped.push(`slot ${names.slot}`)
-    if (await dropPublication(sql, names.publication)) dropped.push(`publication ${names.publication}`)
+    const published = names.isPublicationOurs && (await dropPublication(sql, names.publication))
+    if (published) dropped.push(`publication ${names.publication}`)
     return { source, dropped }
   } catch (error) {
     throw connectionError(source, error)

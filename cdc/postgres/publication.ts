@@ -148,10 +148,10 @@ export async function ensurePublication(setup: Setup, sql: Client, tables: reado
   }
 }
 
-/** Drops the publication; false where there was none. */
+/** Drops the publication if it is this user's; false where there is nothing to drop. */
 export async function dropPublication(sql: Client, name: string): Promise<boolean> {
-  const { rows } = await sql.query('select from pg_publication where pubname = $1', [name])
-  if (rows.length === 0) return false
+  const publication = await readPublication(sql, name)
+  if (!publication?.is_owner) return false
   await sql.query(`DROP PUBLICATION IF EXISTS ${quoteName(name)}`)
   return true
 }

@@ -3,6 +3,7 @@ import {
   type AnyRow,
   type Contract,
   defOf,
+  isCutRaw,
   isMainstemError,
   issuesText,
   type RefusedRow,
@@ -22,6 +23,12 @@ export interface Fill {
   /** The old image, where it came whole. */
   readonly old: Tuple | undefined
 }
+
+/**
+ * Raw value of a parked row's column that the server left out: what the accepted row holds is still right. A value large
+ * enough to be left out never reads like this.
+ */
+const UNCHANGED_RAW = '(unchanged)'
 
 export class RowReader {
   readonly #contract: Contract
@@ -65,7 +72,7 @@ export class RowReader {
     const raw: Record<string, string | null> = {}
     for (const [n, column] of this.#columns.entries()) {
       const text = this.#text(tuple, n, fill)
-      raw[column.name] = text === undefined ? '(unchanged, unknown)' : text
+      raw[column.name] = text === undefined ? leftOut(column, fill) : text
     }
     const error = typeof slow === 'string' ? slow : 'the log cannot take it'
     const key = this.key(tuple)
@@ -124,7 +131,12 @@ export class RowReader {
     for (const [n, column] of this.#columns.entries()) {
       const text = this.#text(tuple, n, fill)
       if (text === undefined) {
-        if (fill?.row && column.name in fill.row) filled[column.name] = fill.row[column.name]
+        const raw = fill?.raw?.[column.name]
+        if (typeof raw === 'string' && isCutRaw(raw)) {
+          problems.push(
+            `${column.name}: the server sent no value (unchanged TOAST), and the parked one is not kept whole`,
+          )
+        } else if (fill?.row && column.name in fill.row) filled[column.name] = fill.row[column.name]
         else problems.push(`${column.name}: the server sent no value (unchanged TOAST), and none is known`)
         continue
       }
@@ -167,14 +179,25 @@ export class RowReader {
     const place = this.#places[n]!
     let from = tuple
     if (from.kinds[place] === UNCHANGED) {
-      const name = this.#columns[n]!.name
-      if (fill?.raw && name in fill.raw) return fill.raw[name]
-      if (!fill?.old || fill.old.kinds[place] === UNCHANGED) return undefined
-      from = fill.old
+      const old = fill?.old
+      if (!old || old.kinds[place] === UNCHANGED) return knownText(fill?.raw?.[this.#columns[n]!.name])
+      from = old
     }
     return from.kinds[place] === NULL ? null : from.bytes.toString('utf8', from.starts[place]!, from.ends[place]!)
   }
 }
+
+/** What to keep of a column that came as unchanged: the row may have moved away from where its value is stored. */
+function leftOut(column: ColumnReader, fill: Fill | undefined): string | null {
+  const raw = fill?.raw?.[column.name]
+  if (raw !== undefined && raw !== UNCHANGED_RAW) return raw
+  const text = fill?.row && column.name in fill.row ? column.text(fill.row[column.name]) : undefined
+  return text === undefined ? UNCHANGED_RAW : text
+}
+
+/** A parked row's raw value, if it is the value. */
+const knownText = (raw: string | null | undefined): string | null | undefined =>
+  typeof raw === 'string' && (raw === UNCHANGED_RAW || isCutRaw(raw)) ? undefined : raw
 
 function readSafely(column: ColumnReader, tuple: Tuple, place: number): unknown {
   try {

@@ -9,7 +9,7 @@ export interface PostgresOptions {
   readonly url: PostgresTarget['url']
   /** The replication slot. Default `mainstem_<application>_<source>`. */
   readonly slot?: string
-  /** The publication: used as it is where it exists. Default: the slot's name. */
+  /** The publication: created if missing, and never dropped when named here. Default: the slot's name. */
   readonly publication?: string
   /** The schema of tables named without one. Default `public`. */
   readonly schema?: string
@@ -22,6 +22,7 @@ export interface Setup {
   readonly target: PostgresTarget
   readonly slot: string
   readonly publication: string
+  readonly isPublicationOurs: boolean
   readonly schema: string
   readonly tables: readonly SetupTable[]
   readonly onEvent: (event: SourceEvent) => void
@@ -42,7 +43,8 @@ export function serverName(application: string, source: string): string {
 
 export function namesOf(source: string, options: PostgresOptions, application: string) {
   const slot = options.slot ?? serverName(application, source)
-  return { slot, publication: options.publication ?? slot }
+  // A publication that the application names is somebody's own: it is used, never dropped.
+  return { slot, publication: options.publication ?? slot, isPublicationOurs: options.publication === undefined }
 }
 
 export const targetOf = (source: string, options: PostgresOptions): PostgresTarget => ({

@@ -6,5 +6,5 @@ export {
   controlContract,
 } from './control.ts'
 export { applyParked, MIRROR_COMMIT_ROWS, MIRROR_COMMITS_MAX, Mirror, type MirrorTable, openMirror } from './mirror.ts'
-export { type PlacedParked, placeParked, Recorder, type RefusedRow, refusedBy } from './recorder.ts'
+export { isCutRaw, type PlacedParked, placeParked, Recorder, type RefusedRow, refusedBy } from './recorder.ts'
 export * from './source.ts'

@@ -182,5 +182,8 @@ function cutAll(raw: RefusedRow['raw']): RefusedRow['raw'] {
   )
 }
 
+/** True of a parked row's raw value that was too long to keep whole: it must not be taken for the value. */
+export const isCutRaw = (text: string): boolean => text.length === RAW_CHARS_MAX + 1 && text.endsWith('…')
+
 export const refusedBy = (error: unknown): string =>
   isMainstemError(error) ? (error.detail ?? error.message) : textOf(error)

@@ -107,6 +107,44 @@ describe.each(['embedded', 'system'] as const)('changes in the %s PostgreSQL', v
       )
     })
 
+    test('an unchanged TOAST value of a parked row comes from what was parked, never from what was cut', async () => {
+      const [small, middle, large] = [5_000, 20_000, 100_000].map(bytes => randomBytes(bytes).toString('hex'))
+      const row = z.object({ id: z.int(), n: z.int().max(9), body: z.string() })
+      const setup = [
+        'create table t (id int primary key, n int, body text)',
+        `insert into t values (1, 0, '${small}'), (2, 0, '${small}'), (3, 0, '${small}')`,
+      ]
+      await capture(
+        setup,
+        db => [db.table('t', { key: 'id', row })],
+        async captured => {
+          await captured.run(`update t set n = 10 where id = 1`)
+          await captured.run(`update t set n = 10, body = '${middle}' where id = 2`)
+          await captured.run(`update t set n = 10, body = '${large}' where id = 3`)
+          await captured.run('update t set n = 11', 'update t set n = 1')
+          await captured.level()
+          const names = new Map([
+            [small, 'small'],
+            [middle, 'middle'],
+            [large, 'large'],
+          ])
+          const seen = (await captured.rows('t')).map(each => [each['n'], names.get(String(each['body']))])
+          expect(seen).toEqual([
+            [1, 'small'],
+            [1, 'middle'],
+            [0, 'small'],
+          ])
+          expect(captured.connector.parked(9)).toMatchObject([
+            { key: '3', error: expect.stringContaining('not kept whole') },
+          ])
+          await captured.run(`update t set body = '${large}x' where id = 3`)
+          await captured.level()
+          expect(captured.connector.parked(9)).toEqual([])
+          expect((await captured.rows('t'))[2]?.['body'] === `${large}x`).toBe(true)
+        },
+      )
+    })
+
     test('TRUNCATE deletes every row, those of its own transaction too', async () => {
       const setup = [
         'create table t (id int primary key, note text)',

@@ -51,6 +51,15 @@ describe('the life of a PostgreSQL source', () => {
   const query = async <T extends object>(url: string, sql: string): Promise<T> =>
     withClient(url, async client => (await client.query(sql)).rows[0] as T)
 
+  /** The server may need a moment to see that the connection which used the slot has ended. */
+  const whenFree = (url: string, sql: string) =>
+    until(() =>
+      query(url, sql).then(
+        () => true,
+        () => false,
+      ),
+    )
+
   const confirmed = async (url: string): Promise<bigint> =>
     parseLsn(
       (
@@ -223,7 +232,7 @@ describe('the life of a PostgreSQL source', () => {
   test('a slot that vanished is refused; --resnapshot records only the differences', () =>
     withCaptured(async (captured, url) => {
       await captured.stop()
-      await query(url, `select pg_drop_replication_slot('${SLOT}')`)
+      await whenFree(url, `select pg_drop_replication_slot('${SLOT}')`)
       await captured.run(
         `update t set note = 'lost' where id = 1`,
         'delete from t where id = 2',
@@ -267,7 +276,7 @@ describe('the life of a PostgreSQL source', () => {
     withCaptured(async (captured, url) => {
       await captured.stop()
       await captured.run(`insert into t values (2000, 'lost')`)
-      await query(url, `select pg_replication_slot_advance('${SLOT}', pg_current_wal_lsn())`)
+      await whenFree(url, `select pg_replication_slot_advance('${SLOT}', pg_current_wal_lsn())`)
       await expect(captured.start()).rejects.toMatchObject({
         code: 'LOG_BEHIND_SLOT',
         detail: expect.stringContaining('lost'),

@@ -106,6 +106,8 @@ describe('opening a source refuses, before any effect,', () => {
       await captured.start()
       await captured.level()
       expect(await captured.rows('customers')).toContainEqual({ id: 77, name: 'x' })
+      // The administrator's publication is not this role's to drop.
+      expect(await captured.connector.drop()).toEqual({ source: 'db', dropped: ['slot mainstem_test_db'] })
     } finally {
       await captured.stop()
       await source(url).drop('test')

@@ -54,6 +54,10 @@ export class Captured {
     return this.#connector
   }
 
+  get isStopped(): boolean {
+    return this.#connector === undefined
+  }
+
   /** Other definitions, for the next `open`. */
   redefine(source: Source, tables: readonly SourceTable[]): void {
     this.#source = source
