@@ -15,10 +15,12 @@ const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclud
   .filter(name => name !== '' && name !== 'test/tidy.test.ts')
   .map(name => ({ name, text: readFileSync(join(root, name), 'utf8') }))
 
-/** Files in which a line matches, as `name:line`. */
+/** Lines of code (not of comment) that match, as `name:line`. */
 const matching = (pattern: RegExp, among = files): string[] =>
   among.flatMap(({ name, text }) =>
-    text.split('\n').flatMap((line, n) => (pattern.test(line) ? [`${name}:${n + 1}`] : [])),
+    text
+      .split('\n')
+      .flatMap((line, n) => (!/^\s*(\/\/|\*)/.test(line) && pattern.test(line) ? [`${name}:${n + 1}`] : [])),
   )
 
 describe('the source', () => {
@@ -27,7 +29,8 @@ describe('the source', () => {
   })
 
   it('has no loose ends', () => {
-    expect(matching(/\b(TODO|FIXME|XXX|not implemented)\b|\b(it|test|describe)\.(skip|only)\(/)).toEqual([])
+    const loose = /\b(TODO|FIXME|XXX|not implemented)\b|\b(it|test|describe)\.(skip|only)\(/
+    expect(files.flatMap(({ name, text }) => (loose.test(text) ? [name] : []))).toEqual([])
   })
 
   it('never switches the types off', () => {

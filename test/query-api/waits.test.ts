@@ -1,11 +1,6 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { openReads } from '../../query-api/index.ts'
 import { openWorld, type Reply } from './support.ts'
-
-/** Resolves when the condition holds; the test's own timeout ends it otherwise. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise(resolve => setTimeout(resolve, 2))
-}
 
 const waitingFor = (reply: Reply) => reply.body['waitingFor'] as readonly Record<string, unknown>[]
 
@@ -139,10 +134,10 @@ test('a client that goes away ends its wait', async () => {
   const request = fetch(`${world.url}/v1/views/spending/rows/ada?after=shop:0/1A&timeoutMs=60000`, {
     signal: client.signal,
   })
-  await until(() => begun)
+  await vi.waitUntil(() => begun)
   client.abort()
   await expect(request).rejects.toThrow()
-  await until(() => ended)
+  await vi.waitUntil(() => ended)
 })
 
 test('an in-process read amidst a transaction that never ends is ended by closing', async () => {
