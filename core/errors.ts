@@ -129,6 +129,18 @@ export class MainstemError extends Error {
 
 const kindOf = (code: ErrorCode): ErrorKind => ERRORS[code]
 
+/** An error as statuses and events carry it. */
+export interface ErrorReport {
+  readonly code: string
+  readonly message: string
+  readonly detail?: string
+  readonly hint?: string
+}
+
+export function reportOf({ code, message, detail, hint }: MainstemError): ErrorReport {
+  return { code, message, ...(detail ? { detail } : {}), ...(hint ? { hint } : {}) }
+}
+
 /** Makes the error to throw: `throw fail('LOG_CLOSED', 'the log is closed')`. */
 export function fail(code: ErrorCode, message: string, parts?: ErrorParts): MainstemError {
   return new MainstemError(code, message, parts)

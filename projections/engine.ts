@@ -1,5 +1,5 @@
 // The port by which reads and operations see projections, however many shards there are.
-import type { AnyRow, KeyCodec, ObjectType } from '../core/index.ts'
+import type { AnyRow, ErrorReport, KeyCodec, ObjectType } from '../core/index.ts'
 
 export type ViewState = 'live' | 'snapshotting' | 'catching-up' | 'rebuilding' | 'stopped'
 
@@ -15,12 +15,7 @@ export interface ViewStatus {
   /** The topics and views it folds. */
   readonly inputs: readonly string[]
   readonly progress: { readonly done: number; readonly total: number; readonly recordsPerSecond: number } | null
-  readonly error: {
-    readonly code: string
-    readonly message: string
-    readonly detail?: string
-    readonly hint?: string
-  } | null
+  readonly error: ErrorReport | null
 }
 
 /** One live view: reads are synchronous and at the engine's cut. */

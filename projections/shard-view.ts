@@ -1,5 +1,5 @@
 // A view as reads see it.
-import { type AnyRow, fail, type KeyCodec, type ObjectType } from '../core/index.ts'
+import { type AnyRow, fail, type KeyCodec, type ObjectType, reportOf } from '../core/index.ts'
 import type { LiveView, ViewState, ViewStatus } from './engine.ts'
 import type { FoldedView } from './view.ts'
 
@@ -89,14 +89,7 @@ export class ShardView implements LiveView {
       fingerprint: this.#fingerprint,
       inputs: this.#view.routes.map(route => route.input),
       progress: state === 'rebuilding' || state === 'catching-up' ? this.#shard.progress() : null,
-      error: error
-        ? {
-            code: error.code,
-            message: error.message,
-            ...(error.detail ? { detail: error.detail } : {}),
-            ...(error.hint ? { hint: error.hint } : {}),
-          }
-        : null,
+      error: error ? reportOf(error) : null,
     }
   }
 }

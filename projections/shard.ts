@@ -5,6 +5,7 @@ import {
   asMainstemError,
   CONTROL_TOPIC,
   describeError,
+  type ErrorReport,
   fail,
   type Log,
   type LogBlock,
@@ -12,6 +13,7 @@ import {
   type MainstemError,
   openTableStore,
   type RecordCursor,
+  reportOf,
   type SourceTable,
 } from '../core/index.ts'
 import { type ApplicationParts, sourcesByView } from './application.ts'
@@ -34,14 +36,7 @@ export type EngineEvent =
   | { readonly event: 'checkpoint-started'; readonly position: number }
   | { readonly event: 'checkpoint-ended'; readonly position: number; readonly ms: number }
   | { readonly event: 'checkpoint-failed'; readonly message: string }
-  | {
-      readonly event: 'view-stopped'
-      readonly view: string
-      readonly code: string
-      readonly message: string
-      readonly detail?: string
-      readonly hint?: string
-    }
+  | ({ readonly event: 'view-stopped'; readonly view: string } & ErrorReport)
   | { readonly event: 'rebuild-started'; readonly views: readonly string[]; readonly records: number }
   | { readonly event: 'rebuild-ended'; readonly records: number; readonly seconds: number }
 
@@ -270,15 +265,7 @@ class Shard implements Engine {
   #reportStopped(view: FoldedView): void {
     if (this.#reported.has(view.name) || !view.error) return
     this.#reported.add(view.name)
-    const { code, message, detail, hint } = view.error
-    this.#emit({
-      event: 'view-stopped',
-      view: view.name,
-      code,
-      message,
-      ...(detail ? { detail } : {}),
-      ...(hint ? { hint } : {}),
-    })
+    this.#emit({ event: 'view-stopped', view: view.name, ...reportOf(view.error) })
   }
 
   /** The scan itself failed (a corrupt block, an unreadable file): every view stops here and says so. */

@@ -1,5 +1,5 @@
 // What the application has and how it is: bodies of the calls about views and sources.
-import { type ParkedEntry, wireSchema } from '../core/index.ts'
+import { type ErrorReport, type ParkedEntry, wireSchema } from '../core/index.ts'
 import { keyType, type Reads, type ServedView } from './reads.ts'
 
 export interface ViewSummary {
@@ -16,12 +16,7 @@ export interface ViewSummary {
   readonly sources: readonly string[]
   readonly indexes: readonly (readonly string[])[]
   readonly progress: { readonly done: number; readonly total: number; readonly recordsPerSecond: number } | null
-  readonly error: {
-    readonly code: string
-    readonly message: string
-    readonly detail?: string
-    readonly hint?: string
-  } | null
+  readonly error: ErrorReport | null
 }
 
 export interface ViewDetail extends ViewSummary {

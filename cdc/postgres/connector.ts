@@ -11,6 +11,7 @@ import {
   type Mirror,
   openMirror,
   type ParkedEntry,
+  reportOf,
   type SourceConnector,
   type SourceContext,
   type SourceState,
@@ -197,18 +198,11 @@ export class PostgresConnector implements SourceConnector {
     // Its overlay may hold rows of transactions that never reached the log.
     await this.#closeMirror()
     const { onEvent } = this.#parts.setup
-    const { code, message, detail, hint } = error
+    const { code, message, detail } = error
     if (!isRetriable(error)) {
       this.#state = 'failed'
       this.#waitingFor = null
-      onEvent({
-        event: 'source-failed',
-        source: this.name,
-        code,
-        message,
-        ...(detail ? { detail } : {}),
-        ...(hint ? { hint } : {}),
-      })
+      onEvent({ event: 'source-failed', source: this.name, ...reportOf(error) })
       return false
     }
     this.#state = 'retrying'
@@ -273,7 +267,7 @@ export class PostgresConnector implements SourceConnector {
       slot: setup.slot,
       publication: setup.publication,
       tables: setup.tables.map(table => table.table.name),
-      error: error ? { code: error.code, message: error.message, ...partsOf(error) } : null,
+      error: error ? reportOf(error) : null,
     }
   }
 
@@ -335,8 +329,6 @@ export class PostgresConnector implements SourceConnector {
     return dropFromServer(this.name, this.#parts.setup.target, this.#parts.setup)
   }
 }
-
-const partsOf = ({ detail, hint }: MainstemError) => ({ ...(detail ? { detail } : {}), ...(hint ? { hint } : {}) })
 
 /** In use was waited for already. */
 const isRetriable = (error: MainstemError): boolean => error.retriable && error.code !== 'SOURCE_SLOT_IN_USE'

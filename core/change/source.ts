@@ -1,5 +1,6 @@
 // The port that change data capture implements: a source is declared in an application, opened by the runtime.
 import { type AnyTable, type Contract, compileContract } from '../contract/index.ts'
+import type { ErrorReport } from '../errors.ts'
 import type { Log, LogTopic } from '../log/index.ts'
 
 /** A captured table as its source knows it; `table.name` is `<source>.<table>`. */
@@ -72,14 +73,7 @@ export type SourceEvent =
       readonly message: string
       readonly delayMs: number
     }
-  | {
-      readonly event: 'source-failed'
-      readonly source: string
-      readonly code: string
-      readonly message: string
-      readonly detail?: string
-      readonly hint?: string
-    }
+  | ({ readonly event: 'source-failed'; readonly source: string } & ErrorReport)
   | {
       readonly event: 'parked'
       readonly source: string
@@ -110,12 +104,7 @@ export interface SourceStatus {
   readonly slot: string | null
   readonly publication: string | null
   readonly tables: readonly string[]
-  readonly error: {
-    readonly code: string
-    readonly message: string
-    readonly detail?: string
-    readonly hint?: string
-  } | null
+  readonly error: ErrorReport | null
 }
 
 /** A parked row as listed: `ParkedRow` with its place. */
