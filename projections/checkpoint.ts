@@ -1,7 +1,7 @@
 // Checkpoints: the rows changed since the last one, with each view's position and the fingerprint, in one transaction of
 // the table store. Reading them back gives exactly the state at those positions; what came later is folded again from the log.
-import { asMainstemError, ByteReader, ByteWriter, type TableStore } from '../core/index.ts'
-import type { FoldedView } from './view.ts'
+import { asMainstemError, ByteReader, ByteWriter, type MainstemError, type TableStore } from '../core/index.ts'
+import type { Entry, FoldedView } from './view.ts'
 
 const META = 'checkpoint'
 
@@ -14,8 +14,18 @@ interface CheckpointMeta {
   readonly complete: readonly string[]
 }
 
-/** Rows written between two yields to the event loop. */
-const ROWS_PER_SLICE = 2_000
+/** Longest run without a yield to the event loop. */
+const SLICE_MS = 2
+/** Rows read between two yields while nothing else runs. */
+const ROWS_PER_LOAD_SLICE = 2_000
+
+/** One view's rows on their way into a checkpoint. */
+interface Saving {
+  readonly view: FoldedView
+  readonly rows: ReadonlySet<Entry>
+  readonly position: number
+  error: MainstemError | undefined
+}
 
 export class Checkpoints {
   readonly #store: TableStore
@@ -55,24 +65,18 @@ export class Checkpoints {
       const reader = new ByteReader(value)
       const support = reader.varint()
       view.restore(Buffer.from(keyBytes), support, view.codec.decode(reader))
-      if (++loaded % ROWS_PER_SLICE === 0) await yieldToEventLoop()
+      if (++loaded % ROWS_PER_LOAD_SLICE === 0) await yieldToEventLoop()
     }
   }
 
   /**
-   * Writes what changed. The caller applies nothing until `copied` resolves: then every changed row has been encoded at
-   * one cut and work may go on, while `done` waits for the disk.
+   * Writes what has changed, as of this call: the caller is at a cut. Folding goes on meanwhile: a row that is about to
+   * change is written first (copy on write), the others between other work. Resolves when all of it is on disk.
+   * @throws LOG_FULL, LOG_FAILED: the next one writes what this one could not
    */
-  write(
-    views: readonly FoldedView[],
-    complete: readonly string[],
-  ): { readonly copied: Promise<void>; readonly done: Promise<void> } {
-    const copied = this.#copy(views, complete)
-    return { copied, done: copied.then(() => this.#store.commit()) }
-  }
-
-  async #copy(views: readonly FoldedView[], complete: readonly string[]): Promise<void> {
-    for (const view of views) if (!view.error) await this.#copyView(view)
+  async write(views: readonly FoldedView[], complete: readonly string[]): Promise<void> {
+    const savings = views.filter(view => !view.error).map(view => this.#begin(view))
+    for (const saving of savings) await this.#finish(saving)
     // A view that has stopped stays at the position at which its rows were last written.
     const meta: CheckpointMeta = {
       logId: this.#logId,
@@ -81,25 +85,47 @@ export class Checkpoints {
       complete,
     }
     this.#store.setMeta(META, meta)
+    await this.#store.commit()
   }
 
-  async #copyView(view: FoldedView): Promise<void> {
-    const { dirty } = view
+  #begin(view: FoldedView): Saving {
+    const saving: Saving = { view, rows: view.dirty, position: view.position, error: undefined }
     view.dirty = new Set()
+    for (const entry of saving.rows) entry.saving = true
+    view.save = entry => this.#save(saving, entry)
+    return saving
+  }
+
+  #save(saving: Saving, entry: Entry): void {
+    entry.saving = false
+    const { view } = saving
     try {
-      let copied = 0
-      for (const entry of dirty) {
-        if (entry.support <= 0) this.#store.remove(view.name, entry.keyBytes)
-        else this.#store.put(view.name, entry.keyBytes, this.#encode(view, entry.support, entry.state))
-        if (++copied % ROWS_PER_SLICE === 0) await yieldToEventLoop()
-      }
-      this.#positions[view.name] = view.position
+      if (entry.support <= 0) {
+        this.#store.remove(view.name, entry.keyBytes)
+        view.forget(entry)
+      } else this.#store.put(view.name, entry.keyBytes, this.#encode(view, entry.support, entry.state))
     } catch (error) {
-      // A nested value that is not of its type shows only here. Some rows are written, others not: the view has no
-      // checkpoint any more, and a restart folds it from the beginning.
-      delete this.#positions[view.name]
-      view.stop(asMainstemError(error, 'STATE_INVALID', `a row of '${view.name}' cannot be stored`))
+      saving.error ??= asMainstemError(error, 'STATE_INVALID', `a row of '${view.name}' cannot be stored`)
     }
+  }
+
+  async #finish(saving: Saving): Promise<void> {
+    const { view, rows } = saving
+    let sliceEndMs = performance.now() + SLICE_MS
+    for (const entry of rows) {
+      if (entry.saving) this.#save(saving, entry)
+      if (performance.now() < sliceEndMs) continue
+      await yieldToEventLoop()
+      sliceEndMs = performance.now() + SLICE_MS
+    }
+    if (saving.error === undefined) {
+      this.#positions[view.name] = saving.position
+      return
+    }
+    // A nested value that is not of its type shows only here. Some rows are written, others not: the view has no
+    // checkpoint any more, and a restart folds it from the beginning.
+    delete this.#positions[view.name]
+    view.stop(saving.error)
   }
 
   #encode(view: FoldedView, support: number, state: Record<string, unknown>): Buffer {

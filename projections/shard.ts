@@ -86,7 +86,6 @@ class Shard implements Engine {
   #running: Promise<void> = Promise.resolve()
   #inTransaction = false
   #cutWaiters: (() => void)[] = []
-  #gate: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #checkpointing: Promise<void> | undefined
   #checkpointPosition = -1
@@ -169,8 +168,6 @@ class Shard implements Engine {
       const blocks = await reader.next()
       if (blocks === undefined) return
       for (const block of blocks) {
-        // A checkpoint that is being copied sees no row of a later transaction, wherever this loop had paused when it began.
-        if (!this.#inTransaction) while (this.#gate) await this.#gate
         const cursor = block.records()
         while (!this.#fold(cursor, block, sliceEndMs)) {
           await yieldToEventLoop()
@@ -361,14 +358,8 @@ class Shard implements Engine {
     if (position === this.#checkpointPosition || this.#failure || this.#abandoned) return
     const startedMs = performance.now()
     this.#emit({ event: 'checkpoint-started', position })
-    const { copied, done } = this.#checkpoints.write(this.#folded, [...this.#complete])
-    // Whether or not the copy succeeds: its error comes out of `done`.
-    const open = () => {
-      this.#gate = undefined
-    }
-    this.#gate = copied.then(open, open)
     try {
-      await done
+      await this.#checkpoints.write(this.#folded, [...this.#complete])
       this.#checkpointPosition = position
       const ms = performance.now() - startedMs
       this.#checkpointDueMs = startedMs + ms * CHECKPOINT_REST

@@ -27,6 +27,8 @@ export interface Entry {
   support: number
   /** The row before the running transaction: undefined when untouched, null when it did not exist. */
   before: AnyRow | null | undefined
+  /** It belongs into a checkpoint as it is: to be written before it changes. */
+  saving: boolean
 }
 
 /** What a handler call is about: set by the shard for each record. */
@@ -62,10 +64,14 @@ export class FoldedView implements HandlerOwner {
   readonly rows = new Map<KeyId, Entry>()
   /** Rows changed since the last checkpoint; support 0 means removed. */
   dirty = new Set<Entry>()
+  /** Writes a row into the checkpoint that is being made. */
+  save: (entry: Entry) => void = () => {}
   error: MainstemError | undefined
   /** Position up to which this view is folded: records at or below it are skipped. */
   position = 0
   readonly #touched: Entry[] = []
+  /** Rows without support that no checkpoint has taken out yet. */
+  readonly #gone = new Map<KeyId, Entry>()
   #route: Route | undefined
   #step = ''
   readonly #context: HandlerContext
@@ -130,7 +136,7 @@ export class FoldedView implements HandlerOwner {
   restore(keyBytes: Buffer, support: number, state: AnyRow): void {
     const key = this.key.decode(keyBytes)
     const id = this.#idOf(key)
-    this.rows.set(id, { key, id, keyBytes, state, support, before: undefined })
+    this.rows.set(id, { key, id, keyBytes, state, support, before: undefined, saving: false })
   }
 
   /** Folds one change of a row (or an event, as `after` alone) through a route. Stops the view when a handler fails. */
@@ -204,14 +210,36 @@ export class FoldedView implements HandlerOwner {
     const id = this.#idOf(key)
     let entry = this.rows.get(id)
     if (entry === undefined) {
-      entry = { key, id, keyBytes: this.key.encode(key), state: this.code.zero(), support: 0, before: null }
+      entry = this.#returned(id) ?? this.#made(key, id)
       this.rows.set(id, entry)
       this.#touched.push(entry)
     } else if (entry.before === undefined) {
+      if (entry.saving) this.save(entry)
       entry.before = this.consumers.length > 0 ? this.code.clone(entry.state) : UNKEPT
       this.#touched.push(entry)
     }
     return entry
+  }
+
+  #made(key: unknown, id: KeyId): Entry {
+    return { key, id, keyBytes: this.key.encode(key), state: this.code.zero(), support: 0, before: null, saving: false }
+  }
+
+  /** A row that left since the last checkpoint and comes back: one entry per key, so that a checkpoint has one word on it. */
+  #returned(id: KeyId): Entry | undefined {
+    const entry = this.#gone.get(id)
+    if (entry === undefined) return undefined
+    if (entry.saving) this.save(entry)
+    this.#gone.delete(id)
+    entry.state = this.code.zero()
+    entry.support = 0
+    entry.before = null
+    return entry
+  }
+
+  /** A checkpoint has taken the row out. */
+  forget(entry: Entry): void {
+    this.#gone.delete(entry.id)
   }
 
   #failure(error: unknown): MainstemError {
@@ -268,6 +296,7 @@ export class FoldedView implements HandlerOwner {
       return false
     }
     this.rows.delete(entry.id)
+    this.#gone.set(entry.id, entry)
     return true
   }
 
@@ -277,6 +306,7 @@ export class FoldedView implements HandlerOwner {
     this.error = error
     this.#touched.length = 0
     this.rows.clear()
+    this.#gone.clear()
     this.dirty.clear()
     for (const route of this.consumers) {
       route.view.stop(

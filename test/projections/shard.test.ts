@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -389,5 +389,85 @@ describe('a checkpoint', () => {
     await level(again)
     expect(again.views.get('accounts')?.get(2)).toEqual({ bills: 1, open: 5 })
     expect(again.views.get('bills')?.get(2)).toEqual({ customer: null, open: 5 })
+  })
+
+  it.each([11, 12, 13, 14])(
+    'taken while transactions run is of one cut, and exactly what a restart needs (seed %i)',
+    async seed => {
+      const tables = new RandomTables(seed)
+      const random = new Random(seed)
+      let engine = await open()
+      for (let round = 0; round < 40; round++) {
+        const transactions = Array.from({ length: 1 + random.int(8) }, () => tables.transaction())
+        const written = Promise.all(transactions.map(ops => writer.transaction(ops)))
+        // Checkpoints fall anywhere: before, between and after these transactions, and in the midst of each other.
+        const checkpoints = Array.from({ length: 3 }, async () => {
+          for (let turns = random.int(6); turns > 0; turns--) await new Promise(resolve => setImmediate(resolve))
+          await engine.checkpoint()
+        })
+        await written
+        await Promise.all(checkpoints)
+        if (round % 4 !== 3) continue
+        // What the last checkpoint holds, without what a clean stop would add: a copy of the folder as a crash leaves it.
+        await cp(join(folder, 'views'), join(folder, `crashed-${round}`), { recursive: true })
+        await engine.stop()
+        engines = []
+        engine = await open(app, 'one', `crashed-${round}`)
+        await level(engine)
+        expect(rowsOf(engine, 'bills', KEYS), `seed ${seed}, round ${round}`).toEqual(tables.expected().bills)
+        expect(rowsOf(engine, 'accounts', KEYS), `seed ${seed}, round ${round}`).toEqual(tables.expected().accounts)
+        await engine.stop()
+        engines = []
+        engine = await open()
+        await level(engine)
+      }
+    },
+  )
+
+  it('never holds half of a large transaction, whenever it is asked for', async () => {
+    let engine = await open()
+    const size = 30_000
+    for (let round = 0; round < 4; round++) {
+      const ops: TestOp[] = Array.from({ length: size }, (_, n) => ({
+        op: 'insert',
+        table: invoices,
+        after: { id: round * size + n, customer: n % 2, cents: 1 },
+      }))
+      const done = writer.transaction(ops)
+      let finished = false
+      void done.then(() => {
+        finished = true
+      })
+      while (!finished || engine.position < log.end) {
+        await engine.checkpoint()
+        await new Promise(resolve => setImmediate(resolve))
+      }
+      await cp(join(folder, round === 0 ? 'views' : `half-${round - 1}`), join(folder, `half-${round}`), {
+        recursive: true,
+      })
+      await engine.stop()
+      engines = []
+      engine = await open(app, 'one', `half-${round}`)
+      await level(engine)
+      const counts = rowsOf(engine, 'accounts', 2).map(row => row?.['bills'])
+      expect(counts).toEqual([((round + 1) * size) / 2, ((round + 1) * size) / 2])
+    }
+  })
+
+  it('does not hold up a stop in the midst of a transaction', async () => {
+    const engine = await open()
+    const ops: TestOp[] = Array.from({ length: 100_000 }, (_, id) => ({
+      op: 'insert',
+      table: invoices,
+      after: { id, customer: 1, cents: 1 },
+    }))
+    await writer.transaction(ops)
+    const checkpoint = engine.checkpoint().catch(() => {})
+    await engine.stop()
+    await checkpoint
+    engines = []
+    const again = await open()
+    await level(again)
+    expect(again.views.get('accounts')?.get(1)).toEqual({ bills: 100_000, open: 100_000 })
   })
 })
