@@ -14,8 +14,6 @@ interface CheckpointMeta {
   readonly complete: readonly string[]
 }
 
-/** Longest run without a yield to the event loop. */
-const SLICE_MS = 2
 /** Rows read between two yields while nothing else runs. */
 const ROWS_PER_LOAD_SLICE = 2_000
 
@@ -31,12 +29,15 @@ export class Checkpoints {
   readonly #store: TableStore
   readonly #logId: string
   readonly #fingerprint: string
+  readonly #sliceMs: number
   readonly #writer = new ByteWriter()
   /** View → the position at which its rows were last written. */
   #positions: Record<string, number> = {}
 
-  constructor(store: TableStore, logId: string, fingerprint: string) {
+  /** @param sliceMs longest run without a yield to the event loop */
+  constructor(store: TableStore, logId: string, fingerprint: string, sliceMs: number) {
     this.#store = store
+    this.#sliceMs = sliceMs
     this.#logId = logId
     this.#fingerprint = fingerprint
   }
@@ -111,12 +112,12 @@ export class Checkpoints {
 
   async #finish(saving: Saving): Promise<void> {
     const { view, rows } = saving
-    let sliceEndMs = performance.now() + SLICE_MS
+    let sliceEndMs = performance.now() + this.#sliceMs
     for (const entry of rows) {
       if (entry.saving) this.#save(saving, entry)
       if (performance.now() < sliceEndMs) continue
       await yieldToEventLoop()
-      sliceEndMs = performance.now() + SLICE_MS
+      sliceEndMs = performance.now() + this.#sliceMs
     }
     if (saving.error === undefined) {
       this.#positions[view.name] = saving.position

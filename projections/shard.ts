@@ -25,7 +25,6 @@ import { installPurityGuards } from './purity.ts'
 import { ShardView } from './shard-view.ts'
 import { FoldedView, type RecordInfo, type Route } from './view.ts'
 
-/** Longest run without a yield to the event loop, so that reads and sources stay alive. */
 const SLICE_MS = 2
 /** Records folded between two looks at the clock. */
 const RECORDS_PER_CLOCK_LOOK = 128
@@ -48,6 +47,8 @@ export interface EngineOptions {
   readonly fingerprint: string
   /** Milliseconds between checkpoints while anything changes. Default 1,000. */
   readonly checkpointIntervalMs?: number
+  /** Longest run without a yield to the event loop, so that reads and sources stay alive; milliseconds, default 2. */
+  readonly sliceMs?: number
   readonly onEvent?: (event: EngineEvent) => void
 }
 
@@ -72,6 +73,7 @@ interface TopicRoutes {
 
 class Shard implements Engine {
   readonly #options: EngineOptions
+  readonly #sliceMs: number
   readonly #log: Log
   readonly #info: RecordInfo = { position: 0, timeMs: 0 }
   readonly #folded: FoldedView[]
@@ -101,9 +103,15 @@ class Shard implements Engine {
 
   constructor(options: EngineOptions) {
     this.#options = options
+    this.#sliceMs = options.sliceMs ?? SLICE_MS
     this.#log = options.log
     this.#folded = options.parts.projections.map(definition => new FoldedView(definition, this.#info))
-    this.#checkpoints = new Checkpoints(openTableStore(options.path), options.log.id, options.fingerprint)
+    this.#checkpoints = new Checkpoints(
+      openTableStore(options.path),
+      options.log.id,
+      options.fingerprint,
+      this.#sliceMs,
+    )
     this.#connect()
     const sources = sourcesByView(options.parts)
     this.views = new Map(
@@ -163,7 +171,7 @@ class Shard implements Engine {
   }
 
   async #run(reader: LogReader): Promise<void> {
-    let sliceEndMs = performance.now() + SLICE_MS
+    let sliceEndMs = performance.now() + this.#sliceMs
     for (;;) {
       const blocks = await reader.next()
       if (blocks === undefined) return
@@ -171,7 +179,7 @@ class Shard implements Engine {
         const cursor = block.records()
         while (!this.#fold(cursor, block, sliceEndMs)) {
           await yieldToEventLoop()
-          sliceEndMs = performance.now() + SLICE_MS
+          sliceEndMs = performance.now() + this.#sliceMs
         }
         if (block.last) {
           const awaited = this.#cutWaiters.length > 0
@@ -181,7 +189,7 @@ class Shard implements Engine {
         }
         if (performance.now() > sliceEndMs) {
           await yieldToEventLoop()
-          sliceEndMs = performance.now() + SLICE_MS
+          sliceEndMs = performance.now() + this.#sliceMs
         }
       }
     }

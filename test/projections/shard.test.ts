@@ -82,13 +82,15 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-async function open(definition: Application = app, fingerprint = 'one', name = 'views'): Promise<Engine> {
+/** @param sliceMs 0 yields after each row of a checkpoint, so that everything interleaves */
+async function open(definition: Application = app, fingerprint = 'one', name = 'views', sliceMs = 0): Promise<Engine> {
   const engine = await openEngine({
     log,
     parts: partsOf(definition),
     path: join(folder, name),
     fingerprint,
     checkpointIntervalMs: 3_600_000,
+    sliceMs,
     onEvent: event => events.push(event),
   })
   engines.push(engine)
