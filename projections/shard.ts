@@ -81,6 +81,8 @@ class Shard implements Engine {
   readonly #checkpoints: Checkpoints
   readonly #lag = new LagMeter()
   readonly #complete = new Set<string>()
+  /** Source → when the end of its snapshot was folded here. */
+  readonly #completeSinceUs = new Map<string, number>()
   readonly #waiters = new PositionWaiters()
   readonly views: ReadonlyMap<string, LiveView>
   #position = 0
@@ -239,7 +241,16 @@ class Shard implements Engine {
   #foldControl(value: AnyRow | null): void {
     const source = String(value?.['source'])
     if (value?.['event'] === 'snapshot-started') this.#complete.delete(source)
-    if (value?.['event'] === 'snapshot-ended') this.#complete.add(source)
+    if (value?.['event'] === 'snapshot-ended') {
+      this.#complete.add(source)
+      this.#completeSinceUs.set(source, Date.now() * 1_000)
+    }
+  }
+
+  /** How long a transaction took to become visible; not of those that waited for a snapshot, or for this process to start. */
+  #measureLag({ mark, count }: LogBlock, position: number): void {
+    if (mark?.commitTimeUs === undefined || mark.snapshot || count === 0 || position <= this.#target) return
+    if (mark.commitTimeUs >= (this.#completeSinceUs.get(mark.source) ?? 0)) this.#lag.record(mark.commitTimeUs)
   }
 
   #endTransaction(block: LogBlock): void {
@@ -250,9 +261,7 @@ class Shard implements Engine {
     }
     this.#position = position
     this.#inTransaction = false
-    const mark = block.mark
-    if (mark?.commitTimeUs !== undefined && !mark.snapshot && block.count > 0 && position > this.#target)
-      this.#lag.record(mark.commitTimeUs)
+    this.#measureLag(block, position)
     if (this.#rebuilding && position >= this.#target) this.#endRebuild()
     if (this.#cutWaiters.length > 0) for (const resolve of this.#cutWaiters.splice(0)) resolve()
     this.#waiters.wake(position)

@@ -19,7 +19,11 @@ export function progressBar(done: number, total: number, perSecond: number): str
 export class RunDisplay {
   readonly #out: WriteStream
   #moving = false
-  #snapshots = new Map<string, { rows: number; rowsEstimated: number; rowsPerSecond: number }>()
+  /** Source → its snapshot: rows read of each table. */
+  readonly #snapshots = new Map<
+    string,
+    { readonly rowsEstimated: number; readonly tables: Map<string, number>; readonly startedMs: number }
+  >()
 
   constructor(out: WriteStream) {
     this.#out = out
@@ -46,6 +50,11 @@ export class RunDisplay {
       case 'listening':
         return `  listening on ${event.url}   try: curl ${event.url}/v1/views`
       case 'snapshot-started':
+        this.#snapshots.set(event.source, {
+          rowsEstimated: event.rowsEstimated,
+          tables: new Map(),
+          startedMs: performance.now(),
+        })
         return `  ${event.source}: snapshot of ${event.tables} tables, about ${count(event.rowsEstimated)} rows`
       case 'snapshot-progress':
         return this.#snapshotProgress(event)
@@ -86,10 +95,12 @@ export class RunDisplay {
   }
 
   #snapshotProgress(event: Extract<RunEvent, { event: 'snapshot-progress' }>): undefined {
-    this.#snapshots.set(event.source, event)
-    const bars = [...this.#snapshots].map(
-      ([source, each]) => `${source} ${progressBar(each.rows, each.rowsEstimated, each.rowsPerSecond)}`,
-    )
+    this.#snapshots.get(event.source)?.tables.set(event.table, event.rows)
+    const bars = [...this.#snapshots].map(([source, { rowsEstimated, tables, startedMs }]) => {
+      const rows = [...tables.values()].reduce((sum, each) => sum + each, 0)
+      const perSecond = rows / Math.max((performance.now() - startedMs) / 1000, 0.001)
+      return `${source} ${progressBar(rows, rowsEstimated, perSecond)}`
+    })
     return this.#move(`  ${bars.join('   ')}`)
   }
 }
