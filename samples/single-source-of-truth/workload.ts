@@ -55,7 +55,11 @@ export class Workload {
     this.#options = options
     this.#pacer = new Pacer(options.ratePerSecond)
     // A connection that breaks while idle is replaced by its pool; without a listener it would end the process.
-    for (const pool of [options.shop, options.billing]) pool.on('error', ignore)
+    for (const pool of [options.shop, options.billing]) {
+      pool.on('error', ignore)
+      // From its first moment: a connection may be cut before whoever asked for it has it.
+      pool.on('connect', client => client.on('error', ignore))
+    }
   }
 
   get counts(): Readonly<WorkloadCounts> {
