@@ -10,6 +10,7 @@ import {
   contractOfTable,
   fail,
   type Log,
+  type LogEvent,
   type LogTopic,
   openEmbeddedLog,
   type SourceConnector,
@@ -39,7 +40,7 @@ export interface OpenOptions {
   readonly dataDir?: string
   /** Serve HTTP: an address, or `true` for 127.0.0.1:7070. Default: no server. */
   readonly listen?: boolean | { readonly host?: string; readonly port?: number }
-  /** Names of sources that may be read afresh where their slot is lost, the log is behind it, or tables were added. */
+  /** Names of sources to read again at this start; only differences become records. Repairs a lost slot, a log behind it, added tables. */
   readonly resnapshot?: readonly string[]
   /** Milliseconds between checkpoints. Default 1,000. */
   readonly checkpointIntervalMs?: number
@@ -83,6 +84,20 @@ export async function openApplication<A extends Application>(app: A, options: Op
   }
 }
 
+function logDetail(event: LogEvent): string {
+  switch (event.event) {
+    case 'log-full':
+    case 'log-failed':
+      return event.message
+    case 'log-tail-cut':
+      return `${event.bytes} bytes of ${event.file}, which were never acknowledged: ${event.reason}`
+    case 'log-segment-rescanned':
+      return event.file
+    case 'log-open':
+      return 'appends go on'
+  }
+}
+
 async function openParts<A extends Application>(
   app: A,
   options: OpenOptions,
@@ -95,7 +110,7 @@ async function openParts<A extends Application>(
   const onEvent = options.onEvent ?? (() => {})
   const log = await openEmbeddedLog({
     path: join(dataDir, 'log'),
-    onEvent: event => onEvent({ event: 'log', what: event.event, detail: JSON.stringify(event) }),
+    onEvent: event => onEvent({ event: 'log', what: event.event, detail: logDetail(event) }),
   })
   closers.push(() => log.close())
   const topics = await registerTopics(parts, log)

@@ -57,10 +57,7 @@ export function databaseApplication(name: string, sources: readonly ScaffoldedSo
       contract.text.replace(`const ${contract.variable} `, `const ${constant} `),
       '',
     ]),
-    ...left.map(
-      table =>
-        `// ${table} has no primary key and no REPLICA IDENTITY FULL: PostgreSQL cannot say which row changed.\n`,
-    ),
+    ...left.map(table => `// ${table} has no key that changes name a row by: give it a primary key.\n`),
     ...declared.flatMap(each => [viewSource(each), '']),
     `export default application('${name}', {`,
     `  views: [${declared.map(each => viewConstant(each)).join(', ')}],`,

@@ -30,7 +30,10 @@ export function addRun(program: Command): void {
     .option('--port <port>', 'HTTP port, 0 for any free one', wholeNumber(65_535), 7070)
     .option('--host <address>', 'HTTP address', '127.0.0.1')
     .option('--data-dir <folder>', 'where log, mirrors and checkpoints live (default: .mainstem/<application>)')
-    .option('--resnapshot <source...>', 'read these sources afresh: lost slot, log behind the slot, or added tables')
+    .option(
+      '--resnapshot <source...>',
+      'read these sources again, only differences become records: repairs lost slots, added tables',
+    )
     .option('--checkpoint-interval <ms>', 'milliseconds between checkpoints', wholeNumber(3_600_000), 1_000)
     .option('--json', 'one JSON object per event on stdout, instead of lines for people on stderr')
     .addHelpText('after', '\nExample:\n  SHOP_URL=postgres://me@localhost/shop mainstem run app.ts --port 8080')

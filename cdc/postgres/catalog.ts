@@ -91,7 +91,8 @@ const INDEXES = `
          array(select a.attname::text from unnest(i.indkey::int2[]) with ordinality k(number, place)
                  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number
                 where k.place <= i.indnkeyatts order by k.place) as columns
-    from pg_index i where i.indrelid = any($1::oid[]) and i.indisunique and i.indimmediate and i.indpred is null`
+    from pg_index i where i.indrelid = any($1::oid[]) and i.indisunique and i.indimmediate and i.indisvalid
+                                                      and i.indpred is null and i.indexprs is null`
 
 /** The tables with these names that exist, in no particular order. */
 export async function readTables(client: Client, names: readonly TableName[]): Promise<CatalogTable[]> {

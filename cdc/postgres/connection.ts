@@ -31,9 +31,19 @@ const SESSION = [
   "select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout'",
 ].join('; ')
 
+/** What pg reads as a connection string; it would take anything else for the name of a host. */
+const CONNECTION_STRING = /^(postgres|postgresql|socket):|^\//i
+
 export function clientConfig(target: PostgresTarget): ClientConfig {
+  const url = readSetting(target.url, `source ${target.source}`)
+  if (!CONNECTION_STRING.test(url)) {
+    // Without the text itself: it may hold a password.
+    throw fail('SOURCE_UNREACHABLE', `the url of source ${target.source} is not one of PostgreSQL`, {
+      hint: 'write postgres://user:password@host:port/database',
+    })
+  }
   return {
-    connectionString: readSetting(target.url, `source ${target.source}`),
+    connectionString: url,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     keepAlive: true,
     application_name: `mainstem ${target.source}`,

@@ -19,6 +19,7 @@ import {
 } from '../../core/index.ts'
 import { type Client, connect, connectionError, sqlStateOf } from './connection.ts'
 import { dropFromServer } from './drop.ts'
+import { watchLocks } from './lock-watch.ts'
 import { formatLsn, parseLsn } from './lsn.ts'
 import { checkStart, loggedLsn, runSession, type SessionHost } from './session.ts'
 import type { Setup } from './setup.ts'
@@ -33,6 +34,11 @@ const RETRY_MAX_MS = 10_000
 const NUDGE_AFTER_MS = 50
 const NUDGE_EVERY_MS = 500
 const PARKED_KEPT_MAX = 1_000
+/** How often the server is asked for the end of its log. */
+const SAMPLE_EVERY_MS = 100
+const SAMPLE_RETRY_MS = 5_000
+const SERVER_LSN = `select (case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
+                                 else pg_current_wal_flush_lsn() end)::text as lsn`
 
 /** Opens the connector of a source. @throws SOURCE_…, CONTRACT_…, LOG_BEHIND_SLOT before anything is changed anywhere */
 export async function openPostgresConnector(setup: Setup, context: SourceContext): Promise<PostgresConnector> {
@@ -54,8 +60,14 @@ export async function openPostgresConnector(setup: Setup, context: SourceContext
 async function checkOnce(setup: Setup, log: Log, mirror: Mirror, resnapshot: boolean): Promise<void> {
   let sql: Client | undefined
   try {
-    sql = await connect(setup.target)
-    await checkStart({ setup, log, mirror, resnapshot }, sql)
+    const client = await connect(setup.target)
+    sql = client
+    await watchLocks(
+      setup.target,
+      client,
+      reason => announceWaiting(setup, reason),
+      () => checkStart({ setup, log, mirror, resnapshot }, client),
+    )
   } catch (error) {
     const known = connectionError(setup.source, error)
     if (known.code === 'SOURCE_UNREACHABLE' && mirror.control.phase !== 'none') return
@@ -63,6 +75,10 @@ async function checkOnce(setup: Setup, log: Log, mirror: Mirror, resnapshot: boo
   } finally {
     await sql?.end().catch(() => {})
   }
+}
+
+const announceWaiting = (setup: Setup, reason: string | null): void => {
+  if (reason) setup.onEvent({ event: 'source-waiting', source: setup.source, waitingFor: reason })
 }
 
 interface ConnectorParts {
@@ -92,11 +108,16 @@ export class PostgresConnector implements SourceConnector {
   #complete: bigint
   #position: number
   #server: bigint | undefined
+  /** Where the server was, and when: once that is complete, the source was level then. */
+  #sample: { readonly lsn: bigint; readonly atMs: number } | undefined
+  #sampler: NodeJS.Timeout | undefined
+  #sampling = false
+  #sampleFromMs = 0
   #levelMs: number | undefined
   #retryMs = RETRY_FIRST_MS
   #nudger: NodeJS.Timeout | undefined
   #nudging = false
-  #sql: Client | undefined
+  #sql: Promise<Client> | undefined
 
   constructor(parts: ConnectorParts) {
     this.name = parts.setup.source
@@ -122,6 +143,9 @@ export class PostgresConnector implements SourceConnector {
         if (signal.aborted || error === STOPPED) break
         if (!(await this.#onFailure(error))) return
       } finally {
+        clearInterval(this.#sampler)
+        // A query that hangs on a dead connection ends with it.
+        void this.#endQueries()
         this.#changesBefore += this.#stream?.changes ?? 0
         this.#stream = undefined
         this.#snapshot = null
@@ -160,7 +184,7 @@ export class PostgresConnector implements SourceConnector {
   #setWaiting(reason: string | null): void {
     if (reason === this.#waitingFor) return
     this.#waitingFor = reason
-    if (reason) this.#parts.setup.onEvent({ event: 'source-waiting', source: this.name, waitingFor: reason })
+    announceWaiting(this.#parts.setup, reason)
   }
 
   #onStreaming(): void {
@@ -169,7 +193,28 @@ export class PostgresConnector implements SourceConnector {
     this.#error = undefined
     const { log, setup } = this.#parts
     this.#onComplete(loggedLsn(log, this.name), log.end)
+    clearInterval(this.#sampler)
+    this.#sampler = setInterval(() => void this.#askServer(), SAMPLE_EVERY_MS)
+    this.#sampleFromMs = 0
+    void this.#askServer()
     setup.onEvent({ event: 'streaming', source: this.name, position: formatLsn(this.#complete) })
+  }
+
+  /** What the stream says of the server is how far the stream has got, not how much is still to come. */
+  async #askServer(): Promise<void> {
+    const atMs = performance.now()
+    if (this.#sampling || atMs < this.#sampleFromMs || this.#stopping.signal.aborted) return
+    this.#sampling = true
+    const rows = await this.#query<{ lsn: string | null }>(SERVER_LSN)
+    this.#sampling = false
+    const lsn = rows?.[0]?.lsn
+    if (!lsn) {
+      this.#sampleFromMs = atMs + SAMPLE_RETRY_MS
+      return
+    }
+    this.#onServer(parseLsn(lsn))
+    this.#sample ??= { lsn: parseLsn(lsn), atMs }
+    this.#level()
   }
 
   #onComplete(complete: bigint, position: number): void {
@@ -183,12 +228,14 @@ export class PostgresConnector implements SourceConnector {
   }
 
   #onServer(lsn: bigint): void {
-    this.#server = lsn
-    this.#level()
+    if (this.#server === undefined || lsn > this.#server) this.#server = lsn
   }
 
   #level(): void {
-    if (this.#server !== undefined && this.#complete >= this.#server) this.#levelMs = performance.now()
+    const sample = this.#sample
+    if (sample === undefined || this.#complete < sample.lsn) return
+    this.#levelMs = sample.atMs
+    this.#sample = undefined
   }
 
   /** Waits before the next attempt; false where there must not be one. */
@@ -209,7 +256,7 @@ export class PostgresConnector implements SourceConnector {
     const delayMs = Math.round(this.#retryMs * (0.5 + Math.random() / 2))
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS)
     this.#waitingFor = `${message}${detail ? ` (${detail})` : ''}`
-    onEvent({ event: 'source-retrying', source: this.name, code, message, delayMs })
+    onEvent({ event: 'source-retrying', source: this.name, code, message, ...(detail ? { detail } : {}), delayMs })
     await wait(delayMs, undefined, { signal: this.#stopping.signal }).catch(() => {})
     return !this.#stopping.signal.aborted
   }
@@ -302,15 +349,24 @@ export class PostgresConnector implements SourceConnector {
   }
 
   async #emitMessage(): Promise<void> {
+    await this.#query(`select pg_logical_emit_message(true, 'mainstem', '')`)
+  }
+
+  /** Undefined where it fails: the next one connects anew; if the database is gone the stream finds out by itself. */
+  async #query<R extends object>(text: string): Promise<readonly R[] | undefined> {
     try {
-      this.#sql ??= await connect(this.#parts.setup.target)
-      await this.#sql.query(`select pg_logical_emit_message(true, 'mainstem', '')`)
+      this.#sql ??= connect(this.#parts.setup.target)
+      return (await (await this.#sql).query<R>(text)).rows
     } catch {
-      // The next nudge connects anew; if the database is gone the stream finds out by itself.
-      const broken = this.#sql
-      this.#sql = undefined
-      await broken?.end().catch(() => {})
+      await this.#endQueries()
+      return undefined
     }
+  }
+
+  async #endQueries(): Promise<void> {
+    const sql = this.#sql
+    this.#sql = undefined
+    await sql?.then(client => client.end()).catch(() => {})
   }
 
   async stop(): Promise<void> {
@@ -320,7 +376,8 @@ export class PostgresConnector implements SourceConnector {
     await stream?.stop()
     await this.#running?.catch(() => {})
     await this.#closeMirror()
-    await this.#sql?.end().catch(() => {})
+    clearInterval(this.#sampler)
+    await this.#endQueries()
     if (this.#state !== 'failed') this.#state = 'stopped'
   }
 

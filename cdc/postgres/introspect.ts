@@ -26,9 +26,15 @@ export interface Introspection {
   readonly tables: readonly IntrospectedTable[]
 }
 
+/** What errors call it: of several databases it should be seen which one is meant, and never with its password. */
+function databaseOf(url: string): string {
+  const name = URL.canParse(url) ? new URL(url).pathname.slice(1) : ''
+  return name || 'database'
+}
+
 /** Reads all tables of a database. @throws SOURCE_UNREACHABLE, SOURCE_AUTHENTICATION */
 export async function introspect(url: string): Promise<Introspection> {
-  const sql = await connect({ source: 'the database', url })
+  const sql = await connect({ source: databaseOf(url), url })
   try {
     const { rows } = await sql.query<{ name: string }>('select current_database()::text as name')
     const tables = await readAllTables(sql)

@@ -211,15 +211,15 @@ function checkColumns(table: SetupTable, catalog: CatalogTable): MainstemError[]
 
 function checkKey(table: SetupTable, catalog: CatalogTable): MainstemError[] {
   const identity = identityColumns(catalog)
-  if (identity === undefined) return []
   const key = table.contract.key.columns.map(column => column.name)
+  if (identity === undefined) return isUnique(catalog, key) ? [] : [notUnique(table, catalog, key)]
   if (identity.length > 0 && identity.length === key.length && identity.every(name => key.includes(name))) return []
-  const full = `ALTER TABLE ${quoteTable(catalog)} REPLICA IDENTITY FULL`
+  const full = isUnique(catalog, key) ? `, or run ALTER TABLE ${quoteTable(catalog)} REPLICA IDENTITY FULL` : ''
   if (identity.length === 0) {
     return [
       fail('CONTRACT_KEY_MISMATCH', `${table.table.name} does not say which row an update or delete means`, {
         detail: `its replica identity is ${catalog.replicaIdentity === 'n' ? 'NOTHING' : 'DEFAULT, and it has no primary key'}`,
-        hint: `add a primary key, or run ${full}`,
+        hint: `add a primary key${full}`,
       }),
     ]
   }
@@ -227,9 +227,28 @@ function checkKey(table: SetupTable, catalog: CatalogTable): MainstemError[] {
   return [
     fail('CONTRACT_KEY_MISMATCH', `${table.table.name} is not identified by ${key.join(', ')}`, {
       detail: `updates and deletes name a row by ${identity.join(', ')}`,
-      hint: `write key: ${identity.length === 1 ? columns : `[${columns}]`}, or run ${full}`,
+      hint: `write key: ${identity.length === 1 ? columns : `[${columns}]`}${full}`,
     }),
   ]
+}
+
+/** Whether an index sees to it, at every moment, that no two rows have the same key. */
+const isUnique = (catalog: CatalogTable, key: readonly string[]): boolean =>
+  catalog.indexes.some(({ columns }) => columns.length > 0 && columns.every(name => key.includes(name)))
+
+/** Two rows of one key would be taken for one, and views be wrong without a word. */
+function notUnique(table: SetupTable, catalog: CatalogTable, key: readonly string[]): MainstemError {
+  const unique = catalog.indexes.map(({ columns }) => columns.join(', ')).filter(columns => columns !== '')
+  return fail('CONTRACT_KEY_MISMATCH', `${table.table.name} may have several rows of one ${key.join(', ')}`, {
+    detail:
+      unique.length > 0
+        ? `what identifies a row is ${unique.join(', or ')}`
+        : 'no unique index, checked at once and over all rows, says what identifies a row',
+    hint:
+      unique.length > 0
+        ? 'take that as the key'
+        : `add a key: ALTER TABLE ${quoteTable(catalog)} ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY`,
+  })
 }
 
 function checkAccess(table: SetupTable, catalog: CatalogTable): MainstemError[] {

@@ -3,6 +3,7 @@
 import type { Appended, ControlEvent, ControlState, Log, LogTopic, Mirror, SourceMark } from '../../core/index.ts'
 import { readTables } from './catalog.ts'
 import { type Client, connect } from './connection.ts'
+import { watchLocks } from './lock-watch.ts'
 import { formatLsn, parseLsn } from './lsn.ts'
 import type { Relation } from './pgoutput.ts'
 import { type Checked, type CheckedTable, checkTable, preflight } from './preflight.ts'
@@ -53,7 +54,9 @@ export async function runSession(host: SessionHost): Promise<void> {
   const sql = await connect(setup.target)
   const end = () => void sql.end().catch(() => {})
   try {
-    const { checked, start } = await checkStart(host, sql)
+    const { checked, start } = await watchLocks(setup.target, sql, host.onWaiting.bind(host), () =>
+      checkStart(host, sql),
+    )
     signal.throwIfAborted()
     if (start === 'snapshot') await takeSnapshot(host, sql, checked)
     else await waitUntilFree(sql, setup.source, setup.slot, host.onWaiting.bind(host), signal)
@@ -108,11 +111,8 @@ async function takeSnapshot(host: SessionHost, sql: Client, checked: Checked): P
   const before = mirror.control
   // What uses a slot whose snapshot this log knows to be unfinished is what is left of a process of ours that was killed.
   const isLeftOver = before.phase === 'slot-requested' || before.phase === 'snapshot-started'
-  await ensurePublication(
-    setup,
-    sql,
-    checked.tables.map(table => table.catalog),
-  )
+  const tables = checked.tables.map(table => table.catalog)
+  await watchLocks(setup.target, sql, host.onWaiting.bind(host), () => ensurePublication(setup, sql, tables))
   if (isLeftOver) {
     await dropSlot(sql, source, setup.slot, true)
   } else if (before.phase !== 'none' || host.resnapshot) {
@@ -170,7 +170,7 @@ async function readSnapshot(
       onProgress: progress => host.onSnapshot(progress),
       signal,
     })
-    const { rows } = await reader.read(client)
+    const { rows } = await watchLocks(setup.target, client, host.onWaiting.bind(host), () => reader.read(client))
     return { rows, seconds: (performance.now() - startedMs) / 1_000 }
   } finally {
     void client.end().catch(() => {})

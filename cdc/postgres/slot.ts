@@ -90,7 +90,7 @@ async function watchCreation(sql: Client, pid: number, onWaiting: (reason: strin
     for (;;) {
       const blockers = await findBlockers(sql, pid)
       if (done.aborted) return
-      onWaiting(`slot creation waits for ${blockers || 'a running transaction of the server'}`)
+      onWaiting(`${blockers || 'a running transaction of the server'}, which holds up slot creation`)
       await wait(WATCH_EVERY_MS, undefined, { signal: done })
     }
   } catch (error) {
@@ -107,7 +107,8 @@ interface BlockerRow {
   readonly prepared: string | null
 }
 
-async function findBlockers(sql: Client, pid: number): Promise<string> {
+/** The transactions that a backend waits for, in words; empty where it waits for none. */
+export async function findBlockers(sql: Client, pid: number): Promise<string> {
   const { rows } = await sql.query<BlockerRow>(
     `select b.pid, a.usename::text as user, to_char(a.xact_start at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since,
             a.state, left(regexp_replace(a.query, '\\s+', ' ', 'g'), 120) as query,
@@ -142,7 +143,7 @@ export async function waitUntilFree(
     const slot = await readSlot(sql, name)
     if (!slot || slot.activePid === null) return onWaiting(null)
     if (performance.now() > until) throw slotInUse(source, name, slot.activePid)
-    onWaiting(`slot ${name} is still in use by pid ${slot.activePid}`)
+    onWaiting(`pid ${slot.activePid}, which still uses slot ${name}`)
     await wait(IN_USE_POLL_MS, undefined, { signal })
   }
 }

@@ -18,11 +18,14 @@ export interface StartFacts {
   readonly resnapshot: boolean
 }
 
-/** @throws SOURCE_SYSTEM_CHANGED, SOURCE_SLOT_LOST, SOURCE_TABLE_ADDED, LOG_BEHIND_SLOT unless `resnapshot` allows the repair */
+/**
+ * With `resnapshot` everything is read again, whether or not something is wrong: also the repair of what no one here can see.
+ * @throws SOURCE_SYSTEM_CHANGED, SOURCE_SLOT_LOST, SOURCE_TABLE_ADDED, LOG_BEHIND_SLOT without it
+ */
 export function decideStart(facts: StartFacts): 'snapshot' | 'resume' {
   const problem = findProblem(facts)
   if (problem && !facts.resnapshot) throw problem
-  return problem || facts.control.phase !== 'snapshot-ended' ? 'snapshot' : 'resume'
+  return facts.resnapshot || facts.control.phase !== 'snapshot-ended' ? 'snapshot' : 'resume'
 }
 
 const repair = (setup: Setup): string =>

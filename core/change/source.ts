@@ -41,7 +41,7 @@ export interface SourceContext {
   readonly tables: readonly CapturedTable[]
   /** A folder of the source's own, for its mirror. */
   readonly mirrorPath: string
-  /** Allow a fresh snapshot (diffed against the mirror) where the slot is lost, the log is behind it, or tables were added. */
+  /** Read everything again at this start (diffed against the mirror): repairs a lost slot, a log behind it, added tables. */
   readonly resnapshot: boolean
   readonly onEvent: (event: SourceEvent) => void
 }
@@ -71,6 +71,7 @@ export type SourceEvent =
       readonly source: string
       readonly code: string
       readonly message: string
+      readonly detail?: string
       readonly delayMs: number
     }
   | ({ readonly event: 'source-failed'; readonly source: string } & ErrorReport)
