@@ -334,7 +334,7 @@ const parameters = (): Json => ({
     name: 'after',
     in: 'query',
     description: `Tokens to wait for, at most ${TOKENS_MAX}: what an append returned, <source>:<its own position>, or a position of the log. Several times, or comma-separated.`,
-    schema: { type: 'array', items: { type: 'string' } },
+    schema: { type: 'array', items: { type: 'string', minLength: 1 } },
     style: 'form',
     explode: true,
   },

@@ -69,6 +69,8 @@ async function readSources(urls: readonly string[], schemas: readonly string[]):
   const sources: ScaffoldedSource[] = []
   for (const url of urls) {
     const { database, tables } = await introspect(url)
+    const wanted = tables.filter(table => schemas.includes(table.schema))
+    if (wanted.length === 0) throw noTables(database, tables, schemas)
     const base = database.replaceAll(/[^A-Za-z0-9_]/g, '_').replace(/^[^A-Za-z_]+/, '') || 'database'
     let name = base
     for (let n = 2; taken.has(name); n++) name = `${base}${n}`
@@ -77,10 +79,18 @@ async function readSources(urls: readonly string[], schemas: readonly string[]):
       name,
       setting: `${name.toUpperCase()}_URL`,
       url,
-      tables: tables.filter(table => schemas.includes(table.schema)),
+      tables: wanted,
     })
   }
   return sources
+}
+
+function noTables(database: string, tables: readonly { readonly schema: string }[], schemas: readonly string[]) {
+  const others = [...new Set(tables.map(table => table.schema))].join(' ')
+  return fail('CONTRACT_TABLE_MISSING', `database ${database} has no tables in ${schemas.join(', ')}`, {
+    detail: others ? `it has tables in ${others.replaceAll(' ', ', ')}` : 'it has none in other schemas either',
+    ...(others ? { hint: `mainstem init … --schema ${others}` } : {}),
+  })
 }
 
 function manifest(name: string, root: string): object {

@@ -3,6 +3,8 @@ import type { WriteStream } from 'node:tty'
 import type { RunEvent, StatusEvent } from './run.ts'
 
 const BAR_CELLS = 20
+/** A contract that does not fit refuses a whole table: its rows must not scroll everything else away. */
+const PARKED_LINES_MAX = 5
 
 const count = (value: number): string => value.toLocaleString('en-US')
 const ms = (value: number | null): string =>
@@ -16,6 +18,8 @@ export function progressBar(done: number, total: number, perSecond: number): str
   return `${'█'.repeat(cells)}${'░'.repeat(BAR_CELLS - cells)} ${String(Math.round(share * 100)).padStart(3)}%${left}`
 }
 
+const FLUSHING: ReadonlySet<RunEvent['event']> = new Set(['status', 'snapshot-ended', 'stopping'])
+
 export class RunDisplay {
   readonly #out: WriteStream
   #moving = false
@@ -25,16 +29,43 @@ export class RunDisplay {
     { readonly rowsEstimated: number; readonly tables: Map<string, number>; readonly startedMs: number }
   >()
 
+  /** Rows refused since the last second began, by topic. */
+  readonly #parked = new Map<string, { readonly source: string; readonly rows: number }>()
+
   constructor(out: WriteStream) {
     this.#out = out
   }
 
   readonly show = (event: RunEvent): void => {
+    // Once a second, and before what ends a part of the work.
+    if (FLUSHING.has(event.event)) for (const line of this.#parkedRest()) this.#print(line)
     const line = this.#lineOf(event)
-    if (line === undefined) return
+    if (line !== undefined) this.#print(line)
+  }
+
+  #print(line: string): void {
     if (this.#moving) this.#out.write('\r\x1b[K')
     this.#moving = false
     this.#out.write(`${line}\n`)
+  }
+
+  /** The first few rows of a run of refused ones, each with its line; the others are counted, and listed on request. */
+  #parkedLine(event: Extract<RunEvent, { event: 'parked' }>): string | undefined {
+    const seen = this.#parked.get(event.topic)
+    this.#parked.set(event.topic, { source: event.source, rows: (seen?.rows ?? 0) + 1 })
+    if ((seen?.rows ?? 0) >= PARKED_LINES_MAX) return undefined
+    return `  RECORD_REFUSED 1 row of ${event.topic} is parked, the stream goes on: key ${event.key}, ${event.position}: ${event.error}`
+  }
+
+  #parkedRest(): string[] {
+    if (this.#parked.size === 0) return []
+    const lines = [...this.#parked].flatMap(([topic, { source, rows }]) =>
+      rows > PARKED_LINES_MAX
+        ? [`  RECORD_REFUSED ${count(rows - PARKED_LINES_MAX)} more of ${topic} → mainstem parked ${source}`]
+        : [],
+    )
+    this.#parked.clear()
+    return lines
   }
 
   /** A line that the next one replaces; only where there is a terminal to move in. */
@@ -66,11 +97,11 @@ export class RunDisplay {
       case 'source-waiting':
         return `  ${event.source}: waiting for ${event.waitingFor}`
       case 'source-retrying':
-        return `  ${event.source}: ${event.code} ${event.message}; again in ${(event.delayMs / 1000).toFixed(1)} s`
+        return `  ${event.source}: ${event.code} ${event.message}${event.detail ? ` (${event.detail})` : ''}; again in ${(event.delayMs / 1000).toFixed(1)} s`
       case 'source-failed':
         return failure(`${event.source}: ${event.code} ${event.message}`, event.detail, event.hint)
       case 'parked':
-        return `  RECORD_REFUSED 1 row of ${event.topic} is parked, the stream goes on: key ${event.key}, ${event.position}: ${event.error}`
+        return this.#parkedLine(event)
       case 'view-stopped':
         return failure(`view ${event.view} stopped: ${event.code} ${event.message}`, event.detail, event.hint)
       case 'rebuild-started':

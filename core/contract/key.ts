@@ -115,8 +115,14 @@ export class KeyCodec {
 function keyFromJson(value: unknown, column: KeyColumn | undefined): unknown {
   const scalar = typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
   if (!column || !scalar) throw fail('KEY_MALFORMED', `the key's ${column?.name ?? 'value'} is not a scalar`)
-  if (typeof value === 'number' && (column.type.kind === 'string' || column.type.kind === 'enum')) {
-    throw fail('KEY_MALFORMED', `the key's ${column.name} is a number, not a string`)
+  if (typeof value !== 'string' && (column.type.kind === 'string' || column.type.kind === 'enum')) {
+    throw fail('KEY_MALFORMED', `the key's ${column.name} is a ${typeof value}, not a string`)
+  }
+  if (typeof value === 'number' && column.type.kind === 'bigint' && !Number.isSafeInteger(value)) {
+    // JSON has rounded it already: it would be another row's key.
+    throw fail('KEY_MALFORMED', `the key's ${column.name} is not exact as a JSON number`, {
+      hint: 'give it as a string',
+    })
   }
   return parseKeyText(String(value), column)
 }
@@ -135,6 +141,15 @@ const keyText = (value: unknown): string =>
     : value instanceof Uint8Array
       ? Buffer.from(value).toString('base64url')
       : String(value)
+
+const UUID = { pattern: /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i, name: 'a UUID' }
+
+/** Strings whose form a contract says: another form is a mistake of the caller, not an absent row. */
+const KEY_FORMATS: Readonly<Record<string, { readonly pattern: RegExp; readonly name: string }>> = {
+  guid: UUID,
+  uuid: UUID,
+  date: { pattern: /^\d{4,6}-\d\d-\d\d$/, name: 'a date, YYYY-MM-DD' },
+}
 
 function parseKeyText(text: string, column: KeyColumn): unknown {
   const malformed = (expected: string) =>
@@ -168,6 +183,11 @@ function parseKeyText(text: string, column: KeyColumn): unknown {
       return text
     case 'bytes':
       return new Uint8Array(Buffer.from(text, 'base64url'))
+    case 'string': {
+      const format = KEY_FORMATS[column.type.format ?? '']
+      if (format && !format.pattern.test(text)) throw malformed(format.name)
+      return text
+    }
     default:
       return text
   }

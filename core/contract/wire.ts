@@ -82,7 +82,7 @@ export function wireSchema(type: ValueType): Record<string, unknown> {
     case 'int32':
       return { type: 'integer', format: 'int32' }
     case 'int':
-      return { type: 'integer' }
+      return { type: 'integer', minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER }
     case 'float':
       return { type: 'number', format: 'double' }
     case 'bigint':
@@ -117,6 +117,7 @@ const JSON_FORMATS: Readonly<Record<string, string>> = {
   date: 'date',
   time: 'time',
   uuid: 'uuid',
+  guid: 'uuid',
   email: 'email',
   url: 'uri',
 }

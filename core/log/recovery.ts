@@ -2,6 +2,7 @@
 // What is not a whole batch at the very end was never acknowledged and is cut off. But nothing that was durable is ever cut:
 // each block says how far its file was durable before it was written, so a bad block with a later block after it that
 // says more, or with a sidecar that says more, is damage, and opening fails.
+import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { fail } from '../errors.ts'
 import {
@@ -17,7 +18,7 @@ import { BLOCK_BYTES_MAX, NEXT_BYTES_MAX } from './limits.ts'
 import type { SourceMark } from './log.ts'
 import { corrupt } from './records.ts'
 import { firstOfName, readBlocks, Segment } from './segment.ts'
-import { readSidecar, type Sidecar, writeSidecar } from './sidecar.ts'
+import { readSidecar, type Sidecar, segmentOfSidecar, writeSidecar } from './sidecar.ts'
 
 /** What happened to the log, for whoever shows or counts it. */
 export type LogEvent =
@@ -49,7 +50,9 @@ export interface Recovery {
 /** @throws LOG_CORRUPT, LOG_FORMAT_NEWER */
 export async function recover(recovery: Recovery): Promise<Recovered> {
   const { fs, folder, identity } = recovery
-  const firsts = (await fs.list(folder)).map(firstOfName).filter(first => first !== undefined)
+  const names = await fs.list(folder)
+  checkNoneMissing(folder, names)
+  const firsts = names.map(firstOfName).filter(first => first !== undefined)
   const segments = firsts.sort((a, b) => a - b).map(first => new Segment(folder, identity.id, first, identity.epoch))
   const state = { marks: new Map<string, SourceMark>(), appendTimeMs: 0 }
   let next = 1
@@ -63,6 +66,17 @@ export async function recover(recovery: Recovery): Promise<Recovered> {
   }
   if (segments.length === 0) segments.push(await createSegment(recovery, 1))
   return { segments, ...state }
+}
+
+/** A sidecar is written when its segment holds durable records: one without a segment says that they are gone. */
+function checkNoneMissing(folder: string, names: readonly string[]): void {
+  const present = new Set(names)
+  for (const name of names) {
+    const segment = segmentOfSidecar(name)
+    if (segment !== undefined && firstOfName(segment) !== undefined && !present.has(segment)) {
+      throw corrupt(join(folder, segment), 0, `the file is missing, and ${name} says that it held records`)
+    }
+  }
 }
 
 /** Makes a segment's file, durable with its name. What an earlier attempt left there is emptied. */

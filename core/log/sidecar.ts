@@ -12,6 +12,10 @@ const FORMAT = 1
 
 export const sidecarName = (segmentName: string): string => segmentName.replace(/\.segment$/, '.index.json')
 
+/** The segment that a file's name says it is the sidecar of. */
+export const segmentOfSidecar = (name: string): string | undefined =>
+  name.endsWith('.index.json') ? name.replace(/\.index\.json$/, '.segment') : undefined
+
 const markSchema = z.object({
   source: z.string(),
   position: z.string(),

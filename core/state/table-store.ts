@@ -3,7 +3,8 @@
 // in one LMDB transaction, all or nothing. A sealed overlay leaves memory only when its transaction is on disk: if that
 // fails (a full disk), reads go on seeing it, and the next commit writes it too, in order and in the same transaction.
 // What a crash loses is what was not committed; owners store the log position they stand at and catch up from the log.
-import { mkdirSync, statfsSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readSync, statfsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { fail, textOf } from '../errors.ts'
 
@@ -28,9 +29,17 @@ interface Overlay {
 
 const emptyOverlay = (): Overlay => ({ tables: new Map(), meta: new Map() })
 
-/** Opens, or makes, the store in folder `path`. One process at a time (the data folder's lock sees to that). */
+/** LMDB's magic number in its first page, after the page's header. */
+const MAGIC = 0xbeefc0de
+const MAGIC_AT = 24
+
+/**
+ * Opens, or makes, the store in folder `path`. One process at a time (the data folder's lock sees to that).
+ * @throws DATA_DIR_INVALID where the file there is something else
+ */
 export function openTableStore(path: string): TableStore {
   mkdirSync(path, { recursive: true })
+  checkFile(join(path, 'data.mdb'))
   const root = open<Buffer, Buffer>({
     path,
     keyEncoding: 'binary',
@@ -42,6 +51,20 @@ export function openTableStore(path: string): TableStore {
     eventTurnBatching: false,
   })
   return new TableStore(root, path)
+}
+
+/** LMDB trusts the file that it maps: one that is not its own would end the process without a word. */
+function checkFile(file: string): void {
+  if (!existsSync(file)) return
+  const start = Buffer.alloc(MAGIC_AT + 4)
+  const descriptor = openSync(file, 'r')
+  const read = readSync(descriptor, start, 0, start.length, 0)
+  closeSync(descriptor)
+  if (read === 0 || (read === start.length && start.readUInt32LE(MAGIC_AT) === MAGIC)) return
+  throw fail('DATA_DIR_INVALID', `${file} is damaged`, {
+    detail: 'it does not begin as a store does',
+    hint: `remove the folder ${dirname(file)}: it is made again from the log`,
+  })
 }
 
 export class TableStore {

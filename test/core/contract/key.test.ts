@@ -80,12 +80,20 @@ describe('keys', () => {
       [z.boolean(), ['1', '']],
       [z.date(), ['yesterday', '']],
       [z.enum(['a']), ['b']],
+      [z.guid(), ['xyz', '', '0b9c2c1e7a3f4d5e8f601122334455']],
+      [z.iso.date(), ['yesterday', '2024-2-3', '']],
       [z.string(), ['%', '%zz']],
     ]
     for (const [schema, texts] of malformed) {
       for (const text of texts)
         expect(() => keyOf(schema).parse(text), text).toThrow(expect.objectContaining({ code: 'KEY_MALFORMED' }))
     }
+    for (const [schema, value] of [
+      [z.string(), 1],
+      [z.string(), false],
+      [z.bigint(), 2 ** 60],
+    ] as const)
+      expect(() => keyOf(schema).fromJson(value)).toThrow(expect.objectContaining({ code: 'KEY_MALFORMED' }))
     for (const [schema, value] of [
       [z.int(), 1.5],
       [z.string(), null],

@@ -230,6 +230,18 @@ describe('the log’s folder', () => {
     await expect(batchesAfterOpen(disk)).rejects.toMatchObject({ code: 'DATA_DIR_INVALID' })
   })
 
+  it('is refused where a segment is gone that its sidecar speaks of: positions must not begin anew', async () => {
+    const disk = new SimulatedDisk()
+    const log = await openEmbeddedLog({ path: PATH, fileSystem: disk })
+    await appendMarkers(log, await log.topic(markersContract), 1, 3)
+    await log.close()
+    await disk.remove(FIRST)
+    await expect(batchesAfterOpen(disk)).rejects.toMatchObject({
+      code: 'LOG_CORRUPT',
+      detail: expect.stringContaining('the file is missing'),
+    })
+  })
+
   it('is refused where it is a file, or inside of one', async () => {
     const path = mkdtempSync(join(tmpdir(), 'mainstem-log-'))
     writeFileSync(join(path, 'file'), '')

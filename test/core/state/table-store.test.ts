@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -120,6 +120,13 @@ describe('the table store', () => {
     await store.commit()
     expect([...store.entries('t1')]).toHaveLength(100_000)
     expect(store.get('t2', key(299_999))?.toString()).toBe('299999')
+  })
+
+  it('is not opened where its file is something else: LMDB would end the process', async () => {
+    const path = join(folder, 'other')
+    mkdirSync(path)
+    writeFileSync(join(path, 'data.mdb'), Buffer.alloc(50_000))
+    expect(() => openTableStore(path)).toThrow(expect.objectContaining({ code: 'DATA_DIR_INVALID' }))
   })
 
   it('does what a map does', async () => {
