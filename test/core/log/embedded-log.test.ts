@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { type EmbeddedLogOptions, type Log, openEmbeddedLog } from '../../../core/index.ts'
 import { allRecords, appendMarkers, markersContract, recordsOf, wholeBatches } from '../../support/log-records.ts'
 import { SimulatedDisk } from '../../support/simulated-disk.ts'
-import { describeLog, type LogUnderTest } from './log-suite.ts'
+import { describeLog, type LogUnderTest } from './conformance.ts'
 
 const folders: string[] = []
 

@@ -1,4 +1,5 @@
-// What every implementation of the port `Log` does. Run on the embedded log, on real files and on the simulated disk.
+// What every implementation of the port `Log` does. Run on the embedded log (real files, simulated disk, small segments) and on
+// the model in memory.
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { compileContract, type Log, type ParkedRow } from '../../../core/index.ts'
