@@ -34,6 +34,8 @@ const FLAG_MARK = 2
 const FLAG_SNAPSHOT = 4
 
 const HIGH = 0x1_0000_0000
+/** Length, layout and op: a block that claims more records than it has room for is none. */
+const RECORD_BYTES_MIN = 3
 
 function writeU64(buffer: Buffer, value: number, at: number): void {
   buffer.writeUInt32LE(value % HIGH, at)
@@ -139,17 +141,26 @@ export function parseBlock(buffer: Buffer, at: number, offset: number, seed: num
     return { bad: 'a block’s checksum is wrong' }
   const flags = buffer.readUInt32LE(at + 12)
   const markBytes = buffer.readUInt32LE(at + 16)
-  if (readU64(buffer, at + 24) !== offset || BLOCK_HEADER_BYTES + markBytes > bytes)
+  const count = buffer.readUInt32LE(at + 20)
+  const payload = bytes - BLOCK_HEADER_BYTES - markBytes
+  if (
+    readU64(buffer, at + 24) !== offset ||
+    payload < count * RECORD_BYTES_MIN ||
+    (count === 0 && payload > 0) ||
+    !Number.isSafeInteger(readU64(buffer, at + 32) + count)
+  )
     return { bad: 'a block’s header is wrong' }
+  const mark =
+    flags & FLAG_MARK ? readMark(buffer.subarray(end - markBytes, end), (flags & FLAG_SNAPSHOT) !== 0) : undefined
+  if (mark === null) return { bad: 'a block’s mark is wrong' }
   return {
     offset,
     bytes,
     first: readU64(buffer, at + 32),
-    count: buffer.readUInt32LE(at + 20),
+    count,
     part: buffer.readUInt32LE(at + 64),
     last: (flags & FLAG_LAST) !== 0,
-    mark:
-      flags & FLAG_MARK ? readMark(buffer.subarray(end - markBytes, end), (flags & FLAG_SNAPSHOT) !== 0) : undefined,
+    mark,
     durableBytes: readU64(buffer, at + 48),
     appendTimeMs: readU64(buffer, at + 56),
     payload: buffer.subarray(at + BLOCK_HEADER_BYTES, end - markBytes),
@@ -164,16 +175,22 @@ export function writeMark(writer: ByteWriter, mark: SourceMark): void {
   if (mark.commitTimeUs !== undefined) writer.int(mark.commitTimeUs)
 }
 
-function readMark(bytes: Buffer, snapshot: boolean): SourceMark {
-  const reader = new ByteReader(bytes)
-  const source = reader.string()
-  const position = reader.string()
-  const has = reader.u8()
-  return {
-    source,
-    position,
-    ...(has & 1 ? { transaction: reader.string() } : {}),
-    ...(has & 2 ? { commitTimeUs: reader.int() } : {}),
-    ...(snapshot ? { snapshot: true } : {}),
+/** Null where the bytes are not a mark, the whole of them. */
+function readMark(bytes: Buffer, snapshot: boolean): SourceMark | null {
+  try {
+    const reader = new ByteReader(bytes)
+    const source = reader.string()
+    const position = reader.string()
+    const has = reader.u8()
+    const mark = {
+      source,
+      position,
+      ...(has & 1 ? { transaction: reader.string() } : {}),
+      ...(has & 2 ? { commitTimeUs: reader.int() } : {}),
+      ...(snapshot ? { snapshot: true } : {}),
+    }
+    return reader.at === bytes.length && has <= 3 ? mark : null
+  } catch {
+    return null
   }
 }

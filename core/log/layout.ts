@@ -62,7 +62,8 @@ export function encodeField(field: Field, value: unknown): string {
 export function adaptRow(topic: string, from: readonly Field[], to: StoredLayout): Adapt | undefined {
   const added = new Map<string, () => unknown>()
   for (const field of to.fields) {
-    const stored = to.added?.[field.name]
+    // Own members only: a field may be called `constructor`.
+    const stored = to.added && Object.hasOwn(to.added, field.name) ? to.added[field.name] : undefined
     if (stored === undefined) continue
     const codec = createRowCodec({ kind: 'object', fields: [field] })
     const bytes = Buffer.from(stored, 'base64')
