@@ -1,6 +1,7 @@
 // The log's topics and their layouts (topics.json). A layout's id stands in each record; the file is durable before the first
 // record with the id is appended.
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import { z } from 'zod'
 import {
   type AnyRow,
@@ -17,6 +18,7 @@ import { type Adapt, adaptRow, encodeField, type StoredLayout, sameFields, store
 import type { LogTopic } from './log.ts'
 import { readStored, writeStored } from './stored-file.ts'
 import { schemaOfType } from './stored-schema.ts'
+import { storedFieldsSchema, topicsFault } from './stored-type.ts'
 
 const FILE = 'topics.json'
 const FORMAT = 1
@@ -30,10 +32,10 @@ interface StoredTopic {
   readonly layouts: readonly StoredLayout[]
 }
 
-const fieldsSchema = z.array(z.looseObject({ name: z.string(), type: z.looseObject({ kind: z.string() }) }))
-
 const fileSchema = z.object({
   format: z.number(),
+  /** CRC-32 of the topics as JSON; the first versions wrote none. */
+  crc: z.int().optional(),
   topics: z.array(
     z.object({
       id: z.int().positive(),
@@ -45,7 +47,7 @@ const fileSchema = z.object({
         .array(
           z.object({
             id: z.int().positive(),
-            fields: fieldsSchema,
+            fields: storedFieldsSchema,
             added: z.record(z.string(), z.string()).optional(),
           }),
         )
@@ -164,13 +166,14 @@ export class Topics {
       })
     }
     const parsed = fileSchema.safeParse(stored)
-    if (!parsed.success) {
-      throw fail('LOG_CORRUPT', `${FILE} of the log cannot be read`, {
-        detail: `${join(folder, FILE)}: ${parsed.error.issues[0]?.message}`,
-        hint: 'restore the file from a backup',
-      })
-    }
-    return new Topics(fs, folder, parsed.data.topics as unknown as readonly StoredTopic[])
+    if (!parsed.success) throw topicsCorrupt(folder, parsed.error.issues[0]?.message)
+    const { crc } = parsed.data
+    if (crc !== undefined && crc !== topicsCrc((stored as { topics: unknown }).topics))
+      throw topicsCorrupt(folder, 'its checksum is wrong')
+    const topics = parsed.data.topics as unknown as readonly StoredTopic[]
+    const fault = topicsFault(topics)
+    if (fault !== undefined) throw topicsCorrupt(folder, fault)
+    return new Topics(fs, folder, topics)
   }
 
   get empty(): boolean {
@@ -238,7 +241,7 @@ export class Topics {
 
   async #save(topics: readonly StoredTopic[]): Promise<void> {
     try {
-      await writeStored(this.#fs, this.#folder, FILE, { format: FORMAT, topics })
+      await writeStored(this.#fs, this.#folder, FILE, { format: FORMAT, crc: topicsCrc(topics), topics })
     } catch (error) {
       throw asMainstemError(error, isFull(error) ? 'LOG_FULL' : 'LOG_FAILED', `cannot write ${FILE}`)
     }
@@ -253,6 +256,14 @@ export class Topics {
     return entry
   }
 }
+
+const topicsCrc = (topics: unknown): number => crc32(JSON.stringify(topics))
+
+const topicsCorrupt = (folder: string, what: string | undefined) =>
+  fail('LOG_CORRUPT', `${FILE} of the log cannot be read`, {
+    detail: `${join(folder, FILE)}: ${what}`,
+    hint: 'restore the file from a backup',
+  })
 
 function checkSame(stored: StoredTopic, contract: Contract): void {
   const key = contract.key.columns.map(column => column.name)
