@@ -37,12 +37,13 @@ const HIGH = 0x1_0000_0000
 /** Length, layout and op: a block that claims more records than it has room for is none. */
 const RECORD_BYTES_MIN = 3
 
-function writeU64(buffer: Buffer, value: number, at: number): void {
+export function writeU64(buffer: Buffer, value: number, at: number): void {
   buffer.writeUInt32LE(value % HIGH, at)
   buffer.writeUInt32LE(Math.floor(value / HIGH), at + 4)
 }
 
-const readU64 = (buffer: Buffer, at: number): number => buffer.readUInt32LE(at) + buffer.readUInt32LE(at + 4) * HIGH
+export const readU64 = (buffer: Buffer, at: number): number =>
+  buffer.readUInt32LE(at) + buffer.readUInt32LE(at + 4) * HIGH
 
 export function segmentHeader(logId: string, first: number, epoch: number): Buffer {
   const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
@@ -151,7 +152,7 @@ export function parseBlock(buffer: Buffer, at: number, offset: number, seed: num
   )
     return { bad: 'a block’s header is wrong' }
   const mark =
-    flags & FLAG_MARK ? readMark(buffer.subarray(end - markBytes, end), (flags & FLAG_SNAPSHOT) !== 0) : undefined
+    flags & FLAG_MARK ? wholeMark(buffer.subarray(end - markBytes, end), (flags & FLAG_SNAPSHOT) !== 0) : undefined
   if (mark === null) return { bad: 'a block’s mark is wrong' }
   return {
     offset,
@@ -176,21 +177,26 @@ export function writeMark(writer: ByteWriter, mark: SourceMark): void {
 }
 
 /** Null where the bytes are not a mark, the whole of them. */
-function readMark(bytes: Buffer, snapshot: boolean): SourceMark | null {
+function wholeMark(bytes: Buffer, snapshot: boolean): SourceMark | null {
   try {
     const reader = new ByteReader(bytes)
-    const source = reader.string()
-    const position = reader.string()
-    const has = reader.u8()
-    const mark = {
-      source,
-      position,
-      ...(has & 1 ? { transaction: reader.string() } : {}),
-      ...(has & 2 ? { commitTimeUs: reader.int() } : {}),
-      ...(snapshot ? { snapshot: true } : {}),
-    }
-    return reader.at === bytes.length && has <= 3 ? mark : null
+    const mark = readMark(reader, snapshot)
+    return reader.at === bytes.length ? mark : null
   } catch {
     return null
+  }
+}
+
+/** @throws RangeError where the bytes are not a mark */
+export function readMark(reader: ByteReader, snapshot: boolean): SourceMark {
+  const source = reader.string()
+  const position = reader.string()
+  const has = reader.tag(3)
+  return {
+    source,
+    position,
+    ...(has & 1 ? { transaction: reader.string() } : {}),
+    ...(has & 2 ? { commitTimeUs: reader.int() } : {}),
+    ...(snapshot ? { snapshot: true } : {}),
   }
 }
