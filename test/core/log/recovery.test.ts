@@ -194,6 +194,18 @@ describe('opening a log', () => {
     }
   })
 
+  it('never removes a last segment that is cut within its header, or missing, when it held records at the last close', async () => {
+    const { disk } = await written(6, 600)
+    await batchesAfterOpen(disk)
+    const last = disk.paths.findLast(path => path.endsWith('.segment'))!
+    expect(last).not.toBe(FIRST)
+    const short = damaged(disk, last, bytes => bytes.subarray(0, 33))
+    await expect(batchesAfterOpen(short)).rejects.toMatchObject({ code: 'LOG_CORRUPT', data: { file: last } })
+    const gone = disk.copy()
+    await gone.remove(last)
+    await expect(batchesAfterOpen(gone)).rejects.toMatchObject({ code: 'LOG_CORRUPT', data: { file: last } })
+  })
+
   it('refuses records without the file that says how to read them', async () => {
     const { disk } = await written(1)
     await disk.remove(`${PATH}/topics.json`)
