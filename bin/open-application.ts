@@ -147,7 +147,7 @@ export const unknownSource = (name: string, sources: readonly SourceDefinition[]
 async function registerTopics(parts: ApplicationParts, log: Log): Promise<ReadonlyMap<string, LogTopic>> {
   const topics = new Map<string, LogTopic>()
   for (const topic of parts.topics) {
-    topics.set(topic.name, await log.topic(compileContract(topic.name, 'topic', topic.value, topic.key)))
+    topics.set(topic.name, await log.topic(compileContract(topic.name, 'topic', topic.value, topic.key, topic.upcasts)))
   }
   return topics
 }

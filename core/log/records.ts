@@ -169,7 +169,7 @@ class Records implements RecordCursor {
     const reader = this.#reader
     reader.at = at
     try {
-      const row = this.#layout!.decode(reader)
+      const row = this.#layout!.decode(reader, this.#position)
       if (reader.at !== end) throw new RangeError('a row is not as long as it says')
       return row
     } catch (error) {
