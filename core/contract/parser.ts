@@ -2,15 +2,21 @@
 // error text.
 import type { z } from 'zod'
 import { fail } from '../errors.ts'
-import { generateParser } from './parser-code.ts'
+import { type FastParse, generateParser } from './parser-code.ts'
 import type { AnyRow } from './values.ts'
 
 /** @throws RECORD_REFUSED, `detail` naming each field and what is wrong with it */
 export type Parser = (input: unknown) => AnyRow
 
 export function compileParser(schema: z.ZodObject, name: string): Parser {
-  const fast = generateParser(schema)
+  let fast: FastParse | undefined
+  let generated = false
   return input => {
+    // Generated when first used: many that declare a contract only read.
+    if (!generated) {
+      fast = generateParser(schema)
+      generated = true
+    }
     const row = fast?.(input)
     if (row !== undefined) return row
     const result = schema.safeParse(input)

@@ -136,15 +136,16 @@ export const isSame = (from: readonly Field[], plan: readonly PlannedColumn[]): 
   from.length === plan.length &&
   plan.every((column, n) => column.from === from[n]?.name && column.name === column.from && !column.adapt)
 
+/** One object literal, generated: rows of one plan then have one shape. */
 export function adaptByColumn(plan: readonly PlannedColumn[]): (row: AnyRow) => AnyRow {
-  return row => {
-    const out: AnyRow = {}
-    for (const { name, from, adapt, make } of plan) {
-      if (make) out[name] = make()
-      else if (from !== undefined) out[name] = adapt ? adapt(row[from]) : row[from]
-    }
-    return out
-  }
+  const functions: unknown[] = []
+  const call = (made: unknown, input: string) => `f${functions.push(made) - 1}(${input})`
+  const fields = plan.map(({ name, from, adapt, make }) => {
+    const stored = `row[${JSON.stringify(from)}]`
+    return `[${JSON.stringify(name)}]: ${make ? call(make, '') : adapt ? call(adapt, stored) : stored}`
+  })
+  const names = functions.map((_, n) => `f${n}`)
+  return new Function(...names, `return row => ({ ${fields.join(', ')} })`)(...functions) as (row: AnyRow) => AnyRow
 }
 
 /** Says what is wrong where a column of one type cannot be read as another. @throws CONTRACT_CHANGED */
