@@ -99,6 +99,32 @@ export interface LogReader {
   close(): void
 }
 
+export interface StreamOptions {
+  /** The version to begin with. Default: the first, or backwards the last. */
+  readonly from?: number
+  /** From the newest to the oldest. Default false. */
+  readonly backwards?: boolean
+  /** Events at most. Default: all. */
+  readonly limit?: number
+}
+
+/** One event of a stream. */
+export interface StreamRecord {
+  readonly topic: LogTopic
+  readonly position: number
+  /** Its number within its stream, from 1. */
+  readonly version: number
+  readonly event: AnyRow
+}
+
+/** The log as an event store: a stream is all events of one key of a topic, in order. */
+export interface Streams {
+  /** The durable events of a key. @throws LOG_CORRUPT, KEY_INVALID, TOPIC_UNKNOWN */
+  stream(topic: LogTopic, key: unknown, options?: StreamOptions): AsyncIterable<StreamRecord>
+  /** The version of a stream's newest event, 0 where it has none; its cost does not grow with the stream. */
+  lastVersion(topic: LogTopic, key: unknown): Promise<number>
+}
+
 export interface LogStatus {
   /** open: all is well; full: appends are refused for want of space; failed: after an I/O error, being reopened. */
   readonly state: 'open' | 'full' | 'failed' | 'closed'

@@ -19,7 +19,8 @@ interface Written {
 /** Batches 1 to `count` of 3 records, each with a write of its own, as a killed process leaves them. */
 async function written(count: number, segmentBytesMax?: number): Promise<Written> {
   const disk = new SimulatedDisk()
-  const log = await openEmbeddedLog({ path: PATH, fileSystem: disk, ...(segmentBytesMax ? { segmentBytesMax } : {}) })
+  const size = segmentBytesMax ? { segmentBytesMax } : {}
+  const log = await openEmbeddedLog({ path: PATH, fileSystem: disk, seal: false, ...size })
   const topic = await log.topic(markersContract)
   const ends: number[] = []
   for (let n = 1; n <= count; n++) {

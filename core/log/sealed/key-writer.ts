@@ -1,0 +1,275 @@
+// The key index of a sealed segment, as it is made. All events of one stream stand together as row bytes, so that loading a
+// stream reads one page of a segment and unpacks no block. A run covers a part of the segment; in it streams are in order of
+// their hash, then of their first event.
+//
+// Group = varint bytes of the key, the key (varint topic, key bytes) · varint records · varint bytes of them · of each record: varint distance from the
+//   position before (of the first: from the run's first position) · varint layout · varint bytes, row bytes.
+// A stream of many events has several groups, one after the other. Page = whole groups, about 16 KiB. Chunk = varint groups ·
+//   varint pages · first position of the run · of each page: varint first group, offset, bytes, raw bytes, u32 CRC-32 of what is stored,
+//   begun with the seed · of each group u32 hash · of each group varint records × 2 + 1 if it goes on with the group before.
+import { setImmediate as immediate } from 'node:timers/promises'
+import { crc32 } from 'node:zlib'
+import { ByteWriter } from '../../contract/index.ts'
+import type { KeyedRow } from './block-writer.ts'
+import { KEYS_PER_CHUNK, PAGE_BYTES_FULL, RUN_KEYS_MAX, SEAL_RECORDS_PER_TURN } from './bounds.ts'
+import { HeapBuilder, hashBytes } from './builders.ts'
+import type { ChunkEntry } from './format.ts'
+import { type Compression, newWriter, pack, writeU32 } from './sections.ts'
+
+/** Appends bytes to the file and says where they begin. */
+export type Put = (pieces: readonly Uint8Array[]) => Promise<number>
+
+interface Page {
+  readonly firstGroup: number
+  readonly offset: number
+  readonly bytes: number
+  readonly rawBytes: number
+  readonly crc: number
+}
+
+/** The records of a run, as numbers: positions relative to the first. */
+class Rows {
+  count = 0
+  key = new Uint32Array(4096)
+  layout = new Uint32Array(4096)
+  payload = new Uint32Array(4096)
+  start = new Uint32Array(4096)
+  end = new Uint32Array(4096)
+  position = new Uint32Array(4096)
+
+  add(key: number, layout: number, payload: number, start: number, end: number, position: number): void {
+    const n = this.count++
+    if (n === this.key.length) this.#grow()
+    this.key[n] = key
+    this.layout[n] = layout
+    this.payload[n] = payload
+    this.start[n] = start
+    this.end[n] = end
+    this.position[n] = position
+  }
+
+  #grow(): void {
+    for (const name of ['key', 'layout', 'payload', 'start', 'end', 'position'] as const) {
+      const larger = new Uint32Array(this[name].length * 2)
+      larger.set(this[name])
+      this[name] = larger
+    }
+  }
+}
+
+export class KeyRun {
+  #rows = new Rows()
+  #keys = new HeapBuilder(Number.POSITIVE_INFINITY)
+  #payloads: Buffer[] = []
+  #payloadBytes = 0
+  #first = 0
+  readonly #name = new ByteWriter(256)
+
+  get count(): number {
+    return this.#rows.count
+  }
+
+  get payloadBytes(): number {
+    return this.#payloadBytes
+  }
+
+  /** True where the next block should begin a new run. */
+  get full(): boolean {
+    return this.#keys.entries >= RUN_KEYS_MAX
+  }
+
+  add({ topic, key, payload, position, layout, start, end }: KeyedRow): void {
+    const name = this.#name
+    name.at = 0
+    name.varint(topic)
+    name.raw(key.bytes.subarray(0, key.length))
+    this.#keys.push(name.buffer, 0, name.at)
+    if (this.#payloads[this.#payloads.length - 1] !== payload) {
+      this.#payloads.push(payload)
+      this.#payloadBytes += payload.length
+    }
+    if (this.#rows.count === 0) this.#first = position
+    const of = this.#keys.codes[0]!
+    this.#keys.count = 0
+    this.#rows.add(of, layout, this.#payloads.length - 1, start, end, position - this.#first)
+  }
+
+  /** Writes pages and chunks. */
+  async write(put: Put, compression: Compression, seed: number): Promise<ChunkEntry[]> {
+    const order = await orderKeys(this.#keys)
+    const { starts, records } = await recordsByKey(this.#rows, this.#keys.entries)
+    const writer = new RunWriter(put, compression, seed, this.#first)
+    let sinceTurn = 0
+    for (const key of order) {
+      const from = starts[key]!
+      const to = starts[key + 1]!
+      for (let at = from; at < to; at += RECORDS_PER_GROUP) {
+        const end = Math.min(to, at + RECORDS_PER_GROUP)
+        await writer.group(this.#keys.entry(key), hashOfName(this.#keys.entry(key)), at > from, end - at, page =>
+          this.#group(page, records, at, end),
+        )
+        sinceTurn += end - at
+        if (sinceTurn > SEAL_RECORDS_PER_TURN) {
+          sinceTurn = 0
+          await immediate()
+        }
+      }
+    }
+    return writer.finish()
+  }
+
+  #group(page: ByteWriter, records: Uint32Array, from: number, to: number): void {
+    const rows = this.#rows
+    let before = 0
+    for (let at = from; at < to; at++) {
+      const n = records[at]!
+      const position = rows.position[n]!
+      page.varint(position - before)
+      before = position
+      page.varint(rows.layout[n]!)
+      const start = rows.start[n]!
+      const end = rows.end[n]!
+      page.varint(end - start)
+      page.raw(this.#payloads[rows.payload[n]!]!.subarray(start, end))
+    }
+  }
+}
+
+/** A group is never longer, so that reading a part of a long stream unpacks a part. */
+const RECORDS_PER_GROUP = 512
+
+/** The hash of a stream's key, whatever its topic: that of the key hash column. */
+export function hashOfName(name: Buffer): number {
+  let at = 0
+  while (name[at]! >= 0x80) at++
+  return hashBytes(0, name, at + 1, name.length)
+}
+
+const BUCKET_BITS = 12
+
+/** Numbers of the keys in order of hash, then of number. Sorted in buckets of the upper bits, with a pause now and then. */
+async function orderKeys(keys: HeapBuilder): Promise<Uint32Array> {
+  const { entries } = keys
+  const hashes = new Uint32Array(entries)
+  const buckets = new Uint32Array((1 << BUCKET_BITS) + 1)
+  for (let key = 0; key < entries; key++) {
+    hashes[key] = hashOfName(keys.entry(key))
+    buckets[(hashes[key]! >>> (32 - BUCKET_BITS)) + 1]!++
+    if (key % 16_384 === 16_383) await immediate()
+  }
+  for (let n = 1; n < buckets.length; n++) buckets[n]! += buckets[n - 1]!
+  const next = buckets.slice()
+  // Hash and number in one float: 32 bits and 21.
+  const sorted = new Float64Array(entries)
+  for (let key = 0; key < entries; key++) {
+    sorted[next[hashes[key]! >>> (32 - BUCKET_BITS)]!++] = hashes[key]! * RUN_KEYS_MAX * 2 + key
+    if (key % 65_536 === 65_535) await immediate()
+  }
+  const order = new Uint32Array(entries)
+  for (let n = 0; n + 1 < buckets.length; n++) {
+    const from = buckets[n]!
+    const to = buckets[n + 1]!
+    sorted.subarray(from, to).sort()
+    for (let at = from; at < to; at++) order[at] = sorted[at]! % (RUN_KEYS_MAX * 2)
+    if (n % 64 === 63) await immediate()
+  }
+  return order
+}
+
+/** The records of each key, in order: those of key k stand from `starts[k]` to `starts[k + 1]`. */
+async function recordsByKey(rows: Rows, keys: number): Promise<{ starts: Uint32Array; records: Uint32Array }> {
+  const starts = new Uint32Array(keys + 1)
+  for (let n = 0; n < rows.count; n++) {
+    starts[rows.key[n]! + 1]!++
+    if (n % 262_144 === 262_143) await immediate()
+  }
+  for (let key = 0; key < keys; key++) starts[key + 1]! += starts[key]!
+  const next = starts.slice()
+  const records = new Uint32Array(rows.count)
+  for (let n = 0; n < rows.count; n++) {
+    records[next[rows.key[n]!]!++] = n
+    if (n % 131_072 === 131_071) await immediate()
+  }
+  return { starts, records }
+}
+
+class RunWriter {
+  readonly #put: Put
+  readonly #compression: Compression
+  readonly #seed: number
+  readonly #first: number
+  readonly #page = new ByteWriter(PAGE_BYTES_FULL * 2)
+  readonly #rows = new ByteWriter(PAGE_BYTES_FULL)
+  #pages: Page[] = []
+  #hashes: number[] = []
+  #counts: number[] = []
+  /** First group of the open page. */
+  #from = 0
+  #chunks: ChunkEntry[] = []
+
+  constructor(put: Put, compression: Compression, seed: number, first: number) {
+    this.#put = put
+    this.#compression = compression
+    this.#seed = seed
+    this.#first = first
+  }
+
+  async group(
+    name: Buffer,
+    hash: number,
+    goesOn: boolean,
+    count: number,
+    rows: (page: ByteWriter) => void,
+  ): Promise<void> {
+    const page = this.#page
+    page.varint(name.length)
+    page.raw(name)
+    page.varint(count)
+    const rowBytes = this.#rows
+    rowBytes.at = 0
+    rows(rowBytes)
+    page.varint(rowBytes.at)
+    page.raw(rowBytes.buffer.subarray(0, rowBytes.at))
+    this.#hashes.push(hash)
+    this.#counts.push(count * 2 + (goesOn ? 1 : 0))
+    if (page.at >= PAGE_BYTES_FULL) await this.#closePage()
+    if (this.#hashes.length >= KEYS_PER_CHUNK) await this.#closeChunk()
+  }
+
+  async finish(): Promise<ChunkEntry[]> {
+    await this.#closeChunk()
+    return this.#chunks
+  }
+
+  async #closePage(): Promise<void> {
+    if (this.#page.at === 0) return
+    this.#pages.push({ firstGroup: this.#from, ...(await this.#store(this.#page.copy())) })
+    this.#page.at = 0
+    this.#from = this.#hashes.length
+  }
+
+  async #store(raw: Buffer): Promise<Omit<Page, 'firstGroup'>> {
+    const { bytes, rawBytes } = await pack(raw, this.#compression)
+    return { offset: await this.#put([bytes]), bytes: bytes.length, rawBytes, crc: crc32(bytes, this.#seed) }
+  }
+
+  async #closeChunk(): Promise<void> {
+    await this.#closePage()
+    if (this.#hashes.length === 0) return
+    const chunk = newWriter(64 * 1024)
+    chunk.varint(this.#hashes.length)
+    chunk.varint(this.#pages.length)
+    chunk.varint(this.#first)
+    for (const page of this.#pages) {
+      for (const value of [page.firstGroup, page.offset, page.bytes, page.rawBytes]) chunk.varint(value)
+      writeU32(chunk, page.crc)
+    }
+    for (const hash of this.#hashes) writeU32(chunk, hash)
+    for (const count of this.#counts) chunk.varint(count)
+    this.#chunks.push({ ...(await this.#store(chunk.copy())), hash: this.#hashes[0]! })
+    this.#pages = []
+    this.#hashes = []
+    this.#counts = []
+    this.#from = 0
+  }
+}
