@@ -81,7 +81,7 @@ function wrapped(random: Random, inner: SchemaCase): SchemaCase {
     case 6:
       return { schema: schema.readonly(), value }
     default:
-      return { schema: schema.optional().refine(() => true), value: orAbsent }
+      return { schema: schema.nullish().refine(given => given !== null), value: orAbsent }
   }
 }
 
@@ -134,7 +134,7 @@ export function randomContract(random: Random, depth = 3): { schema: z.ZodObject
   const schemas = [
     z.strictObject(plain.shape),
     z.looseObject(plain.shape),
-    plain.refine(() => true),
+    plain.refine(row => Object.keys(row).length !== 2),
     plain.catchall(z.int()),
   ]
   return {
@@ -164,7 +164,10 @@ const STRANGE: readonly unknown[] = [
   Number.NaN,
   Number.POSITIVE_INFINITY,
   Number.NEGATIVE_INFINITY,
+  0,
   -0,
+  1,
+  -1,
   2 ** 31,
   2 ** 53,
   -(2 ** 60),
@@ -191,6 +194,7 @@ const STRANGE: readonly unknown[] = [
   JSON.parse('{ "__proto__": { "id": 1 }, "p": 1, "q": 2 }'),
   { constructor: 1 },
   { constructor: undefined },
+  { constructor: () => 1 },
   { [Symbol('s')]: 1 },
   { p: 1, q: 'x', r: 3 },
   { length: 1, 0: 'a' },
@@ -221,6 +225,45 @@ export function disturbed(random: Random, value: unknown, depth = 4): unknown {
       return disturbedObject(random, value as Record<string, unknown>, depth)
   }
   return strange(random)
+}
+
+const field = (schema: z.ZodType): z.ZodObject => z.object({ field: schema })
+
+/** Each kind of schema by itself, bare and in what can hold it, with every strange value: what random ones rarely hit. */
+export function* strangeCases(random: Random): Generator<readonly [z.ZodObject, readonly unknown[]]> {
+  const inField = STRANGE.map(value => ({ field: value }))
+  for (const leaf of LEAVES) {
+    const { schema, value } = leaf(random)
+    const inputs = [
+      ...inField,
+      {},
+      { field: undefined },
+      { field: value(random) },
+      Object.create({ field: value(random) }),
+    ]
+    yield [field(schema), inputs]
+    yield [field(schema.optional()), inputs]
+    yield [field(schema.default(value(random) as never)), inputs]
+  }
+  const many = [
+    ...inField,
+    ...STRANGE.map(value => ({ field: [value] })),
+    ...STRANGE.map(value => ({ field: { p: value } })),
+  ]
+  const small = [z.int(), z.unknown(), z.string().optional(), z.object({})]
+  for (const inner of small) {
+    const maps = STRANGE.map(value => ({ field: new Map([[value, value]]) }))
+    yield [field(z.array(inner)), many]
+    yield [field(z.array(inner).min(1).max(1)), many]
+    yield [field(z.record(z.string(), inner)), many]
+    yield [field(z.record(z.enum(['p', 'q']), inner.optional())), many]
+    yield [field(z.map(inner, inner)), [...many, ...maps]]
+    yield [field(z.object({ p: inner.optional() })), [...many, ...STRANGE]]
+    yield [z.object({ p: inner.optional() }), STRANGE]
+    yield [field(z.object({ p: inner }).refine(row => row.p !== 1)), many]
+    yield [field(z.array(inner).refine(items => items.length !== 1)), many]
+    yield [field(z.object({ p: inner }).readonly()), many]
+  }
 }
 
 const strange = (random: Random): unknown => (some(random, 0.1) ? undefined : random.pick(STRANGE))

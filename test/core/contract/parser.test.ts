@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { compileParser, isMainstemError, minorUnits } from '../../../core/index.ts'
 import { Random } from '../../support/random.ts'
-import { disturbed, randomContract } from '../../support/random-contract.ts'
+import { disturbed, randomContract, strangeCases } from '../../support/random-contract.ts'
 
 /** Stricter than toEqual: order of keys, absent against undefined, -0, prototypes, frozen or not. */
 function difference(left: unknown, right: unknown, path = ''): string | undefined {
@@ -73,6 +73,24 @@ describe('a generated validator', () => {
     // Both happen often enough to mean something.
     expect(counts.accepted).toBeGreaterThan(SCHEMAS * VALUES * 0.2)
     expect(counts.refused).toBeGreaterThan(SCHEMAS * VALUES * 0.2)
+  })
+
+  it('does so for every kind of schema and every strange value', () => {
+    let count = 0
+    for (const [schema, inputs] of strangeCases(new Random(SEED))) {
+      const parse = compileParser(schema, 'strange')
+      for (const [n, input] of inputs.entries()) {
+        try {
+          compare(schema, parse, input)
+          count++
+        } catch (error) {
+          throw new Error(`${JSON.stringify(z.toJSONSchema(schema, { unrepresentable: 'any' }))}, value ${n}`, {
+            cause: error,
+          })
+        }
+      }
+    }
+    expect(count).toBeGreaterThan(5000)
   })
 
   it('does without zod where the contract has none but types and simple bounds', () => {
