@@ -1,6 +1,7 @@
 // The composition: log, sources, views and, where wanted, the HTTP server of one application, opened and closed together.
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import type { z } from 'zod'
 import {
   type AnyTopic,
@@ -197,6 +198,11 @@ function shapeOf(parts: ApplicationParts): string {
       for (const handler of functions) hash.update(String(handler))
     }
   }
+  for (const { name, upcasts = [] } of [...parts.topics, ...parts.tables])
+    for (const { version, how } of upcasts)
+      hash.update(
+        `upcast ${name} ${version} ${typeof how === 'function' ? how.toString() : inspect(how, { depth: null })}`,
+      )
   return hash.digest('hex')
 }
 
