@@ -6,6 +6,7 @@ import { gunzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { type LogEvent, openEmbeddedLog } from '../../core/index.ts'
 import { batchesOf } from '../support/log-batches.ts'
+import { writtenFolder } from './folder.ts'
 import { clicks, contentOf, laterKinds, lines } from './recorded.ts'
 
 const versions = readdirSync(import.meta.dirname).filter(name => /^\d+$/.test(name))
@@ -48,6 +49,8 @@ describe.each(versions)('a data folder of format %s', version => {
     const after = await batchesOf(log)
     expect(after.slice(0, before.length)).toStrictEqual(before)
     expect(after).toHaveLength(before.length + 100)
+    await log.sealed()
+    expect(await batchesOf(log)).toStrictEqual(after)
     await log.close()
     log = await openEmbeddedLog(options)
     expect(await batchesOf(log)).toStrictEqual(after)
@@ -62,11 +65,7 @@ describe.each(versions)('a data folder of format %s', version => {
 
 describe('the recorded data folders', () => {
   it('are there for each version up to the one that is written now', async () => {
-    const path = mkdtempSync(join(tmpdir(), 'mainstem-compat-'))
-    const log = await openEmbeddedLog({ path })
-    await log.close()
-    const { format } = JSON.parse(readFileSync(join(path, 'log.json'), 'utf8')) as { format: number }
+    const { format } = await writtenFolder()
     expect(versions.map(Number).sort((a, b) => a - b)).toEqual(Array.from({ length: format }, (_, n) => n + 1))
-    rmSync(path, { recursive: true })
   })
 })

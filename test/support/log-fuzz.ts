@@ -18,11 +18,11 @@ export interface FuzzBase {
   readonly batches: readonly SeenBatch[]
 }
 
-/** A log with all kinds of values in several segments, closed well or as a killed process leaves it. */
-export async function fuzzBase(end: 'closed' | 'killed', segmentBytesMax = 1_500): Promise<FuzzBase> {
+/** A log with all kinds of values in several segments: closed well, as a killed process leaves it, or sealed. */
+export async function fuzzBase(end: 'closed' | 'killed' | 'sealed', segmentBytesMax = 1_500): Promise<FuzzBase> {
   const disk = new SimulatedDisk()
   let now = 1_000
-  const options = { path: FUZZ_PATH, fileSystem: disk, segmentBytesMax, clock: () => now++ }
+  const options = { path: FUZZ_PATH, fileSystem: disk, segmentBytesMax, clock: () => now++, seal: end === 'sealed' }
   const log = await openEmbeddedLog(options)
   const [table, pairs, events] = [await log.topic(kinds), await log.topic(lines), await log.topic(clicks)]
   for (let n = 0; n < 12; n++) {
@@ -36,6 +36,7 @@ export async function fuzzBase(end: 'closed' | 'killed', segmentBytesMax = 1_500
   }
   const batches = await batchesOf(log)
   const killed = disk.copy()
+  await log.sealed()
   await log.close()
   return { disk: end === 'killed' ? killed : disk, batches }
 }
@@ -105,6 +106,7 @@ function blockStarts(bytes: Buffer): number[] {
 export function repaired(bytes: Buffer, name: string): Buffer {
   if (name.endsWith('.json')) return repairedJson(bytes)
   if (bytes.length < SEGMENT_HEADER_BYTES) return bytes
+  if (name.endsWith('.sealed')) return repairedSealed(bytes)
   bytes.writeUInt32LE(crc32(bytes.subarray(8, SEGMENT_HEADER_BYTES)), 4)
   const seed = crc32(bytes.subarray(0, SEGMENT_HEADER_BYTES))
   for (const at of blockStarts(bytes)) {
@@ -114,6 +116,31 @@ export function repaired(bytes: Buffer, name: string): Buffer {
     if (length >= BLOCK_HEADER_BYTES && at + length <= bytes.length)
       bytes.writeUInt32LE(crc32(bytes.subarray(at + 8, at + length), seed), at + 4)
   }
+  return bytes
+}
+
+const SEALED_HEAD_BYTES = 64
+const TRAILER_BYTES = 40
+
+/** Header, heads of blocks, footer and trailer; sections and the key index keep checksums of their own. */
+function repairedSealed(bytes: Buffer): Buffer {
+  bytes.writeUInt32LE(crc32(bytes.subarray(8, SEGMENT_HEADER_BYTES)), 4)
+  const seed = crc32(bytes.subarray(0, SEGMENT_HEADER_BYTES))
+  for (let at = bytes.indexOf('MSCB'); at >= 0; at = bytes.indexOf('MSCB', at + 1)) {
+    if (at + SEALED_HEAD_BYTES > bytes.length) break
+    const end = at + SEALED_HEAD_BYTES + bytes.readUInt32LE(at + 8)
+    if (end <= bytes.length) bytes.writeUInt32LE(crc32(bytes.subarray(at + 8, end), seed), at + 4)
+  }
+  const from = bytes.length - TRAILER_BYTES
+  if (from < SEGMENT_HEADER_BYTES) return bytes
+  const trailer = bytes.subarray(from)
+  const footer = trailer.readUInt32LE(0)
+  if (footer <= from) {
+    trailer.writeUInt32LE(from - footer, 8)
+    trailer.writeUInt32LE(crc32(bytes.subarray(footer, from), seed), 12)
+  }
+  trailer.writeUInt32LE(bytes.length, 16)
+  trailer.writeUInt32LE(crc32(trailer.subarray(0, 32), seed), 32)
   return bytes
 }
 

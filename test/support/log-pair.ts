@@ -7,12 +7,14 @@ import {
   type Batch,
   type Contract,
   compileContract,
+  type EmbeddedLog,
   isMainstemError,
   type Log,
   type LogBlock,
   type LogReader,
   openEmbeddedLog,
   type SourceMark,
+  type Streams,
 } from '../../core/index.ts'
 import { batchesIn, batchesOf } from './log-batches.ts'
 import { MemoryLog } from './memory-log.ts'
@@ -67,7 +69,9 @@ export class LogPair {
   #now = 1_000
   #disk = new SimulatedDisk()
   #model: MemoryLog
-  #embedded!: Log
+  #embedded!: EmbeddedLog
+  readonly #seal: boolean
+  readonly #compression: 'zstd' | 'none'
   readonly #declared = new Map<string, Declared>()
   #tailing: Tailing[] = []
   #inFlight: InFlight[] = []
@@ -76,6 +80,8 @@ export class LogPair {
   private constructor(random: Random) {
     this.#random = random
     this.#segmentBytesMax = 200 + random.int(4_000)
+    this.#seal = random.next() < 0.8
+    this.#compression = random.pick(['zstd', 'none'])
     this.#model = new MemoryLog(() => this.#now)
   }
 
@@ -92,13 +98,17 @@ export class LogPair {
       fileSystem: this.#disk,
       segmentBytesMax: this.#segmentBytesMax,
       clock: () => this.#now,
+      seal: this.#seal,
+      compression: this.#compression,
     })
   }
 
   async step(): Promise<void> {
     const random = this.#random
     const draw = random.int(100)
-    if (draw < 50) await this.#append()
+    if (draw < 46) await this.#append()
+    else if (draw < 50) await this.#sealed()
+    else if (draw < 53) await this.#streams()
     else if (draw < 56) await this.#heartbeat()
     else if (draw < 61) await this.#declare()
     else if (draw < 67) await this.#evolve()
@@ -113,7 +123,10 @@ export class LogPair {
   /** Compares all that is left; gives how many batches the logs have. */
   async finish(): Promise<number> {
     await this.#drainReaders()
+    await this.#streams()
     await this.#restart()
+    await this.#sealed()
+    await this.#streams()
     const batches = await batchesOf(this.#embedded)
     mustEqual('all of the log', await batchesOf(this.#model), batches)
     await this.#embedded.close()
@@ -239,6 +252,37 @@ export class LogPair {
     mustEqual(`all after ${after}`, await batchesOf(this.#model, after), await batchesOf(this.#embedded, after))
   }
 
+  /** From here on most of the log is in columns; readers that are open stay. */
+  async #sealed(): Promise<void> {
+    await this.#embedded.sealed()
+    await this.#read()
+  }
+
+  async #streams(): Promise<void> {
+    await this.#settle()
+    const random = this.#random
+    const names = [...this.#declared.values()].filter(({ contract: { kind } }) => kind === 'topic')
+    for (const { contract } of names) {
+      const key = random.int(50)
+      const options = {
+        backwards: random.next() < 0.5,
+        ...(random.next() < 0.5 ? { from: random.int(6) } : {}),
+        ...(random.next() < 0.5 ? { limit: random.int(4) } : {}),
+      }
+      const events = (log: Log & Streams) =>
+        outcome(async () => {
+          const found: unknown[] = []
+          for await (const { topic, ...rest } of log.stream(log.findTopic(contract.name)!, key, options))
+            found.push({ topic: topic.name, ...rest })
+          return found
+        })
+      const what = `${contract.name} ${key} ${JSON.stringify(options)}`
+      mustEqual(`the stream ${what}`, await events(this.#model), await events(this.#embedded))
+      const last = (log: Log & Streams) => log.lastVersion(log.findTopic(contract.name)!, key)
+      mustEqual(`the last version of ${what}`, await last(this.#model), await last(this.#embedded))
+    }
+  }
+
   async #openReader(): Promise<void> {
     if (this.#tailing.length >= READERS_MAX) {
       const [oldest] = this.#tailing.splice(0, 1)
@@ -277,6 +321,7 @@ export class LogPair {
   }
 
   async #restart(): Promise<void> {
+    if (this.#random.next() < 0.5) await this.#embedded.sealed()
     // Closing writes what was committed: nothing is waited for.
     await this.#embedded.close()
     this.#model = await this.#model.reopen()

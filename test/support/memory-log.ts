@@ -18,6 +18,9 @@ import {
   type RecordCursor,
   type RecordOp,
   type SourceMark,
+  type StreamOptions,
+  type StreamRecord,
+  type Streams,
 } from '../../core/index.ts'
 import { type Migration, migrate, sameShape } from './migration.ts'
 
@@ -89,7 +92,7 @@ interface Queued {
   readonly resolve: (appended: Appended) => void
 }
 
-export class MemoryLog implements Log {
+export class MemoryLog implements Log, Streams {
   readonly #kept: Kept
   readonly #clock: () => number
   readonly #readers = new Set<MemoryReader>()
@@ -170,6 +173,33 @@ export class MemoryLog implements Log {
     const reader = new MemoryReader(this.#kept, after, () => this.#readers.delete(reader))
     this.#readers.add(reader)
     return reader
+  }
+
+  async *stream(topic: LogTopic, key: unknown, options: StreamOptions = {}): AsyncIterable<StreamRecord> {
+    const { backwards = false, limit = Number.POSITIVE_INFINITY } = options
+    const all = this.#eventsOf(topic, key)
+    const { from = backwards ? all.length : 1 } = options
+    const asked = all.filter(({ version }) => (backwards ? version <= from : version >= from))
+    if (backwards) asked.reverse()
+    yield* asked.slice(0, limit)
+  }
+
+  async lastVersion(topic: LogTopic, key: unknown): Promise<number> {
+    return this.#eventsOf(topic, key).length
+  }
+
+  #eventsOf(topic: LogTopic, key: unknown): StreamRecord[] {
+    const found: StreamRecord[] = []
+    const wanted = topic.contract.key.encode(key)
+    for (const { first, records } of this.#kept.blocks) {
+      for (const [n, record] of records.entries()) {
+        if (record.topic.id !== topic.id || record.op !== 'event') continue
+        const event = record.topic.read(record.after)!
+        if (!topic.contract.key.encodeFromRow(event).equals(wanted)) continue
+        found.push({ topic: record.topic, position: first + n, version: found.length + 1, event })
+      }
+    }
+    return found
   }
 
   status(): LogStatus {
