@@ -1,8 +1,16 @@
 // Contracts of a later version over records of earlier ones, also after a restart and without the application.
 import { application, topic } from 'mainstem'
+import { postgres } from 'mainstem/postgres'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { type AnyRow, type AnyTopic, compileContract, minorUnits, openEmbeddedLog } from '../../../core/index.ts'
+import {
+  type AnyRow,
+  type AnyTopic,
+  compileContract,
+  contractOfTable,
+  minorUnits,
+  openEmbeddedLog,
+} from '../../../core/index.ts'
 import { allRecords } from '../../support/log-records.ts'
 import { SimulatedDisk } from '../../support/simulated-disk.ts'
 
@@ -231,6 +239,33 @@ describe('an upcast', () => {
     expect(log.contractChanged(doubled)).toBe(true)
     await log.topic(doubled)
     expect(log.contractChanged(doubled)).toBe(false)
+  })
+
+  it('of a captured table reads both rows of its change records, and its changes are the new declaration', async () => {
+    const shop = postgres('shop', { url: 'postgres://localhost/shop' })
+    const before = shop.table('orders', { key: 'id', row: v1 })
+    const now = shop.table('orders', { key: 'id', row: v2 }).upcast(1, v1, toCents)
+    expect(now.changes).toMatchObject({ kind: 'changes', name: 'shop.orders', table: now })
+    expect([contractOfTable(before).version, contractOfTable(now).version]).toEqual([1, 2])
+    const fileSystem = new SimulatedDisk()
+    const row = (euros: number) => ({ id: 1, customer: 7, euros })
+    {
+      await using log = await openEmbeddedLog({ path: '/log', fileSystem })
+      const known = await log.topic(contractOfTable(before))
+      const batch = log.batch()
+      batch.insert(known, row(1))
+      batch.update(known, row(1), row(2))
+      batch.delete(known, row(2))
+      await batch.commit()
+    }
+    await using log = await openEmbeddedLog({ path: '/log', fileSystem })
+    await log.topic(contractOfTable(now))
+    const later = (cents: number) => ({ id: 1, customer: 7, cents })
+    expect((await allRecords(log)).map(record => [record.op, record.before, record.after])).toEqual([
+      ['insert', null, later(100)],
+      ['update', later(100), later(200)],
+      ['delete', later(200), null],
+    ])
   })
 
   it('needs versions from 1 without a gap, and names that its schemas have', () => {
