@@ -247,8 +247,8 @@ describe('an upcast', () => {
     const now = shop.table('orders', { key: 'id', row: v2 }).upcast(1, v1, toCents)
     expect(now.changes).toMatchObject({ kind: 'changes', name: 'shop.orders', table: now })
     expect([contractOfTable(before).version, contractOfTable(now).version]).toEqual([1, 2])
-    const fileSystem = new SimulatedDisk()
     const row = (euros: number) => ({ id: 1, customer: 7, euros })
+    const fileSystem = new SimulatedDisk()
     {
       await using log = await openEmbeddedLog({ path: '/log', fileSystem })
       const known = await log.topic(contractOfTable(before))
