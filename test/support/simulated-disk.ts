@@ -13,7 +13,7 @@ type Operation = 'create' | 'write' | 'datasync' | 'truncate' | 'rename' | 'remo
 interface Inode {
   data: Buffer
   durable: Buffer
-  /** What the file was after each operation since the last datasync: any of it may have reached the disk, sector by sector. */
+  /** What the file was after each operation since the last datasync; each sector of each may have reached the disk. */
   versions: Buffer[]
   /** Sectors that a failed datasync lost: the kernel takes them for written, and no later datasync writes them. */
   readonly lost: Set<number>
@@ -71,6 +71,20 @@ export class SimulatedDisk implements FileSystem {
       const inode = (tear && tear.next() < survive ? this.#names : this.#durableNames).get(path)
       if (inode) after.plant(path, tear ? torn(inode, tear) : inode.durable)
     }
+    return after
+  }
+
+  /** The disk as the next process finds it when only the process died: all that was written is there, and no more durable. */
+  kill(): SimulatedDisk {
+    const after = new SimulatedDisk()
+    const copies = new Map<Inode, Inode>()
+    const copied = (inode: Inode): Inode => {
+      const copy = copies.get(inode) ?? { ...inode, versions: [...inode.versions], lost: new Set(inode.lost) }
+      copies.set(inode, copy)
+      return copy
+    }
+    for (const [path, inode] of this.#names) after.#names.set(path, copied(inode))
+    for (const [path, inode] of this.#durableNames) after.#durableNames.set(path, copied(inode))
     return after
   }
 

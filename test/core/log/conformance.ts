@@ -181,6 +181,28 @@ export function describeLog(name: string, open: () => Promise<LogUnderTest>): vo
       await again.close()
     })
 
+    it('begins to read after any block of a large segment, with the heartbeats that follow it', async () => {
+      const { log, reopen } = await open()
+      const topic = await log.topic(markersContract)
+      for (let n = 1; n <= 6; n++) {
+        await appendMarkers(log, topic, n, 2, 'h'.repeat(150_000))
+        await log.batch().commit({ source: 'billing', position: String(n) })
+      }
+      const again = await reopen()
+      for (let after = 0; after <= again.end; after++) {
+        const seen = (await blocksOf(again, after)).map(({ first, count }) => [first, count])
+        const half = after % 2 ? [[after + 1, 1]] : []
+        const rest = Array.from({ length: 6 }, (_, n) => [2 * n + 1, 2]).filter(([first = 0]) => first > after)
+        const blocks = [...half, ...rest].flatMap(([first = 0, count = 0]) => [
+          [first, count],
+          [first + count, 0],
+        ])
+        // The heartbeat at the place itself is not behind who begins there.
+        expect(seen).toEqual(after > 0 && after % 2 === 0 ? [[after + 1, 0], ...blocks] : blocks)
+      }
+      await again.close()
+    })
+
     it('gives readers that wait what is appended later, each batch whole', async () => {
       const { log } = await open()
       const topic = await log.topic(markersContract)

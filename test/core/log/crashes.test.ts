@@ -92,6 +92,26 @@ describe('a second crash', () => {
   )
 })
 
+describe('a killed process, and then a crash', () => {
+  it('takes nothing that the next process showed its readers: it made durable what it found', async () => {
+    const whole = new SimulatedDisk()
+    await append(await opened(whole), nothing(), 1, BATCHES)
+    for (let killAt = 8; killAt < whole.operations; killAt += stride(2)) {
+      const disk = new SimulatedDisk()
+      disk.killAt = killAt
+      await Promise.race([opened(disk).then(log => append(log, nothing(), 1, BATCHES)), disk.died])
+      const next = disk.kill()
+      const log = await opened(next)
+      const acknowledged = await wholeBatches(log)
+      for (const tear of [undefined, new Random(killAt)]) {
+        const outcome = { acknowledged: [...acknowledged], refused: [] }
+        await check(next.crash(tear), outcome, n => acknowledged.includes(n))
+      }
+      await log.close()
+    }
+  })
+})
+
 describe('an error at any operation, and then a crash', () => {
   it.each(['EIO', 'ENOSPC'])('keeps what was acknowledged and nothing of what was refused (%s)', async code => {
     const whole = new SimulatedDisk()
