@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { z } from 'zod'
-import type { Contract } from '../contract/index.ts'
+import type { AnyRow, Contract } from '../contract/index.ts'
 import { fail, isMainstemError, textOf } from '../errors.ts'
 import { LogBatch, WriterPool } from './batch.ts'
 import { FORMAT } from './block.ts'
@@ -11,10 +11,14 @@ import { type FileSystem, type FolderLock, isFull, nodeFileSystem } from './file
 import { SEGMENT_BYTES_MAX } from './limits.ts'
 import type {
   Batch,
+  ColumnBatch,
   Log,
   LogReader,
   LogStatus,
   LogTopic,
+  RecordAccessor,
+  ScanOptions,
+  Scans,
   SourceMark,
   StreamOptions,
   StreamRecord,
@@ -22,6 +26,9 @@ import type {
 } from './log.ts'
 import { Readers } from './reader.ts'
 import { type LogEvent, type LogIdentity, type Recovery, recover } from './recovery.ts'
+import { Accessor } from './sealed/column-batch.ts'
+import { type ScanSource, scan } from './sealed/scan.ts'
+import { ScanBlocks } from './sealed/scan-blocks.ts'
 import type { SealedFiles } from './sealed/sealed-files.ts'
 import { firstOfSealedName } from './sealed/sealed-segment.ts'
 import { Sealer } from './sealed/sealer.ts'
@@ -50,7 +57,7 @@ export interface EmbeddedLogOptions {
 }
 
 /** A log that also closes at the end of an `await using`. */
-export interface EmbeddedLog extends Log, Streams, AsyncDisposable {
+export interface EmbeddedLog extends Log, Streams, Scans, AsyncDisposable {
   /** Resolves when no closed segment waits to be sealed (or sealing failed: see `onEvent`). */
   sealed(): Promise<void>
 }
@@ -91,8 +98,9 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
       onClosed: wake,
     })
     const streams = new KeyStreams({ fs, topics, tail, segments })
+    const blocks = new ScanBlocks({ fs, topics, tail, segments })
     wake()
-    return new OpenLog({ identity, topics, pool, writer, readers, lock, sealer, files, streams })
+    return new OpenLog({ identity, topics, pool, writer, readers, lock, sealer, files, streams, blocks })
   } catch (error) {
     await lock.release()
     throw folderError(error, folder)
@@ -115,6 +123,7 @@ interface Parts {
   readonly sealer: Sealer
   readonly files: SealedFiles
   readonly streams: KeyStreams
+  readonly blocks: ScanSource
 }
 
 class OpenLog implements EmbeddedLog {
@@ -168,6 +177,16 @@ class OpenLog implements EmbeddedLog {
   lastVersion(topic: LogTopic, key: unknown): Promise<number> {
     if (this.#closing) return Promise.reject(closedError())
     return this.#parts.streams.lastVersion(topic, key)
+  }
+
+  scan(topics: LogTopic | readonly LogTopic[], options: ScanOptions = {}): AsyncIterable<ColumnBatch> {
+    if (this.#closing) throw closedError()
+    const wanted = 'id' in topics ? [topics] : topics
+    return scan(this.#parts.blocks, wanted, { ...options, to: Math.min(this.end, options.to ?? this.end) })
+  }
+
+  accessor<R = AnyRow>(fields?: readonly string[], image?: 'after' | 'before'): RecordAccessor<R> {
+    return new Accessor(fields, image)
   }
 
   sealed(): Promise<void> {

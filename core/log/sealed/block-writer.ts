@@ -1,5 +1,6 @@
 // Makes a sealed block of hot blocks: each record's row is taken apart into the columns of its group. A group holds the records
 // of one layout and one kind of change; which record is of which group, and so the order among groups, is a column of its own.
+import { setImmediate as immediate } from 'node:timers/promises'
 import { ByteReader, type ByteWriter } from '../../contract/index.ts'
 import { type StoredBlock, writeMark } from '../block.ts'
 import { OP_EVENT, OP_PARKED, OP_UPDATE } from '../records.ts'
@@ -34,16 +35,16 @@ export interface BlockEntry {
   readonly groups: readonly GroupEntry[]
 }
 
-/** A record of an event topic, for the key index. Buffers are only valid during the call, but for `payload`. */
-export interface KeyedRow {
-  readonly position: number
-  readonly layout: number
-  readonly payload: Buffer
-  readonly start: number
-  readonly end: number
-  readonly topic: number
-  readonly key: KeyBuffer
-}
+/** Takes an event for the key index: its row stands in `payload` from `start` to `end`. `key` is good during the call only. */
+export type KeyedRow = (
+  topic: number,
+  key: KeyBuffer,
+  payload: Buffer,
+  position: number,
+  layout: number,
+  start: number,
+  end: number,
+) => void
 
 /** Collects a row's key bytes. */
 export class KeyBuffer {
@@ -110,6 +111,9 @@ class Image {
   }
 }
 
+/** Columns of fewer values are written without a pause. */
+const PAUSED_FROM = 4096
+
 class Group {
   readonly layout: Layout
   readonly op: number
@@ -126,7 +130,8 @@ class Group {
     this.images = Array.from({ length: images }, () => new Image(plan, key))
   }
 
-  write(head: ByteWriter, sections: SectionWriter): GroupEntry {
+  /** Pauses after each column: one of 65,000 values takes about a millisecond. */
+  async write(head: ByteWriter, sections: SectionWriter): Promise<GroupEntry> {
     const sink = { head, sections }
     head.varint(this.layout.id)
     head.u8(this.op)
@@ -138,6 +143,7 @@ class Group {
     const sameHash = before && after ? sameColumn(before.hashes, after.hashes) : false
     for (const [image, { columns, hashes }] of this.images.entries()) {
       for (const [column, builder] of columns.entries()) {
+        if (this.count > PAUSED_FROM) await immediate()
         const zone = image === 1 && same[column] ? writeSame(sink) : writeColumn(sink, builder)
         if (zone && this.#hasZone(column)) zones.push({ image, column, ...zone })
       }
@@ -197,7 +203,7 @@ export class BlockWriter {
    * Takes a hot block's records. Yields nothing itself: a hot block is about 1 MiB, of which `records` says where to pause.
    * @throws RangeError where a record is not one
    */
-  *add(block: StoredBlock, each: number, keyed?: (row: KeyedRow) => void): Generator<void> {
+  *add(block: StoredBlock, each: number, keyed?: KeyedRow): Generator<void> {
     this.#span(block)
     const { payload } = block
     const reader = new ByteReader(payload)
@@ -213,7 +219,7 @@ export class BlockWriter {
     this.payloadBytes += payload.length
   }
 
-  #record(reader: ByteReader, end: number, position: number, keyed: ((row: KeyedRow) => void) | undefined): void {
+  #record(reader: ByteReader, end: number, position: number, keyed: KeyedRow | undefined): void {
     const id = reader.varint()
     const op = reader.u8()
     const group = this.#group(id, op)
@@ -229,10 +235,7 @@ export class BlockWriter {
     group.count++
     this.#of.push(this.#numbers.get(group)!)
     this.#count++
-    if (op === OP_EVENT && keyed) {
-      const topic = group.layout.topic.id
-      keyed({ position, layout: id, payload: reader.buffer, start, end, topic, key: this.#key })
-    }
+    if (op === OP_EVENT && keyed) keyed(group.layout.topic.id, this.#key, reader.buffer, position, id, start, end)
   }
 
   #group(id: number, op: number): Group {
@@ -272,7 +275,8 @@ export class BlockWriter {
     head.varint(this.#spanCount)
     head.varint(sections.add(this.#spans.copy()))
     head.varint(this.#used.length)
-    const groups = this.#used.map(group => group.write(head, sections))
+    const groups: GroupEntry[] = []
+    for (const group of this.#used) groups.push(await group.write(head, sections))
     if (groups.length > 1) {
       const { values } = this.#of.take()
       writeNumbers({ head, sections }, numbersOf(values))

@@ -99,12 +99,6 @@ export class HeapBuilder {
   entries = 0
   #table = new Int32Array(512)
   #dictionary = true
-  readonly #most: number
-
-  /** @param most distinct values that are looked for; without end: always */
-  constructor(most = HEAP_DICTIONARY_MAX) {
-    this.#most = most
-  }
 
   get isDictionary(): boolean {
     return this.#dictionary && this.entries * 2 <= this.count
@@ -120,7 +114,7 @@ export class HeapBuilder {
     this.codes[this.count++] = entry
     // Values that hardly ever come again are not looked for any more.
     if (this.count < 1024 || !this.#dictionary) return
-    if (this.entries > this.#most || this.entries * 4 > this.count * 3) this.#dictionary = false
+    if (this.entries > HEAP_DICTIONARY_MAX || this.entries * 4 > this.count * 3) this.#dictionary = false
   }
 
   blank(): void {

@@ -15,6 +15,7 @@ const I64 = 6
 const HEAP = 7
 const DICTIONARY = 8
 const SAME = 9
+const STEPS = 10
 
 const LOW = -0x8000_0000_0000_0000n
 const HIGH = 0x7fff_ffff_ffff_ffffn
@@ -97,6 +98,13 @@ export function writeNumbers({ head, sections }: ColumnSink, { values, min = 0, 
   const range = max - min
   const form =
     !whole || range > 0xffff_ffff ? F64 : range <= 1 ? BITS : range <= 0xff ? U8 : range <= 0xffff ? U16 : U32
+  const steps = whole ? stepsOf(values, range) : undefined
+  if (steps) {
+    head.u8(STEPS)
+    head.f64(values[0]!)
+    writeNumbers({ head, sections }, steps)
+    return
+  }
   head.u8(form)
   if (form === F64) {
     head.varint(sections.add(bytesOf(values.slice())))
@@ -113,6 +121,23 @@ export function writeNumbers({ head, sections }: ColumnSink, { values, min = 0, 
   const stored = new Stored(values.length)
   for (let i = 0; i < values.length; i++) stored[i] = values[i]! - min
   head.varint(sections.add(bytesOf(stored)))
+}
+
+/** The differences of neighbours, where they take a quarter of the room or less: counters, times. */
+function stepsOf(values: Float64Array, range: number): Numbers | undefined {
+  if (values.length < 8 || range < 0x100) return undefined
+  let min = values[1]! - values[0]!
+  let max = min
+  for (let n = 1; n < values.length; n++) {
+    const step = values[n]! - values[n - 1]!
+    if (step < min) min = step
+    else if (step > max) max = step
+    if (max - min > 0xff) return undefined
+  }
+  if (max !== min && range <= 0xffff && max - min > 1) return undefined
+  const steps = new Float64Array(values.length).fill(min)
+  for (let n = 1; n < values.length; n++) steps[n] = values[n]! - values[n - 1]!
+  return { values: steps, min, max }
 }
 
 const hasNegativeZero = (values: Float64Array, min: number): boolean =>
@@ -297,6 +322,8 @@ export function readColumnHead(head: ByteReader): StoredColumn | undefined {
     case F64:
     case I64:
       return { form, base: 0, section: head.varint() }
+    case STEPS:
+      return { form, base: head.f64(), codes: readSteps(head) }
     case HEAP:
       return { form, base: 0, lengths: readNumbersHead(head), section: head.varint() }
     case DICTIONARY: {
@@ -309,16 +336,35 @@ export function readColumnHead(head: ByteReader): StoredColumn | undefined {
   }
 }
 
+/** Steps do not nest. */
+function readSteps(head: ByteReader): StoredColumn {
+  const column = readNumbersHead(head)
+  if (column.form === STEPS) throw new RangeError('a column of steps has another form')
+  return column
+}
+
 export function readNumbersHead(head: ByteReader): StoredColumn {
   const column = readColumnHead(head)
-  if (!column || column.form > F64) throw new RangeError('a column of numbers has another form')
+  if (!column || (column.form > F64 && column.form !== STEPS))
+    throw new RangeError('a column of numbers has another form')
   return column
 }
 
 const WIDTHS = [0, 0, 1, 2, 4, 8]
 
 /** @throws RangeError */
-export function readNumbers({ form, base, section }: StoredColumn, count: number, sections: Sections): Float64Array {
+export function readNumbers(column: StoredColumn, count: number, sections: Sections): Float64Array {
+  const { form, base, section, codes } = column
+  if (form === STEPS && codes) {
+    const values = readNumbers(codes, count, sections)
+    let value = base
+    values[0] = base
+    for (let i = 1; i < count; i++) {
+      value += values[i]!
+      values[i] = value
+    }
+    return values
+  }
   if (form === CONST) return new Float64Array(count).fill(base)
   if (form > F64 || section === undefined) throw new RangeError('the column has no numbers')
   const bytes = alignedView(sections.get(section))

@@ -12,6 +12,7 @@ import type { Topics } from '../topics.ts'
 import { KeyBuffer, planOf } from './block-writer.ts'
 import { SEAL_RECORDS_PER_TURN } from './bounds.ts'
 import type { StoredEvent } from './key-reader.ts'
+import { KeyTable, StreamName } from './key-table.ts'
 
 export interface HotKeysParts {
   readonly fs: FileSystem
@@ -22,7 +23,18 @@ export interface HotKeysParts {
 export class HotKeys {
   readonly #parts: HotKeysParts
   readonly #segment: Segment
-  readonly #streams = new Map<string, StoredEvent[]>()
+  readonly #streams = new KeyTable()
+  readonly #name = new StreamName()
+  readonly #payloads: Buffer[] = []
+  /** Of each stream: its newest event and how many it has; of each event: the one before. */
+  #newest = new Int32Array(1024)
+  #counts = new Uint32Array(1024)
+  #before = new Int32Array(1024)
+  #position = new Float64Array(1024)
+  #layout = new Uint32Array(1024)
+  #payload = new Uint32Array(1024)
+  #at = new Uint32Array(1024)
+  #events = 0
   readonly #key = new KeyBuffer()
   readonly #keyers = new Map<number, (reader: ByteReader) => void>()
   #offset = SEGMENT_HEADER_BYTES
@@ -34,14 +46,28 @@ export class HotKeys {
   }
 
   /** A stream's events that are durable now. @throws LOG_CORRUPT */
-  async find(name: Buffer): Promise<readonly StoredEvent[]> {
+  async find(name: { readonly bytes: Buffer; readonly hash: number }): Promise<HotStream> {
     while (this.#offset < this.#segment.bytes) {
       this.#updating ??= this.#update().finally(() => {
         this.#updating = undefined
       })
       await this.#updating
     }
-    return this.#streams.get(name.toString('latin1')) ?? []
+    const stream = this.#streams.find(name.hash, name.bytes, 0, name.bytes.length)
+    const count = stream < 0 ? 0 : this.#counts[stream]!
+    const newest = stream < 0 ? -1 : this.#newest[stream]!
+    return { count, events: () => this.#chain(newest, count) }
+  }
+
+  #chain(newest: number, count: number): StoredEvent[] {
+    const events = new Array<StoredEvent>(count)
+    let event = newest
+    for (let n = count - 1; n >= 0; n--) {
+      const buffer = this.#payloads[this.#payload[event]!]!
+      events[n] = { position: this.#position[event]!, layout: this.#layout[event]!, buffer, at: this.#at[event]! }
+      event = this.#before[event]!
+    }
+    return events
   }
 
   async #update(): Promise<void> {
@@ -71,17 +97,13 @@ export class HotKeys {
 
   async #add(block: StoredBlock): Promise<void> {
     const reader = new ByteReader(block.payload)
+    this.#payloads.push(block.payload)
     for (let n = 0; n < block.count; n++) {
       const length = reader.varint()
       const end = reader.at + length
       const layout = reader.varint()
       if (reader.u8() === OP_EVENT) {
-        const at = reader.at
-        const name = this.#name(layout, reader)
-        const event = { position: block.first + n, layout, buffer: block.payload, at }
-        const events = this.#streams.get(name)
-        if (events) events.push(event)
-        else this.#streams.set(name, [event])
+        this.#event(block.first + n, layout, reader)
       }
       reader.at = end
       if (n % SEAL_RECORDS_PER_TURN === SEAL_RECORDS_PER_TURN - 1) await immediate()
@@ -89,7 +111,8 @@ export class HotKeys {
     this.#offset = block.offset + block.bytes
   }
 
-  #name(id: number, reader: ByteReader): string {
+  #event(position: number, id: number, reader: ByteReader): void {
+    const { at } = reader
     const layout = this.#parts.topics.layout(id)
     if (!layout) throw new RangeError(`layout ${id} of a record is not in topics.json`)
     let keyer = this.#keyers.get(id)
@@ -98,18 +121,43 @@ export class HotKeys {
       this.#keyers.set(id, keyer)
     }
     keyer(reader)
-    return streamName(layout.topic.id, this.#key.bytes, this.#key.length).toString('latin1')
+    const name = this.#name.set(layout.topic.id, this.#key.bytes, this.#key.length)
+    const known = this.#streams.size
+    const stream = this.#streams.add(name.hash, name.bytes, 0, name.length)
+    this.#reserve()
+    if (stream === known) this.#counts[stream] = 0
+    const event = this.#events++
+    this.#position[event] = position
+    this.#layout[event] = id
+    this.#payload[event] = this.#payloads.length - 1
+    this.#at[event] = at
+    this.#before[event] = this.#counts[stream] === 0 ? -1 : this.#newest[stream]!
+    this.#newest[stream] = event
+    this.#counts[stream]!++
+  }
+
+  #reserve(): void {
+    if (this.#streams.size >= this.#newest.length) {
+      this.#newest = grown(this.#newest)
+      this.#counts = grown(this.#counts)
+    }
+    if (this.#events < this.#at.length) return
+    this.#before = grown(this.#before)
+    this.#position = grown(this.#position)
+    this.#layout = grown(this.#layout)
+    this.#payload = grown(this.#payload)
+    this.#at = grown(this.#at)
   }
 }
 
-/** What names a stream in the key index: varint topic, key bytes. */
-export function streamName(topic: number, key: Uint8Array, length: number): Buffer {
-  const name = Buffer.allocUnsafe(length + 8)
-  let at = 0
-  for (let rest = topic; ; rest = Math.floor(rest / 0x80)) {
-    name[at++] = rest >= 0x80 ? (rest % 0x80) | 0x80 : rest
-    if (rest < 0x80) break
-  }
-  name.set(key.subarray(0, length), at)
-  return name.subarray(0, at + length)
+/** A stream's events in a segment that is not sealed. */
+export interface HotStream {
+  readonly count: number
+  events(): StoredEvent[]
+}
+
+function grown<T extends Int32Array | Uint32Array | Float64Array>(values: T): T {
+  const larger = new (values.constructor as new (length: number) => T)(values.length * 2)
+  larger.set(values)
+  return larger
 }

@@ -12,7 +12,7 @@ import type { Recovery } from '../recovery.ts'
 import { readBlocks, Segment } from '../segment.ts'
 import { type SegmentEnd, sidecarName } from '../sidecar.ts'
 import type { Topics } from '../topics.ts'
-import { type BlockEntry, BlockWriter, type KeyedRow } from './block-writer.ts'
+import { type BlockEntry, BlockWriter } from './block-writer.ts'
 import {
   RUN_PAYLOAD_BYTES_FULL,
   SEAL_RECORDS_PER_TURN,
@@ -144,7 +144,6 @@ class Sealing {
   readonly #runs: ChunkEntry[][] = []
   #run = new KeyRun()
   #at = 0
-  readonly #keyed = (row: KeyedRow) => this.#run.add(row)
 
   constructor(parts: SealerParts, hot: Segment, file: File, stopped: () => boolean) {
     const { identity } = parts.recovery
@@ -162,7 +161,9 @@ class Sealing {
   async run(): Promise<boolean> {
     await this.#put([this.#header])
     for await (const block of this.#hotBlocks()) {
-      for (const _ of this.#writer.add(block, SEAL_RECORDS_PER_TURN, this.#keyed)) await immediate()
+      // A block's places then fit 16 bits, and so do the differences of a counter in it.
+      if (this.#writer.count + block.count > SEALED_RECORDS_FULL) await this.#closeBlock()
+      for (const _ of this.#writer.add(block, SEAL_RECORDS_PER_TURN, this.#run.add)) await immediate()
       if (this.#stopped()) return false
       const { count, payloadBytes } = this.#writer
       if (count < SEALED_RECORDS_FULL && payloadBytes < SEALED_PAYLOAD_BYTES_FULL) continue

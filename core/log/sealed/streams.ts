@@ -6,14 +6,16 @@ import type { LogTopic, StreamOptions, StreamRecord } from '../log.ts'
 import { corrupt } from '../records.ts'
 import type { AnySegment } from '../recovery.ts'
 import type { Segment } from '../segment.ts'
-import { hashBytes } from './builders.ts'
-import { HotKeys, type HotKeysParts, streamName } from './hot-keys.ts'
+import { HotKeys, type HotKeysParts } from './hot-keys.ts'
 import { KeyReader, type StoredEvent } from './key-reader.ts'
+import { StreamName } from './key-table.ts'
 import { SealedSegment } from './sealed-segment.ts'
 
 interface StreamsParts extends HotKeysParts {
   readonly segments: readonly AnySegment[]
 }
+
+type Name = ReturnType<StreamName['take']>
 
 /** Some events of a stream that are read at once. */
 interface Portion {
@@ -68,32 +70,30 @@ export class Streams {
 
   async #portions(topic: LogTopic, key: unknown): Promise<Portion[]> {
     const name = this.#name(topic, key)
-    const hash = hashBytes(0, name, topicBytes(name), name.length)
     const segments = [...this.#parts.segments]
     // Kept until their index is up to date: they may be sealed meanwhile.
     const held = segments.filter(segment => !(segment instanceof SealedSegment)) as Segment[]
     for (const segment of held) segment.hold()
     try {
-      return await this.#portionsOf(segments, name, hash)
+      return await this.#portionsOf(segments, name)
     } finally {
       for (const segment of held) segment.release()
     }
   }
 
-  async #portionsOf(segments: readonly AnySegment[], name: Buffer, hash: number): Promise<Portion[]> {
+  async #portionsOf(segments: readonly AnySegment[], name: Name): Promise<Portion[]> {
     const portions: Portion[] = []
     for (const segment of segments) {
       if (segment instanceof SealedSegment) {
-        const found = await this.#keys.find(segment, name, hash)
+        const found = await this.#keys.find(segment, name.bytes, name.hash)
         for (const part of found?.parts ?? []) {
           const read = () => this.#keys.events(segment, part)
           portions.push({ count: part.count, file: segment.path, read })
         }
         continue
       }
-      const events = await this.#hotKeys(segment).find(name)
-      const count = events.length
-      if (count > 0) portions.push({ count, file: segment.path, read: async () => events.slice(0, count) })
+      const { count, events } = await this.#hotKeys(segment).find(name)
+      if (count > 0) portions.push({ count, file: segment.path, read: async () => events() })
     }
     return portions
   }
@@ -107,7 +107,7 @@ export class Streams {
     return keys
   }
 
-  #name(topic: LogTopic, key: unknown): Buffer {
+  #name(topic: LogTopic, key: unknown): Name {
     const entry = this.#parts.topics.entry(topic.id)
     if (!entry) throw fail('TOPIC_UNKNOWN', `topic ${topic.name} is not of this log`)
     let bytesOf = this.#columns.get(topic.id)
@@ -118,14 +118,8 @@ export class Streams {
       this.#columns.set(topic.id, bytesOf)
     }
     const bytes = bytesOf(key)
-    return streamName(topic.id, bytes, bytes.length)
+    return new StreamName().set(topic.id, bytes, bytes.length).take()
   }
-}
-
-function topicBytes(name: Buffer): number {
-  let at = 0
-  while (name[at]! >= 0x80) at++
-  return at + 1
 }
 
 /** The key's bytes as the key index has them (plan.ts). */
