@@ -42,7 +42,7 @@ interface Read {
 
 /**
  * What the log says, or undefined where it refuses as it may.
- * @param forged a column’s head with a right checksum may say anything of its values: they are only read
+ * @param forged in columns, with right checksums, a head or a type may say anything of the values: they are only read
  */
 async function readAll(disk: SimulatedDisk, forged: boolean): Promise<Read | undefined> {
   try {
@@ -101,7 +101,7 @@ async function run(seed: number, base: FuzzBase, repair: boolean): Promise<Read 
   disk.plant(path, repair ? repaired(damaged, path) : damaged)
   const began = performance.now()
   try {
-    const read = await readAll(disk, repair && path.endsWith('.sealed'))
+    const read = await readAll(disk, repair && disk.paths.some(name => name.endsWith('.sealed')))
     if (performance.now() - began > RUN_MS_MAX) throw new Error(`it took ${performance.now() - began} ms`)
     return read
   } catch (error) {
