@@ -3,7 +3,7 @@
 import type { Column, ColumnBatch, LogTopic, RecordAccessor, RecordOp, ScanPart } from '../log.ts'
 import { OPS } from '../records.ts'
 import { planOf } from './block-writer.ts'
-import type { PlannedColumn } from './plan.ts'
+import type { ColumnKind, PlannedColumn } from './plan.ts'
 import type { GroupData, ImageData, SealedBlock } from './sealed-block.ts'
 
 /** What generated accessors read: whole columns, and where they stand in them. */
@@ -142,12 +142,13 @@ function presentOf(tags: readonly Float64Array[], begin: number, end: number): U
   return present
 }
 
-/** Reads one group's image at a place that others move. */
-interface FieldReader {
-  load(image: ImageData): void
-}
+/** Reads one group's image at a place that others move. All but the fields' getters is private: fields may have any name. */
+type FieldReader = object
 
-type FieldReaderClass = new (place: Place) => FieldReader
+interface FieldReaderClass {
+  new (place: Place): FieldReader
+  load(reader: FieldReader, image: ImageData): void
+}
 
 const classes = new WeakMap<object, Map<string, FieldReaderClass>>()
 
@@ -176,34 +177,31 @@ function generate(columns: readonly PlannedColumn[], fields: readonly string[] |
       kind !== 'tags' && KINDS.has(type.kind) && (fields === undefined || fields.includes(name)),
   )
   const tags = [...new Set(used.flatMap(([, column]) => column.tags))]
-  const slots = [
-    ...tags.map(tag => `this.c${tag} = none;`),
-    ...used.map(([n, { kind }]) =>
-      kind === 'text' || kind === 'bigint'
-        ? `this.x${n} = undefined; this.c${n} = null; this.d${n} = null;`
-        : `this.c${n} = none;`,
-    ),
-  ]
+  const own = used.flatMap(([n, { kind }]) =>
+    isText(kind) ? [`#c${n} = null;`, `#x${n};`, `#d${n} = null;`] : [`#c${n} = none;`],
+  )
+  const slots = [...tags.map(tag => `#c${tag} = none;`), ...own]
   const loads = [
-    ...tags.map(tag => `this.c${tag} = c[${tag}].numbers();`),
-    ...used.map(([n, { kind }]) =>
-      kind === 'text' || kind === 'bigint'
-        ? `this.x${n} = c[${n}]; const has${n} = c[${n}].isDictionary && ${kind === 'text'}; this.c${n} = has${n} ? c[${n}].codes() : null; this.d${n} = has${n} ? c[${n}].dictionary() : null;`
-        : `this.c${n} = c[${n}].numbers();`,
-    ),
+    ...tags.map(tag => `r.#c${tag} = c[${tag}].numbers();`),
+    ...used.map(([n, { kind }]) => (isText(kind) ? loadText(n, kind === 'text') : `r.#c${n} = c[${n}].numbers();`)),
   ]
   const enums = used.map(([n, { type }]) => (type.kind === 'enum' ? `const e${n} = enums[${n}];` : ''))
   const getters = used.map(([n, column]) => `get [${JSON.stringify(column.name)}]() { ${getter(n, column)} }`)
-  const text = `${enums.join('')} return class { constructor(at) { this.at = at; ${slots.join(' ')} } load(image) { const c = image.columns; ${loads.join(' ')} } ${getters.join(' ')} }`
+  const text = `${enums.join('')} return class { #at; ${slots.join(' ')} constructor(at) { this.#at = at } static load(r, image) { const c = image.columns; ${loads.join(' ')} } ${getters.join(' ')} }`
   const values = columns.map(({ type }) => (type.kind === 'enum' ? type.values : undefined))
   return new Function('none', 'enums', 'Date', text)(new Float64Array(0), values, RealDate) as FieldReaderClass
 }
 
+const isText = (kind: ColumnKind): boolean => kind === 'text' || kind === 'bigint'
+
+const loadText = (n: number, dictionary: boolean): string =>
+  `r.#x${n} = c[${n}]; const has${n} = ${dictionary} && c[${n}].isDictionary; r.#c${n} = has${n} ? c[${n}].codes() : null; r.#d${n} = has${n} ? c[${n}].dictionary() : null;`
+
 const RealDate = Date
 
 function getter(n: number, { type, tags }: PlannedColumn): string {
-  const absent = tags.map(tag => `if (this.c${tag}[i] !== 1) return null;`).join(' ')
-  const value = `this.c${n}[i]`
+  const absent = tags.map(tag => `if (this.#c${tag}[i] !== 1) return null;`).join(' ')
+  const value = `this.#c${n}[i]`
   const read = () => {
     switch (type.kind) {
       case 'enum':
@@ -213,14 +211,14 @@ function getter(n: number, { type, tags }: PlannedColumn): string {
       case 'date':
         return `new Date(${value})`
       case 'string':
-        return `this.c${n} !== null ? this.d${n}[this.c${n}[i]] : this.x${n}.text(i)`
+        return `this.#c${n} !== null ? this.#d${n}[this.#c${n}[i]] : this.#x${n}.text(i)`
       case 'bigint':
-        return `this.x${n}.bigint(i)`
+        return `this.#x${n}.bigint(i)`
       default:
         return value
     }
   }
-  return `const i = this.at.i; ${absent} return ${read()};`
+  return `const i = this.#at.i; ${absent} return ${read()};`
 }
 
 /** Steps over the records of batches in the order of the log. */
@@ -290,7 +288,7 @@ export class Accessor<R> implements RecordAccessor<R> {
     used.set(Reader, n + 1)
     const reader = pool[n] ?? new Reader(this.#place)
     pool[n] = reader
-    reader.load(part.group.images[this.#image] ?? part.group.images[0]!)
+    Reader.load(reader, part.group.images[this.#image] ?? part.group.images[0]!)
     return reader
   }
 
