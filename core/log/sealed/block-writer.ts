@@ -184,6 +184,8 @@ export class BlockWriter {
   #count = 0
   #minTimeMs = 0
   #maxTimeMs = 0
+  /** Records since the last pause, over all blocks: hot ones may be small. */
+  #sinceTurn = 0
   payloadBytes = 0
 
   constructor(topics: Topics) {
@@ -200,7 +202,7 @@ export class BlockWriter {
   }
 
   /**
-   * Takes a hot block's records. Yields nothing itself: a hot block is about 1 MiB, of which `records` says where to pause.
+   * Takes a hot block's records. Yields where to pause: after `each` records.
    * @throws RangeError where a record is not one
    */
   *add(block: StoredBlock, each: number, keyed?: KeyedRow): Generator<void> {
@@ -208,13 +210,15 @@ export class BlockWriter {
     const { payload } = block
     const reader = new ByteReader(payload)
     let position = block.first
-    for (let n = 1; n <= block.count; n++) {
+    for (let left = block.count; left > 0; left--) {
       const bytes = reader.varint()
       const end = reader.at + bytes
       if (end > payload.length) throw new RangeError('a record is longer than its block')
       this.#record(reader, end, position++, keyed)
       if (reader.at !== end) throw new RangeError('a record has another length than its row')
-      if (n % each === 0) yield
+      if (++this.#sinceTurn < each) continue
+      this.#sinceTurn = 0
+      yield
     }
     this.payloadBytes += payload.length
   }

@@ -18,8 +18,8 @@ export const PAGE_BYTES_FULL = 16 * 1024
 export const KEYS_PER_CHUNK = 8_192
 /** Payload that one run of the key index covers: the rows of a run are held in memory while it is sorted. */
 export const RUN_PAYLOAD_BYTES_FULL = 96 * 1024 * 1024
-/** Records converted in one turn of the event loop: about 2 ms. */
-export const SEAL_RECORDS_PER_TURN = 2_048
+/** Records converted in one turn of the event loop: about a millisecond. */
+export const SEAL_RECORDS_PER_TURN = 1_024
 /** Sealed files held open, per log; the least recently used are closed, and opened again when needed. */
 export const SEALED_FILES_OPEN_MAX = 128
 /** Pages and chunks of key indexes kept unpacked, per log. */

@@ -35,6 +35,7 @@ export class HotKeys {
   #payload = new Uint32Array(1024)
   #at = new Uint32Array(1024)
   #events = 0
+  #sinceTurn = 0
   readonly #key = new KeyBuffer()
   readonly #keyers = new Map<number, (reader: ByteReader) => void>()
   #offset = SEGMENT_HEADER_BYTES
@@ -106,7 +107,9 @@ export class HotKeys {
         this.#event(block.first + n, layout, reader)
       }
       reader.at = end
-      if (n % SEAL_RECORDS_PER_TURN === SEAL_RECORDS_PER_TURN - 1) await immediate()
+      if (++this.#sinceTurn < SEAL_RECORDS_PER_TURN) continue
+      this.#sinceTurn = 0
+      await immediate()
     }
     this.#offset = block.offset + block.bytes
   }
