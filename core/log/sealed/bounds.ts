@@ -6,6 +6,8 @@ export const SEALED_RECORDS_FULL = 65_536
 export const SEALED_PAYLOAD_BYTES_FULL = 3 * 1024 * 1024
 /** What claims to be a longer block, section, page or footer is none: nothing is allocated for it. */
 export const SEALED_BLOCK_BYTES_MAX = 256 * 1024 * 1024
+/** Records of a sealed block: 65,536, unless one hot block alone has more, each of them at least 3 bytes. */
+export const SEALED_BLOCK_RECORDS_MAX = 8 * 1024 * 1024
 /** Distinct values of a column that are looked for; with more of them a dictionary saves little. */
 export const HEAP_DICTIONARY_MAX = 32_768
 /** A section below this is not worth compressing. */

@@ -207,7 +207,9 @@ export class ColumnData {
   #strings: (string | undefined)[] | undefined
   #bigints: BigInt64Array | undefined
 
+  /** @throws RangeError where a dictionary has more entries than values: it would be no use, and might fill the memory */
   constructor(form: StoredColumn, count: number, sections: Sections) {
+    if ((form.entries ?? 0) > count) throw new RangeError('a dictionary has more entries than its column has values')
     this.#form = form
     this.count = count
     this.#sections = sections

@@ -7,6 +7,7 @@ import type { LogBlock, LogTopic, ParkedRow, RecordCursor, RecordOp, SourceMark 
 import { type BlockPlace, corrupt, OP_DELETE, OP_PARKED, OP_UPDATE, OPS } from '../records.ts'
 import type { Layout } from '../topics.ts'
 import { type BlockEntry, planOf } from './block-writer.ts'
+import { SEALED_BLOCK_RECORDS_MAX } from './bounds.ts'
 import { ColumnData, readColumnHead, readNumbers, readNumbersHead, type StoredColumn } from './columns.ts'
 import { openBlock } from './format.ts'
 import type { PlannedColumn } from './plan.ts'
@@ -117,6 +118,9 @@ export class SealedBlock {
       this.#spanSection = head.varint()
       const count = head.varint()
       this.groups = Array.from({ length: Math.min(count, 65_536) }, () => new GroupData(head, place, sections))
+      const records = this.groups.reduce((sum, group) => sum + group.count, 0)
+      if (records !== entry.count || records > SEALED_BLOCK_RECORDS_MAX)
+        throw new RangeError(`a block of ${entry.count} records has groups of ${records}`)
       this.#groupForm = count > 1 ? readNumbersHead(head) : undefined
       sections.open(head)
       this.#sections = sections
