@@ -4,6 +4,7 @@ import { asMainstemError, isMainstemError } from '../../errors.ts'
 import { corrupt } from '../records.ts'
 import { KEY_CACHE_BYTES_MAX } from './bounds.ts'
 import type { ChunkEntry } from './format.ts'
+import { type Page, readPage } from './key-page.ts'
 import type { SealedSegment, StoredPiece } from './sealed-segment.ts'
 import { readU32 } from './sections.ts'
 
@@ -19,13 +20,6 @@ interface Chunk {
   readonly hashes: Uint32Array
   readonly counts: Uint32Array
   readonly goesOn: Uint8Array
-}
-
-interface Page {
-  readonly bytes: number
-  readonly buffer: Buffer
-  /** Where each group begins. */
-  readonly groups: readonly number[]
 }
 
 /** One group of a stream. */
@@ -100,19 +94,15 @@ export class KeyReader {
   async events(segment: SealedSegment, { chunk, group, count }: Part): Promise<StoredEvent[]> {
     const { page, offset } = await this.#page(segment, chunk, group)
     return guarded(segment, offset, () => {
-      const reader = new ByteReader(page.buffer, page.groups[group - offsetOf(chunk, group)])
-      pass(reader)
-      if (reader.varint() !== count)
+      const at = group - offsetOf(chunk, group)
+      const from = page.firsts[at]!
+      if (page.firsts[at + 1]! - from !== count)
         throw new RangeError('a stream has another number of events than its directory says')
-      reader.varint()
       const events: StoredEvent[] = []
       let position = chunk.first
-      for (let left = count; left > 0; left--) {
-        position += reader.varint()
-        const layout = reader.varint()
-        const bytes = reader.varint()
-        events.push({ position, layout, buffer: page.buffer, at: reader.at })
-        reader.at += bytes
+      for (let n = from; n < from + count; n++) {
+        position += page.steps[n]!
+        events.push({ position, layout: page.layouts[n]!, buffer: page.rows, at: page.starts[n]! })
       }
       return events
     })
@@ -120,9 +110,7 @@ export class KeyReader {
 
   async #isOf(segment: SealedSegment, chunk: Chunk, group: number, name: Buffer): Promise<boolean> {
     const { page } = await this.#page(segment, chunk, group)
-    const reader = new ByteReader(page.buffer, page.groups[group - offsetOf(chunk, group)])
-    const length = reader.varint()
-    return length === name.length && page.buffer.compare(name, 0, length, reader.at, reader.at + length) === 0
+    return page.names[group - offsetOf(chunk, group)]?.equals(name) ?? false
   }
 
   #chunk(segment: SealedSegment, entry: ChunkEntry): Promise<Chunk> {
@@ -189,7 +177,11 @@ function readChunk(raw: Buffer): Chunk {
   }
   if (pages[0]?.firstGroup !== 0) throw new RangeError('a chunk has no first page')
   const hashes = new Uint32Array(count)
-  for (let n = 0; n < count; n++) hashes[n] = readU32(reader)
+  let hash = 0
+  for (let n = 0; n < count; n++) {
+    hash += reader.varint()
+    hashes[n] = hash
+  }
   const counts = new Uint32Array(count)
   const goesOn = new Uint8Array(count)
   for (let n = 0; n < count; n++) {
@@ -198,23 +190,4 @@ function readChunk(raw: Buffer): Chunk {
     goesOn[n] = value & 1
   }
   return { bytes: count * 9 + pages.length * 64, first, pages, hashes, counts, goesOn }
-}
-
-function readPage(buffer: Buffer): Page {
-  const reader = new ByteReader(buffer)
-  const groups: number[] = []
-  while (reader.at < buffer.length) {
-    groups.push(reader.at)
-    pass(reader)
-    reader.varint()
-    pass(reader)
-  }
-  if (reader.at !== buffer.length) throw new RangeError('a group is longer than its page')
-  return { bytes: buffer.length + groups.length * 8, buffer, groups }
-}
-
-/** Passes over bytes that stand after their number. */
-function pass(reader: ByteReader): void {
-  const bytes = reader.varint()
-  reader.at += bytes
 }

@@ -3,16 +3,21 @@ import { hashBytes } from './builders.ts'
 
 export class KeyTable {
   /** Two numbers a place: entry + 1, hash. */
-  #table = new Int32Array(2048)
+  #table: Int32Array
   #bytes = Buffer.allocUnsafeSlow(16 * 1024)
   #used = 0
   /** Where entry n begins; it ends where the next one does. */
   #starts = new Uint32Array(1024)
   size = 0
 
+  /** @param most entries for which it need not grow, which takes a while where they are many; a power of 2 */
+  constructor(most = 512) {
+    this.#table = new Int32Array(most * 4)
+  }
+
   /** The number of a byte string, given its hash; a new one if it is new. */
   add(hash: number, from: Uint8Array, start: number, end: number): number {
-    if (this.size * 4 >= this.#table.length) this.#rehash()
+    if (this.size * 4 > this.#table.length) this.#rehash()
     const at = this.#place(hash, from, start, end)
     const known = this.#table[at]!
     if (known > 0) return known - 1

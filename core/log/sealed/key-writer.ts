@@ -2,24 +2,23 @@
 // stream reads one page of a segment and unpacks no block. A run covers a part of the segment; in it streams are in order of
 // their hash, then of their first event.
 //
-// Group = varint bytes of the key, the key (varint topic, key bytes) · varint records · varint bytes of them · of each record: varint distance from the
-//   position before (of the first: from the run's first position) · varint layout · varint bytes, row bytes.
-// A stream of many events has several groups, one after the other. Page = whole groups, about 16 KiB. Chunk = varint groups ·
-//   varint pages · first position of the run · of each page: varint first group, offset, bytes, raw bytes, u32 CRC-32 of what is stored,
-//   begun with the seed · of each group u32 hash · of each group varint records × 2 + 1 if it goes on with the group before.
+// A stream of many events has several groups, one after the other. Page (key-page.ts) = whole groups, about 16 KiB. Chunk = varint
+// groups · varint pages · varint first position of the run · of each page: varint first group, offset, bytes, raw bytes, u32 CRC-32 of
+// what is stored, begun with the seed · of each group varint hash less that of the one before · of each group varint events × 2 + 1 if it
+// goes on with the group before.
 import { setImmediate as immediate } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
-import { ByteWriter } from '../../contract/index.ts'
 import type { KeyedRow } from './block-writer.ts'
 import { KEYS_PER_CHUNK, PAGE_BYTES_FULL, RUN_KEYS_MAX, SEAL_RECORDS_PER_TURN } from './bounds.ts'
 import type { ChunkEntry } from './format.ts'
+import { PageWriter } from './key-page.ts'
 import { hashOfName, KeyTable, StreamName } from './key-table.ts'
 import { type Compression, newWriter, pack, writeU32 } from './sections.ts'
 
 /** Appends bytes to the file and says where they begin. */
 export type Put = (pieces: readonly Uint8Array[]) => Promise<number>
 
-interface Page {
+interface PageEntry {
   readonly firstGroup: number
   readonly offset: number
   readonly bytes: number
@@ -58,11 +57,17 @@ class Rows {
 
 export class KeyRun {
   #rows = new Rows()
-  readonly #keys = new KeyTable()
+  readonly #keys: KeyTable
   #payloads: Buffer[] = []
   #payloadBytes = 0
   #first = 0
   readonly #name = new StreamName()
+
+  /** @param payloadBytes what the run may come to cover: room for so many streams is made at once */
+  constructor(payloadBytes: number) {
+    const most = Math.min(RUN_KEYS_MAX, payloadBytes / 32)
+    this.#keys = new KeyTable(2 ** Math.max(9, Math.ceil(Math.log2(most))))
+  }
 
   get count(): number {
     return this.#rows.count
@@ -111,7 +116,7 @@ export class KeyRun {
     return writer.finish()
   }
 
-  #group(page: ByteWriter, records: Uint32Array, from: number, to: number): void {
+  #group(page: PageWriter, records: Uint32Array, from: number, to: number): void {
     const rows = this.#rows
     let before = 0
     for (let place = from; place < to; place++) {
@@ -119,28 +124,11 @@ export class KeyRun {
       const numbers = rows.numbers[n >>> CHUNK_BITS]!
       const at = (n & (CHUNK - 1)) * STRIDE
       const position = numbers[at + 4]!
-      page.varint(position - before)
+      const payload = this.#payloads[numbers[at + 1]!]!
+      page.event(position - before, numbers[at]!, payload, numbers[at + 2]!, numbers[at + 3]!)
       before = position
-      page.varint(numbers[at]!)
-      const start = numbers[at + 2]!
-      const end = numbers[at + 3]!
-      page.varint(end - start)
-      copyInto(page, this.#payloads[numbers[at + 1]!]!, start, end)
     }
   }
-}
-
-/** Byte by byte: for short rows a tenth of the price of a view and a call. */
-function copyInto(to: ByteWriter, from: Buffer, start: number, end: number): void {
-  to.reserve(end - start)
-  if (end - start > 200) {
-    to.at += from.copy(to.buffer, to.at, start, end)
-    return
-  }
-  const { buffer } = to
-  let { at } = to
-  for (let n = start; n < end; n++) buffer[at++] = from[n]!
-  to.at = at
 }
 
 /** A group is never longer, so that reading a part of a long stream unpacks a part. */
@@ -156,7 +144,7 @@ async function orderKeys(keys: KeyTable): Promise<Uint32Array> {
   for (let key = 0; key < entries; key++) {
     hashes[key] = hashOfName(keys.entry(key))
     buckets[(hashes[key]! >>> (32 - BUCKET_BITS)) + 1]!++
-    if (key % 16_384 === 16_383) await immediate()
+    if (key % 8_192 === 8_191) await immediate()
   }
   for (let n = 1; n < buckets.length; n++) buckets[n]! += buckets[n - 1]!
   const next = buckets.slice()
@@ -202,9 +190,8 @@ class RunWriter {
   readonly #compression: Compression
   readonly #seed: number
   readonly #first: number
-  readonly #page = new ByteWriter(PAGE_BYTES_FULL * 2)
-  readonly #rows = new ByteWriter(PAGE_BYTES_FULL)
-  #pages: Page[] = []
+  readonly #page = new PageWriter()
+  #pages: PageEntry[] = []
   #hashes: number[] = []
   #counts: number[] = []
   /** First group of the open page. */
@@ -218,19 +205,13 @@ class RunWriter {
     this.#first = first
   }
 
-  async group(name: Buffer, goesOn: boolean, count: number, rows: (page: ByteWriter) => void): Promise<void> {
+  async group(name: Buffer, goesOn: boolean, count: number, rows: (page: PageWriter) => void): Promise<void> {
     const page = this.#page
-    page.varint(name.length)
-    page.raw(name)
-    page.varint(count)
-    const rowBytes = this.#rows
-    rowBytes.at = 0
-    rows(rowBytes)
-    page.varint(rowBytes.at)
-    page.raw(rowBytes.buffer.subarray(0, rowBytes.at))
+    page.group(name, count)
+    rows(page)
     this.#hashes.push(hashOfName(name))
     this.#counts.push(count * 2 + (goesOn ? 1 : 0))
-    if (page.at >= PAGE_BYTES_FULL) await this.#closePage()
+    if (page.bytes >= PAGE_BYTES_FULL) await this.#closePage()
     if (this.#hashes.length >= KEYS_PER_CHUNK) await this.#closeChunk()
   }
 
@@ -240,13 +221,12 @@ class RunWriter {
   }
 
   async #closePage(): Promise<void> {
-    if (this.#page.at === 0) return
-    this.#pages.push({ firstGroup: this.#from, ...(await this.#store(this.#page.copy())) })
-    this.#page.at = 0
+    if (this.#page.bytes === 0) return
+    this.#pages.push({ firstGroup: this.#from, ...(await this.#store(this.#page.take())) })
     this.#from = this.#hashes.length
   }
 
-  async #store(raw: Buffer): Promise<Omit<Page, 'firstGroup'>> {
+  async #store(raw: Buffer): Promise<Omit<PageEntry, 'firstGroup'>> {
     const { bytes, rawBytes } = await pack(raw, this.#compression)
     return { offset: await this.#put([bytes]), bytes: bytes.length, rawBytes, crc: crc32(bytes, this.#seed) }
   }
@@ -262,7 +242,11 @@ class RunWriter {
       for (const value of [page.firstGroup, page.offset, page.bytes, page.rawBytes]) chunk.varint(value)
       writeU32(chunk, page.crc)
     }
-    for (const hash of this.#hashes) writeU32(chunk, hash)
+    let before = 0
+    for (const hash of this.#hashes) {
+      chunk.varint(hash - before)
+      before = hash
+    }
     for (const count of this.#counts) chunk.varint(count)
     this.#chunks.push({ ...(await this.#store(chunk.copy())), hash: this.#hashes[0]! })
     this.#pages = []

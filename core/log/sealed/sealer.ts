@@ -142,7 +142,7 @@ class Sealing {
   readonly #writer: BlockWriter
   readonly #entries: BlockEntry[] = []
   readonly #runs: ChunkEntry[][] = []
-  #run = new KeyRun()
+  #run: KeyRun
   #at = 0
 
   constructor(parts: SealerParts, hot: Segment, file: File, stopped: () => boolean) {
@@ -155,6 +155,7 @@ class Sealing {
     this.#header = sealedHeader(identity.id, hot.first, identity.epoch)
     this.#seed = segmentSeed(this.#header)
     this.#writer = new BlockWriter(parts.topics)
+    this.#run = new KeyRun(hot.bytes)
   }
 
   /** False where it was stopped. */
@@ -168,7 +169,6 @@ class Sealing {
       const { count, payloadBytes } = this.#writer
       if (count < SEALED_RECORDS_FULL && payloadBytes < SEALED_PAYLOAD_BYTES_FULL) continue
       await this.#closeBlock()
-      if (this.#run.full || this.#run.payloadBytes >= RUN_PAYLOAD_BYTES_FULL) await this.#closeRun()
     }
     await this.#closeBlock()
     await this.#closeRun()
@@ -198,12 +198,13 @@ class Sealing {
     const { pieces, entry } = await this.#writer.finish(this.#at, this.#seed, this.#parts.compression)
     this.#entries.push(entry)
     await this.#put(pieces)
+    if (this.#run.full || this.#run.payloadBytes >= RUN_PAYLOAD_BYTES_FULL) await this.#closeRun()
   }
 
   async #closeRun(): Promise<void> {
     if (this.#run.count === 0) return
     this.#runs.push(await this.#run.write(pieces => this.#put(pieces), this.#parts.compression, this.#seed))
-    this.#run = new KeyRun()
+    this.#run = new KeyRun(this.#hot.bytes)
   }
 
   async #close(): Promise<void> {
