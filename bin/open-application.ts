@@ -1,6 +1,7 @@
 // The composition: log, sources, views and, where wanted, the HTTP server of one application, opened and closed together.
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import type { z } from 'zod'
 import {
   type AnyTopic,
@@ -44,6 +45,11 @@ export interface OpenOptions {
   readonly resnapshot?: readonly string[]
   /** Milliseconds between checkpoints. Default 1,000. */
   readonly checkpointIntervalMs?: number
+  /**
+   * Rewrite closed segments of the log into compressed columns, in the background: about a fifth of the space. Default
+   * false: while it does so it takes the one thread for up to tens of milliseconds at a time.
+   */
+  readonly seal?: boolean
   readonly onEvent?: (event: ApplicationEvent) => void
 }
 
@@ -88,6 +94,7 @@ function logDetail(event: LogEvent): string {
   switch (event.event) {
     case 'log-full':
     case 'log-failed':
+    case 'log-seal-failed':
       return event.message
     case 'log-tail-cut':
       return `${event.bytes} bytes of ${event.file}, which were never acknowledged: ${event.reason}`
@@ -110,6 +117,7 @@ async function openParts<A extends Application>(
   const onEvent = options.onEvent ?? (() => {})
   const log = await openEmbeddedLog({
     path: join(dataDir, 'log'),
+    seal: options.seal ?? false,
     onEvent: event => onEvent({ event: 'log', what: event.event, detail: logDetail(event) }),
   })
   closers.push(() => log.close())
@@ -162,7 +170,7 @@ export const unknownSource = (name: string, sources: readonly SourceDefinition[]
 async function registerTopics(parts: ApplicationParts, log: Log): Promise<ReadonlyMap<string, LogTopic>> {
   const topics = new Map<string, LogTopic>()
   for (const topic of parts.topics) {
-    topics.set(topic.name, await log.topic(compileContract(topic.name, 'topic', topic.value, topic.key)))
+    topics.set(topic.name, await log.topic(compileContract(topic.name, 'topic', topic.value, topic.key, topic.upcasts)))
   }
   return topics
 }
@@ -212,6 +220,11 @@ function shapeOf(parts: ApplicationParts): string {
       for (const handler of functions) hash.update(String(handler))
     }
   }
+  for (const { name, upcasts = [] } of [...parts.topics, ...parts.tables])
+    for (const { version, how } of upcasts)
+      hash.update(
+        `upcast ${name} ${version} ${typeof how === 'function' ? how.toString() : inspect(how, { depth: null })}`,
+      )
   return hash.digest('hex')
 }
 

@@ -12,6 +12,12 @@ export const ERRORS = {
   // contracts and definitions
   CONTRACT_UNSUPPORTED: { status: 500, retriable: false },
   CONTRACT_CHANGED: { status: 500, retriable: false },
+  CONTRACT_UPCAST_FAILED: { status: 503, retriable: false },
+  CONTRACT_UPCAST_MISSING: {
+    status: 503,
+    retriable: false,
+    hint: 'open the log with the application that declares the topic and its upcasts',
+  },
   CONTRACT_TABLE_MISSING: { status: 500, retriable: false },
   CONTRACT_COLUMN_MISSING: { status: 500, retriable: false },
   CONTRACT_TYPE_LOSSY: { status: 500, retriable: false },

@@ -216,8 +216,15 @@ class Shard implements Engine {
 
   #foldRecord(cursor: RecordCursor, routes: TopicRoutes, commitTimeMs: number): void {
     if (cursor.op === 'parked') return
-    const before = cursor.before()
-    const after = cursor.after()
+    let before: AnyRow | null
+    let after: AnyRow | null
+    try {
+      before = cursor.before()
+      after = cursor.after()
+    } catch (error) {
+      this.#stopReaders(routes, error)
+      return
+    }
     const { contract } = cursor.topic
     const info = this.#info
     info.position = cursor.position
@@ -235,6 +242,13 @@ class Shard implements Engine {
       const row = after ?? before
       if (row !== null) route.view.fold(route, null, { op: cursor.op, before, after }, () => inputKey(row))
     }
+  }
+
+  /** A record that its upcast cannot read stops the views that fold its topic, and no others. */
+  #stopReaders(routes: TopicRoutes, error: unknown): void {
+    const known = asMainstemError(error)
+    if (!known.code.startsWith('CONTRACT_UPCAST')) throw error
+    for (const route of [...routes.direct, ...routes.changes]) route.view.stop(known)
   }
 
   /** Records of the system topic say which sources' snapshots are complete as of here. */

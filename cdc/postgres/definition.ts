@@ -11,6 +11,8 @@ import {
   type SourceDefinition,
   type SourceTable,
   type Table,
+  type Upcaster,
+  upcastable,
 } from '../../core/index.ts'
 import { createSetup, namesOf, type PostgresOptions, targetOf } from './setup.ts'
 
@@ -26,7 +28,22 @@ export interface PostgresSource<N extends string = string> extends SourceDefinit
   table<const T extends string, Z extends z.ZodObject, const K extends KeyColumns<z.output<Z>>>(
     table: T,
     contract: { readonly key: K; readonly row: Z },
-  ): Table<`${N}.${T}`, Z, K> & SourceTable
+  ): PostgresTable<`${N}.${T}`, Z, K>
+}
+
+/** A captured table. `Next` is what its next `.upcast` has to give. */
+export interface PostgresTable<N extends string, Z extends z.ZodObject, K, Next = z.output<Z>>
+  extends Table<N, Z, K>,
+    SourceTable {
+  readonly name: N
+  readonly row: Z
+  readonly key: K
+  /** Says how change records written under an older contract are read: as `topic(…).upcast`. @throws DEFINITION_INVALID */
+  upcast<Old extends z.ZodObject>(
+    version: number,
+    row: Old,
+    how: Upcaster<z.output<Old>, Next>,
+  ): PostgresTable<N, Z, K, z.output<Old>>
 }
 
 /**
@@ -59,8 +76,9 @@ function declareTable(
   const name = `${source.name}.${table}`
   compileContract(name, 'table', contract.row, contract.key)
   const declared = { kind: 'table', name, source, table, row: contract.row, key: contract.key }
-  const changes = { kind: 'changes', name, table: declared }
-  return Object.assign(declared, { changes })
+  const withChanges = <D extends object>(table: D): D =>
+    Object.assign(table, { changes: { kind: 'changes', name, table } })
+  return upcastable(withChanges(declared), withChanges)
 }
 
 async function openSource(name: string, options: PostgresOptions, context: SourceContext): Promise<SourceConnector> {

@@ -65,7 +65,11 @@ const layoutsOf = (tables: MirrorOptions['tables']): Record<string, string> =>
   Object.fromEntries(
     tables.map(({ contract }) => [
       contract.name,
-      JSON.stringify([contract.key.columns.map(column => column.name), contract.type]),
+      JSON.stringify([
+        contract.key.columns.map(column => column.name),
+        contract.type,
+        ...(contract.version > 1 ? [contract.version] : []),
+      ]),
     ]),
   )
 

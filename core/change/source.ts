@@ -141,4 +141,5 @@ export interface SourceConnector {
 }
 
 /** A table's contract: its row schema and key columns, compiled. */
-export const contractOfTable = (table: AnyTable): Contract => compileContract(table.name, 'table', table.row, table.key)
+export const contractOfTable = (table: AnyTable): Contract =>
+  compileContract(table.name, 'table', table.row, table.key, table.upcasts)

@@ -134,6 +134,9 @@ export class ByteWriter {
 const halfPair = (path: string) =>
   fail('RECORD_REFUSED', `${path.replace(/^\./, '')}: expected whole characters, received half of a surrogate pair`)
 
+const TIME_MAX = 8.64e15
+/** Items without any field have no bytes of their own. */
+const EMPTY_ITEMS_MAX = 16 * 1024 * 1024
 const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER)
 const MIN_SAFE = BigInt(Number.MIN_SAFE_INTEGER)
 
@@ -182,12 +185,48 @@ export class ByteReader {
 
   f64(): number {
     const value = this.buffer.readDoubleLE(this.at)
+    if (!Number.isFinite(value)) throw new RangeError('a number is not finite')
     this.at += 8
     return value
   }
 
+  int32(): number {
+    const value = this.int()
+    if (value !== (value | 0)) throw new RangeError('integer beyond 2^31')
+    return value
+  }
+
+  /** Milliseconds that a date can hold. */
+  time(): number {
+    const value = this.int()
+    if (value > TIME_MAX || value < -TIME_MAX) throw new RangeError('a date out of range')
+    return value
+  }
+
+  /** One byte, no greater than `most`: which of a few forms follows. */
+  tag(most: number): number {
+    const value = this.u8()
+    if (value > most) throw new RangeError(`${value} is not a tag`)
+    return value
+  }
+
+  /** How many items follow, each of at least so many bytes: nothing is allocated for more than there can be. */
+  count(itemBytesMin: number): number {
+    const count = this.varint()
+    const most = itemBytesMin > 0 ? (this.buffer.length - this.at) / itemBytesMin : EMPTY_ITEMS_MAX
+    if (count > most) throw new RangeError('bytes end early')
+    return count
+  }
+
+  /** One of a list, by its index. */
+  pick<T>(values: readonly T[]): T {
+    const value = values[this.varint()]
+    if (value === undefined) throw new RangeError('not one of the values')
+    return value
+  }
+
   bigint(): bigint {
-    return this.u8() === 0 ? BigInt(this.int()) : BigInt(this.string())
+    return this.tag(1) === 0 ? BigInt(this.int()) : BigInt(this.string())
   }
 
   string(): string {

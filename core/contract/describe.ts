@@ -24,7 +24,7 @@ export type ObjectType = Extract<ValueType, { kind: 'object' }>
 export type Side = 'input' | 'output'
 
 /** The part of zod's schema definitions that is read here; zod 4 documents it for library authors as `_zod.def`. */
-interface Def {
+export interface Def {
   readonly type: string
   readonly format?: string
   readonly innerType?: z.ZodType
@@ -38,11 +38,27 @@ interface Def {
   readonly out?: z.ZodType
   readonly options?: readonly z.ZodType[]
   readonly items?: readonly z.ZodType[]
-  readonly checks?: readonly unknown[]
+  readonly checks?: readonly { readonly _zod: { readonly def: unknown } }[]
   readonly check?: string
   readonly coerce?: boolean
   readonly getter?: () => z.ZodType
+  readonly mode?: string
+  readonly partial?: boolean
+  readonly defaultValue?: unknown
 }
+
+/** The part of zod's check definitions that is read here. */
+export interface CheckDef {
+  readonly check: string
+  readonly format?: string
+  readonly value?: unknown
+  readonly inclusive?: boolean
+  readonly minimum?: unknown
+  readonly maximum?: unknown
+  readonly length?: unknown
+}
+
+export const checksOf = (def: Def): readonly CheckDef[] => (def.checks ?? []).map(check => check._zod.def as CheckDef)
 
 export const defOf = (schema: z.ZodType): Def => schema._zod.def as unknown as Def
 

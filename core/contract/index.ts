@@ -7,5 +7,13 @@ export { compileParser, issuesText, type Parser } from './parser.ts'
 export { createRowCodec, type RowCodec } from './row-codec.ts'
 export { env, readSetting, type Setting } from './setting.ts'
 export { type Contract, checkName, compileContract, topic } from './topic.ts'
+export {
+  type CompiledUpcast,
+  type Upcast,
+  type UpcastColumns,
+  type UpcastData,
+  type Upcaster,
+  upcastable,
+} from './upcast.ts'
 export type * from './values.ts'
 export { fromWire, parseJson, toWire, wireSchema } from './wire.ts'

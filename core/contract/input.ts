@@ -1,5 +1,6 @@
 // What a projection can fold: tables (rows come and go), and topics (events are facts). The types carry what inference needs.
 import type { z } from 'zod'
+import type { Upcast, Upcaster } from './upcast.ts'
 import type { Show } from './values.ts'
 
 export type TableInput<R, K> = { kind: 'table'; row: R; key: K }
@@ -36,13 +37,31 @@ export interface Table<N extends string = string, Z extends z.ZodObject = z.ZodO
   readonly changes: Input<TopicInput<Change<z.output<Z>>, KeyOf<z.output<Z>, K>>>
 }
 
-/** A topic of the application's own events. */
-export interface Topic<N extends string = string, Z extends z.ZodObject = z.ZodObject, K = unknown>
+/** A topic of the application's own events. `Next` is what its next `.upcast` has to give. */
+export interface Topic<N extends string = string, Z extends z.ZodObject = z.ZodObject, K = unknown, Next = z.output<Z>>
   extends Input<TopicInput<z.output<Z>, KeyOf<z.output<Z>, K>>> {
   readonly kind: 'topic'
   readonly name: N
   readonly value: Z
   readonly key: K
+  readonly upcasts?: readonly Upcast[]
+  /**
+   * Says how records written under an older version of the contract are read. Versions count from 1, the topic's own is the
+   * one after its last upcast. Calls stand newest first, each giving the version after its own: a new one is put in front,
+   * the older ones stay as they are.
+   * @param schema the contract's `value` as it was
+   * @param how a pure function of the old record, or `{ renamed: { old: 'new' }, added: { field: value } }`, which costs
+   * nothing per record; records are as stored (the schemas' outputs). Keys keep their names and values.
+   * @throws DEFINITION_INVALID
+   * @example
+   * topic('orders', { key: 'id', value: z.object({ id: z.int(), cents: z.int() }) })
+   *   .upcast(1, z.object({ id: z.int(), euros: z.number() }), old => ({ id: old.id, cents: Math.round(old.euros * 100) }))
+   */
+  upcast<Old extends z.ZodObject>(
+    version: number,
+    schema: Old,
+    how: Upcaster<z.output<Old>, Next>,
+  ): Topic<N, Z, K, z.output<Old>>
 }
 
 /** Any topic, where its contract's type does not matter. */
@@ -50,6 +69,7 @@ export interface AnyTopic {
   readonly kind: 'topic'
   readonly name: string
   readonly value: z.ZodObject
+  readonly upcasts?: readonly Upcast[]
 }
 
 /** Any table, where its contract's type does not matter. */
@@ -58,4 +78,5 @@ export interface AnyTable {
   readonly name: string
   readonly row: z.ZodObject
   readonly key: unknown
+  readonly upcasts?: readonly Upcast[]
 }

@@ -161,6 +161,7 @@ function encodeRecord(type: Extract<ValueType, { kind: 'record' }>, v: string, p
 function decodeExpression(type: ValueType, names: Names): string {
   switch (type.kind) {
     case 'int32':
+      return 'r.int32()'
     case 'int':
       return 'r.int()'
     case 'float':
@@ -168,9 +169,9 @@ function decodeExpression(type: ValueType, names: Names): string {
     case 'bigint':
       return 'r.bigint()'
     case 'boolean':
-      return '(r.u8() === 1)'
+      return '(r.tag(1) === 1)'
     case 'date':
-      return 'new Date(r.int())'
+      return 'new Date(r.time())'
     case 'bytes':
       return 'r.bytes()'
     case 'string':
@@ -180,16 +181,16 @@ function decodeExpression(type: ValueType, names: Names): string {
     case 'enum': {
       names.enums ??= []
       names.enums.push(type.values)
-      return `enums[${names.enums.length - 1}][r.varint()]`
+      return `r.pick(enums[${names.enums.length - 1}])`
     }
     case 'nullable': {
       const inner = decodeExpression(type.inner, names)
-      if (!type.optional) return `(r.u8() === 0 ? null : ${inner})`
+      if (!type.optional) return `(r.tag(1) === 0 ? null : ${inner})`
       const tag = fresh(names)
-      return `((${tag}) => ${tag} === 1 ? ${inner} : ${tag} === 0 ? null : undefined)(r.u8())`
+      return `((${tag}) => ${tag} === 1 ? ${inner} : ${tag} === 0 ? null : undefined)(r.tag(2))`
     }
     case 'array':
-      return `Array.from({ length: r.varint() }, () => ${decodeExpression(type.element, names)})`
+      return `Array.from({ length: r.count(${bytesMin(type.element)}) }, () => ${decodeExpression(type.element, names)})`
     case 'object':
       return decodeObject(type.fields, names)
     case 'record': {
@@ -198,13 +199,29 @@ function decodeExpression(type: ValueType, names: Names): string {
           type.keys.map(name => ({ name, type: type.value })),
           names,
         )
-      return `Object.fromEntries(Array.from({ length: r.varint() }, () => [r.string(), ${decodeExpression(type.value, names)}]))`
+      return `Object.fromEntries(Array.from({ length: r.count(${1 + bytesMin(type.value)}) }, () => [r.string(), ${decodeExpression(type.value, names)}]))`
     }
     case 'map':
-      return `new Map(Array.from({ length: r.varint() }, () => [${decodeExpression(type.key, names)}, ${decodeExpression(type.value, names)}]))`
+      return `new Map(Array.from({ length: r.count(${bytesMin(type.key) + bytesMin(type.value)}) }, () => [${decodeExpression(type.key, names)}, ${decodeExpression(type.value, names)}]))`
   }
 }
 
 function decodeObject(fields: readonly Field[], names: Names): string {
   return `({ ${fields.map(field => `[${quote(field.name)}]: ${decodeExpression(field.type, names)}`).join(', ')} })`
+}
+
+/** The fewest bytes that a value takes. */
+function bytesMin(type: ValueType): number {
+  switch (type.kind) {
+    case 'float':
+      return 8
+    case 'bigint':
+      return 2
+    case 'object':
+      return type.fields.reduce((sum, field) => sum + bytesMin(field.type), 0)
+    case 'record':
+      return type.keys ? type.keys.length * bytesMin(type.value) : 1
+    default:
+      return 1
+  }
 }

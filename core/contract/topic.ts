@@ -6,6 +6,7 @@ import type { KeyColumns, Topic } from './input.ts'
 import { KeyCodec } from './key.ts'
 import { compileParser, type Parser } from './parser.ts'
 import { createRowCodec, type RowCodec } from './row-codec.ts'
+import { type CompiledUpcast, compileUpcasts, type Upcast, upcastable } from './upcast.ts'
 
 /** Names are durable: they stand in the log, in folders, in URLs and on database servers. */
 const NAME = /^[A-Za-z_][A-Za-z0-9_-]{0,62}$/
@@ -32,7 +33,7 @@ export function topic<const N extends string, Z extends z.ZodObject, const K ext
 ): Topic<N, Z, K> {
   checkName('topic', name)
   compileContract(name, 'topic', contract.value, contract.key)
-  return { kind: 'topic', name, ...contract } as unknown as Topic<N, Z, K>
+  return upcastable({ kind: 'topic', name, ...contract }) as unknown as Topic<N, Z, K>
 }
 
 /** What code that handles records needs of a contract. */
@@ -46,6 +47,10 @@ export interface Contract {
   readonly codec: RowCodec
   /** From what a caller gives (the schema's input) to what is stored. */
   readonly parse: Parser
+  /** Counts from 1: one more than there are upcasts. */
+  readonly version: number
+  /** From version 1 on. */
+  readonly upcasts: readonly CompiledUpcast[]
 }
 
 /** Compiles a contract: `keyColumns` is one column's name, or several. @throws DEFINITION_INVALID, CONTRACT_UNSUPPORTED */
@@ -54,6 +59,7 @@ export function compileContract(
   kind: Contract['kind'],
   schema: z.ZodObject,
   keyColumns: unknown,
+  upcasts: readonly Upcast[] = [],
 ): Contract {
   const type = describeFields(schema, 'output', name)
   const names: readonly unknown[] = Array.isArray(keyColumns) ? keyColumns : [keyColumns]
@@ -67,5 +73,20 @@ export function compileContract(
     return field
   })
   const key = new KeyCodec(columns, !Array.isArray(keyColumns), name)
-  return { name, kind, schema, key, type, codec: createRowCodec(type), parse: compileParser(schema, name) }
+  return {
+    name,
+    kind,
+    schema,
+    key,
+    type,
+    codec: createRowCodec(type),
+    parse: compileParser(schema, name),
+    version: upcasts.length + 1,
+    upcasts: compileUpcasts(
+      name,
+      schema,
+      columns.map(column => column.name),
+      upcasts,
+    ),
+  }
 }

@@ -34,13 +34,16 @@ const FLAG_MARK = 2
 const FLAG_SNAPSHOT = 4
 
 const HIGH = 0x1_0000_0000
+/** Length, layout and op: a block that claims more records than it has room for is none. */
+const RECORD_BYTES_MIN = 3
 
-function writeU64(buffer: Buffer, value: number, at: number): void {
+export function writeU64(buffer: Buffer, value: number, at: number): void {
   buffer.writeUInt32LE(value % HIGH, at)
   buffer.writeUInt32LE(Math.floor(value / HIGH), at + 4)
 }
 
-const readU64 = (buffer: Buffer, at: number): number => buffer.readUInt32LE(at) + buffer.readUInt32LE(at + 4) * HIGH
+export const readU64 = (buffer: Buffer, at: number): number =>
+  buffer.readUInt32LE(at) + buffer.readUInt32LE(at + 4) * HIGH
 
 export function segmentHeader(logId: string, first: number, epoch: number): Buffer {
   const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
@@ -139,17 +142,26 @@ export function parseBlock(buffer: Buffer, at: number, offset: number, seed: num
     return { bad: 'a block’s checksum is wrong' }
   const flags = buffer.readUInt32LE(at + 12)
   const markBytes = buffer.readUInt32LE(at + 16)
-  if (readU64(buffer, at + 24) !== offset || BLOCK_HEADER_BYTES + markBytes > bytes)
+  const count = buffer.readUInt32LE(at + 20)
+  const payload = bytes - BLOCK_HEADER_BYTES - markBytes
+  if (
+    readU64(buffer, at + 24) !== offset ||
+    payload < count * RECORD_BYTES_MIN ||
+    (count === 0 && payload > 0) ||
+    !Number.isSafeInteger(readU64(buffer, at + 32) + count)
+  )
     return { bad: 'a block’s header is wrong' }
+  const mark =
+    flags & FLAG_MARK ? wholeMark(buffer.subarray(end - markBytes, end), (flags & FLAG_SNAPSHOT) !== 0) : undefined
+  if (mark === null) return { bad: 'a block’s mark is wrong' }
   return {
     offset,
     bytes,
     first: readU64(buffer, at + 32),
-    count: buffer.readUInt32LE(at + 20),
+    count,
     part: buffer.readUInt32LE(at + 64),
     last: (flags & FLAG_LAST) !== 0,
-    mark:
-      flags & FLAG_MARK ? readMark(buffer.subarray(end - markBytes, end), (flags & FLAG_SNAPSHOT) !== 0) : undefined,
+    mark,
     durableBytes: readU64(buffer, at + 48),
     appendTimeMs: readU64(buffer, at + 56),
     payload: buffer.subarray(at + BLOCK_HEADER_BYTES, end - markBytes),
@@ -164,11 +176,22 @@ export function writeMark(writer: ByteWriter, mark: SourceMark): void {
   if (mark.commitTimeUs !== undefined) writer.int(mark.commitTimeUs)
 }
 
-function readMark(bytes: Buffer, snapshot: boolean): SourceMark {
-  const reader = new ByteReader(bytes)
+/** Null where the bytes are not a mark, the whole of them. */
+function wholeMark(bytes: Buffer, snapshot: boolean): SourceMark | null {
+  try {
+    const reader = new ByteReader(bytes)
+    const mark = readMark(reader, snapshot)
+    return reader.at === bytes.length ? mark : null
+  } catch {
+    return null
+  }
+}
+
+/** @throws RangeError where the bytes are not a mark */
+export function readMark(reader: ByteReader, snapshot: boolean): SourceMark {
   const source = reader.string()
   const position = reader.string()
-  const has = reader.u8()
+  const has = reader.tag(3)
   return {
     source,
     position,

@@ -3,15 +3,36 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { z } from 'zod'
-import type { Contract } from '../contract/index.ts'
+import type { AnyRow, Contract } from '../contract/index.ts'
 import { fail, isMainstemError, textOf } from '../errors.ts'
 import { LogBatch, WriterPool } from './batch.ts'
 import { FORMAT } from './block.ts'
 import { type FileSystem, type FolderLock, isFull, nodeFileSystem } from './file-system.ts'
 import { SEGMENT_BYTES_MAX } from './limits.ts'
-import type { Batch, Log, LogReader, LogStatus, LogTopic, SourceMark } from './log.ts'
+import type {
+  Batch,
+  ColumnBatch,
+  Log,
+  LogReader,
+  LogStatus,
+  LogTopic,
+  RecordAccessor,
+  ScanOptions,
+  Scans,
+  SourceMark,
+  StreamOptions,
+  StreamRecord,
+  Streams,
+} from './log.ts'
 import { Readers } from './reader.ts'
 import { type LogEvent, type LogIdentity, type Recovery, recover } from './recovery.ts'
+import { Accessor } from './sealed/column-batch.ts'
+import { type ScanSource, scan } from './sealed/scan.ts'
+import { ScanBlocks } from './sealed/scan-blocks.ts'
+import type { SealedFiles } from './sealed/sealed-files.ts'
+import { firstOfSealedName } from './sealed/sealed-segment.ts'
+import { Sealer } from './sealed/sealer.ts'
+import { Streams as KeyStreams } from './sealed/streams.ts'
 import { firstOfName } from './segment.ts'
 import { readStored, readWhole, writeStored } from './stored-file.ts'
 import { Tail } from './tail.ts'
@@ -27,12 +48,19 @@ export interface EmbeddedLogOptions {
   readonly clock?: () => number
   /** A segment file ends after so many bytes (default 64 MiB); smaller ones open and compact sooner, larger ones are fewer. */
   readonly segmentBytesMax?: number
+  /** Closed segments are rewritten in columns, in the background (default true). False leaves them as they were appended. */
+  readonly seal?: boolean
+  /** Of what is sealed (default `zstd`, where it saves a fifth); `none` takes about twice the space. */
+  readonly compression?: 'zstd' | 'none'
   /** Told what happened: a tail cut off at start, no room, an I/O error, all well again. */
   readonly onEvent?: (event: LogEvent) => void
 }
 
 /** A log that also closes at the end of an `await using`. */
-export type EmbeddedLog = Log & AsyncDisposable
+export interface EmbeddedLog extends Log, Streams, Scans, AsyncDisposable {
+  /** Resolves when no closed segment waits to be sealed (or sealing failed: see `onEvent`). */
+  sealed(): Promise<void>
+}
 
 /**
  * Opens the log in a folder, or begins one. Cuts off what was never acknowledged.
@@ -46,16 +74,33 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
     const recovery: Recovery = { fs, folder, identity, onEvent }
     const topics = await Topics.open(fs, folder)
     const recovered = await recover(recovery)
-    const active = recovered.segments[recovered.segments.length - 1]!
+    const { active, segments, files } = recovered
     if (active.last > 0 && topics.empty) throw topicsLost(folder)
     const file = await fs.open(active.path, 'write')
     const tail = new Tail()
     const pool = new WriterPool()
-    const readers = new Readers({ fs, topics, tail, segments: recovered.segments })
-    const { clock = Date.now, segmentBytesMax = SEGMENT_BYTES_MAX } = options
+    const readers = new Readers({ fs, topics, tail, segments })
+    const { clock = Date.now, segmentBytesMax = SEGMENT_BYTES_MAX, seal = true, compression = 'zstd' } = options
+    const sealer = new Sealer({ recovery, topics, files, segments, compression })
+    const wake = () => {
+      if (seal) sealer.wake()
+    }
     const onDurable = () => readers.durable()
-    const writer = new Writer({ recovery, recovered, file, tail, pool, clock, segmentBytesMax, onDurable })
-    return new OpenLog({ identity, topics, pool, writer, readers, lock })
+    const writer = new Writer({
+      recovery,
+      recovered,
+      file,
+      tail,
+      pool,
+      clock,
+      segmentBytesMax,
+      onDurable,
+      onClosed: wake,
+    })
+    const streams = new KeyStreams({ fs, topics, tail, segments })
+    const blocks = new ScanBlocks({ fs, topics, tail, segments })
+    wake()
+    return new OpenLog({ identity, topics, pool, writer, readers, lock, sealer, files, streams, blocks })
   } catch (error) {
     await lock.release()
     throw folderError(error, folder)
@@ -75,9 +120,13 @@ interface Parts {
   readonly writer: Writer
   readonly readers: Readers
   readonly lock: FolderLock
+  readonly sealer: Sealer
+  readonly files: SealedFiles
+  readonly streams: KeyStreams
+  readonly blocks: ScanSource
 }
 
-class OpenLog implements Log {
+class OpenLog implements EmbeddedLog {
   readonly #parts: Parts
   #closing: Promise<void> | undefined
 
@@ -120,6 +169,30 @@ class OpenLog implements Log {
     return this.#parts.readers.read(after)
   }
 
+  stream(topic: LogTopic, key: unknown, options?: StreamOptions): AsyncIterable<StreamRecord> {
+    if (this.#closing) throw closedError()
+    return this.#parts.streams.stream(topic, key, options)
+  }
+
+  lastVersion(topic: LogTopic, key: unknown): Promise<number> {
+    if (this.#closing) return Promise.reject(closedError())
+    return this.#parts.streams.lastVersion(topic, key)
+  }
+
+  scan(topics: LogTopic | readonly LogTopic[], options: ScanOptions = {}): AsyncIterable<ColumnBatch> {
+    if (this.#closing) throw closedError()
+    const wanted = 'id' in topics ? [topics] : topics
+    return scan(this.#parts.blocks, wanted, { ...options, to: Math.min(this.end, options.to ?? this.end) })
+  }
+
+  accessor<R = AnyRow>(fields?: readonly string[], image?: 'after' | 'before'): RecordAccessor<R> {
+    return new Accessor(fields, image)
+  }
+
+  sealed(): Promise<void> {
+    return this.#parts.sealer.idle()
+  }
+
   status(): LogStatus {
     const { writer } = this.#parts
     const bytes = writer.segments.reduce((sum, segment) => sum + segment.bytes, 0)
@@ -133,8 +206,10 @@ class OpenLog implements Log {
   }
 
   async #close(): Promise<void> {
+    await this.#parts.sealer.stop()
     await this.#parts.writer.close()
     await this.#parts.readers.close()
+    await this.#parts.files.close()
     await this.#parts.lock.release()
   }
 
@@ -177,7 +252,7 @@ async function checkFolder(fs: FileSystem, folder: string): Promise<void> {
   const ours = new Set([LOCK_FILE, OWNER_FILE, `${OWNER_FILE}.tmp`, `${IDENTITY_FILE}.tmp`])
   const foreign = names.find(name => !ours.has(name))
   if (foreign === undefined) return
-  const lost = names.some(name => firstOfName(name) !== undefined)
+  const lost = names.some(name => (firstOfName(name) ?? firstOfSealedName(name)) !== undefined)
   throw fail('DATA_DIR_INVALID', `${folder} is not the folder of a log`, {
     detail: lost ? `it has segments, but no ${IDENTITY_FILE}` : `it holds ${foreign}, and no ${IDENTITY_FILE}`,
     hint: lost ? `restore ${IDENTITY_FILE} from a backup` : 'give an empty folder, or one that a log was begun in',

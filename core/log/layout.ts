@@ -1,5 +1,5 @@
-// How records of older contracts are read by a newer one. A layout is the stored shape of a topic's records; each new one
-// must be able to take all that the one before could hold. Values for added fields are fixed when the layout is made
+// How records of older contracts are read by a newer one. A layout is the stored shape of a topic's records; within a version
+// of the contract each new one must be able to take all that the one before could hold; versions.ts leads from one to the next. Values for added fields are fixed when the layout is made
 // (as PostgreSQL does for ADD COLUMN … DEFAULT), so that the past does not change when a default later does.
 import {
   type AnyRow,
@@ -18,7 +18,28 @@ export interface StoredLayout {
   readonly fields: readonly Field[]
   /** Added fields that are not null in older records: name → the value's stored form, base64. */
   readonly added?: Readonly<Record<string, string>>
+  /** The contract's version, where it is not 1. */
+  readonly version?: number
+  /** On the first layout of a version: how the one before becomes it. */
+  readonly upcast?: StoredUpcast
 }
+
+/** By the application's function, record by record; or by column, old name → new name. */
+export type StoredUpcast = 'record' | { readonly renamed: Readonly<Record<string, string>> }
+
+/** Where a column of a later layout comes from, in the rows of an earlier one. */
+export interface PlannedColumn {
+  readonly name: string
+  /** The earlier field; undefined where there is none: `make` then gives the value. */
+  readonly from: string | undefined
+  /** What to do to each value; undefined: as it is. */
+  readonly adapt: Adapt | undefined
+  /** A constant, made anew for each row, since dates and arrays must not be shared. */
+  readonly make: (() => unknown) | undefined
+}
+
+/** How the stored rows of a layout become rows of the current contract. */
+export type LayoutPlan = readonly PlannedColumn[] | 'by record'
 
 /** Turns a value of one type into one of another; undefined stands for "as it is". */
 export type Adapt = (value: unknown) => unknown
@@ -56,69 +77,130 @@ export function encodeField(field: Field, value: unknown): string {
 }
 
 /**
- * How a row of one layout becomes one of the next.
+ * Where the columns of a layout come from, in rows of one before it.
+ * @param added stored forms of added values, by name
+ * @param renamed earlier name → later name
  * @throws CONTRACT_CHANGED naming the field that cannot be read
  */
-export function adaptRow(topic: string, from: readonly Field[], to: StoredLayout): Adapt | undefined {
-  const added = new Map<string, () => unknown>()
-  for (const field of to.fields) {
-    const stored = to.added?.[field.name]
-    if (stored === undefined) continue
-    const codec = createRowCodec({ kind: 'object', fields: [field] })
-    const bytes = Buffer.from(stored, 'base64')
-    // Decoded anew each time: a date or an array must not be shared between rows.
-    added.set(field.name, () => codec.decode(new ByteReader(bytes))[field.name])
+export function planColumns(
+  of: TopicVersion,
+  from: readonly Field[],
+  to: readonly Field[],
+  added: Readonly<Record<string, string>> = {},
+  renamed: Readonly<Record<string, string>> = {},
+): readonly PlannedColumn[] {
+  const makers = new Map<string, () => unknown>()
+  for (const field of to) {
+    // Own members only: a field may be called `constructor`.
+    const stored = Object.hasOwn(added, field.name) ? added[field.name] : undefined
+    if (stored !== undefined) makers.set(field.name, makerOf(field, stored))
   }
-  return adaptFields({ topic, path: '' }, from, to.fields, added)
+  const origins = new Map(Object.entries(renamed).map(([old, name]) => [name, old]))
+  const gone = new Set(Object.keys(renamed))
+  return planFields(
+    { ...of, path: '' },
+    from,
+    to,
+    makers,
+    name => origins.get(name) ?? (gone.has(name) ? undefined : name),
+  )
 }
 
-interface Place {
+/** Decoded anew each time: a date or an array must not be shared between rows. */
+function makerOf(field: Field, stored: string): () => unknown {
+  const codec = createRowCodec({ kind: 'object', fields: [field] })
+  const bytes = Buffer.from(stored, 'base64')
+  return () => codec.decode(new ByteReader(bytes))[field.name]
+}
+
+/** Two plans, one after the other, as one. */
+export function composePlans(
+  first: readonly PlannedColumn[],
+  then: readonly PlannedColumn[],
+): readonly PlannedColumn[] {
+  const known = new Map(first.map(column => [column.name, column]))
+  return then.map(column => {
+    const before = column.from === undefined ? undefined : known.get(column.from)
+    if (!before) return column
+    const make = before.make
+    if (make) return { ...before, name: column.name, make: column.adapt ? () => column.adapt?.(make()) : make }
+    return { ...before, name: column.name, adapt: inTurn(before.adapt, column.adapt) }
+  })
+}
+
+const inTurn = (first: Adapt | undefined, then: Adapt | undefined): Adapt | undefined =>
+  first && then ? value => then(first(value)) : (first ?? then)
+
+/** True where rows pass as they are: a field's place does not matter where it is read by name. */
+export const isSame = (from: readonly Field[], plan: readonly PlannedColumn[]): boolean =>
+  from.length === plan.length &&
+  plan.every((column, n) => column.from === from[n]?.name && column.name === column.from && !column.adapt)
+
+/** One object literal, generated: rows of one plan then have one shape. */
+export function adaptByColumn(plan: readonly PlannedColumn[]): (row: AnyRow) => AnyRow {
+  const functions: unknown[] = []
+  const call = (made: unknown, input: string) => `f${functions.push(made) - 1}(${input})`
+  const fields = plan.map(({ name, from, adapt, make }) => {
+    const stored = `row[${JSON.stringify(from)}]`
+    return `[${JSON.stringify(name)}]: ${make ? call(make, '') : adapt ? call(adapt, stored) : stored}`
+  })
+  const names = functions.map((_, n) => `f${n}`)
+  return new Function(...names, `return row => ({ ${fields.join(', ')} })`)(...functions) as (row: AnyRow) => AnyRow
+}
+
+/** Says what is wrong where a column of one type cannot be read as another. @throws CONTRACT_CHANGED */
+export function checkColumn(of: TopicVersion, from: Field, to: Field): void {
+  adaptValue({ ...of, path: to.name }, from.type, to.type)
+}
+
+/** Whose records are read: the version is the stored one. */
+export interface TopicVersion {
   readonly topic: string
+  readonly version: number
+}
+
+interface Place extends TopicVersion {
   readonly path: string
 }
 
 const at = (place: Place, name: string): Place => ({
-  topic: place.topic,
+  ...place,
   path: place.path === '' ? name : `${place.path}.${name}`,
 })
 
 function changed(place: Place, what: string): Error {
   return fail('CONTRACT_CHANGED', `${place.topic}: the records in the log do not fit field '${place.path}'`, {
     detail: what,
-    hint: 'take the old type back, or make the new field nullable or give it a default; a field under a new name is always possible',
+    hint: `take the old type back, or make the new field nullable or give it a default; or say how old records are read: topic('${place.topic}', …).upcast(${place.version}, oldSchema, old => ({ ...old, ${place.path.split('.')[0]}: … }))`,
     data: { topic: place.topic, field: place.path },
   })
 }
 
 const NONE: ReadonlyMap<string, () => unknown> = new Map()
 
-function adaptFields(
+function planFields(
   place: Place,
   from: readonly Field[],
   to: readonly Field[],
   added: ReadonlyMap<string, () => unknown>,
-): Adapt | undefined {
+  origin: (name: string) => string | undefined,
+): readonly PlannedColumn[] {
   const old = new Map(from.map(field => [field.name, field.type]))
-  let same = from.length === to.length
-  const steps = to.map(({ name, type }, n) => {
-    if (from[n]?.name !== name) same = false
-    const before = old.get(name)
-    if (before) {
-      const adapt = adaptValue(at(place, name), before, type)
-      if (adapt) same = false
-      return { name, adapt, make: undefined }
-    }
+  return to.map(({ name, type }) => {
+    const earlier = origin(name)
+    const before = earlier === undefined ? undefined : old.get(earlier)
+    if (before) return { name, from: earlier, adapt: adaptValue(at(place, name), before, type), make: undefined }
     const make = added.get(name) ?? missing(type)
     if (!make) throw changed(at(place, name), `it was added as a required ${type.kind} without a default`)
-    return { name, adapt: undefined, make }
+    return { name, from: undefined, adapt: undefined, make }
   })
-  if (same) return undefined
-  return value => {
-    const row = value as AnyRow
-    const out: AnyRow = {}
-    for (const { name, adapt, make } of steps) out[name] = make ? make() : adapt ? adapt(row[name]) : row[name]
-    return out
-  }
+}
+
+function adaptFields(place: Place, from: readonly Field[], to: readonly Field[]): Adapt | undefined {
+  const plan = planFields(place, from, to, NONE, name => name)
+  if (isSame(from, plan)) return undefined
+  const adapt = adaptByColumn(plan)
+  return value => adapt(value as AnyRow)
 }
 
 function missing(type: ValueType): (() => unknown) | undefined {
@@ -144,7 +226,7 @@ function adaptValue(place: Place, from: ValueType, to: ValueType): Adapt | undef
     case 'array':
       return from.kind === 'array' ? adaptArray(adaptValue(at(place, '[]'), from.element, to.element)) : undefined
     case 'object':
-      return from.kind === 'object' ? adaptFields(place, from.fields, to.fields, NONE) : undefined
+      return from.kind === 'object' ? adaptFields(place, from.fields, to.fields) : undefined
     case 'record':
       return from.kind === 'record' ? adaptRecord(place, from, to, refuse) : undefined
     case 'map':
@@ -164,7 +246,7 @@ function adaptRecord(place: Place, from: RecordType, to: RecordType, refuse: () 
   if ((from.keys === undefined) !== (to.keys === undefined)) throw refuse()
   if (from.keys && to.keys) {
     const fields = (record: RecordType) => (record.keys ?? []).map(name => ({ name, type: record.value }))
-    return adaptFields(place, fields(from), fields(to), NONE)
+    return adaptFields(place, fields(from), fields(to))
   }
   const value = adaptValue(at(place, '[]'), from.value, to.value)
   return value && (row => Object.fromEntries(Object.entries(row as AnyRow).map(([name, item]) => [name, value(item)])))
@@ -177,7 +259,7 @@ function adaptMap(place: Place, from: MapType, to: MapType): Adapt | undefined {
   return map => new Map([...(map as Map<unknown, unknown>)].map(([k, v]) => [key ? key(k) : k, value ? value(v) : v]))
 }
 
-function typeText(type: ValueType): string {
+export function typeText(type: ValueType): string {
   switch (type.kind) {
     case 'nullable':
       return `${type.optional ? 'optional' : 'nullable'} ${typeText(type.inner)}`

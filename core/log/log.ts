@@ -99,6 +99,91 @@ export interface LogReader {
   close(): void
 }
 
+export interface StreamOptions {
+  /** The version to begin with. Default: the first, or backwards the last. */
+  readonly from?: number
+  /** From the newest to the oldest. Default false. */
+  readonly backwards?: boolean
+  /** Events at most. Default: all. */
+  readonly limit?: number
+}
+
+/** One event of a stream. */
+export interface StreamRecord {
+  readonly topic: LogTopic
+  readonly position: number
+  /** Its number within its stream, from 1. */
+  readonly version: number
+  readonly event: AnyRow
+}
+
+/** The log as an event store: a stream is all events of one key of a topic, in order. */
+export interface Streams {
+  /** The durable events of a key. @throws LOG_CORRUPT, KEY_INVALID, TOPIC_UNKNOWN */
+  stream(topic: LogTopic, key: unknown, options?: StreamOptions): AsyncIterable<StreamRecord>
+  /** The version of a stream's newest event, 0 where it has none; its cost does not grow with the stream. */
+  lastVersion(topic: LogTopic, key: unknown): Promise<number>
+}
+
+/** A column of some records: a value for each, and, where the field may be null, whether it has one. */
+export type Column = { readonly present?: Uint8Array } & (
+  | { readonly kind: 'numbers'; readonly values: Float64Array }
+  | { readonly kind: 'codes'; readonly codes: Uint32Array; readonly dictionary: readonly string[] }
+  | { readonly kind: 'texts'; text(index: number): string }
+  | { readonly kind: 'bigints'; bigint(index: number): bigint }
+  | { readonly kind: 'bytes'; bytes(index: number): Uint8Array }
+)
+
+/** The records of one topic and one kind of change in a batch. */
+export interface ScanPart {
+  readonly topic: LogTopic
+  /** The topic's place among those of the scan. */
+  readonly variant: number
+  readonly op: RecordOp
+  readonly count: number
+  positions(): Float64Array
+  /** The mixing hash of each record's key. */
+  keyHashes(): Float64Array
+  /**
+   * int, float and date (ms), boolean (0, 1) are numbers; enums, and strings that repeat, are codes; nested objects have columns
+   * `a.b`; arrays, records, maps, JSON and bytes are bytes. @throws LOG_CORRUPT
+   */
+  column(name: string, image?: 'after' | 'before'): Column
+}
+
+/** Up to about 65,000 records that stand together. Good until the next one is asked for. */
+export interface ColumnBatch {
+  /** Position from which it was looked. */
+  readonly first: number
+  readonly count: number
+  readonly parts: readonly ScanPart[]
+}
+
+export interface ScanOptions {
+  /** First position; default 1. */
+  readonly from?: number
+  /** Last position; default: the durable end as of the call. */
+  readonly to?: number
+}
+
+/** Steps over the records of batches, in the order of the log; parked ones are left out. One object for all of them. */
+export interface RecordAccessor<R> {
+  reset(batch: ColumnBatch): void
+  next(): boolean
+  /** The topic's place among those of the scan. */
+  readonly variant: number
+  /** A getter for each field that is a number, boolean, date, string, enum or bigint; read anew for each record. */
+  readonly record: R
+}
+
+/** The log by columns, for analytic reading. */
+export interface Scans {
+  /** The records of one topic or several up to the durable end. @throws LOG_CORRUPT */
+  scan(topics: LogTopic | readonly LogTopic[], options?: ScanOptions): AsyncIterable<ColumnBatch>
+  /** @param fields only these are unpacked; default all */
+  accessor<R = AnyRow>(fields?: readonly string[], image?: 'after' | 'before'): RecordAccessor<R>
+}
+
 export interface LogStatus {
   /** open: all is well; full: appends are refused for want of space; failed: after an I/O error, being reopened. */
   readonly state: 'open' | 'full' | 'failed' | 'closed'

@@ -2,11 +2,13 @@
 // where whole batches end.
 
 import { asMainstemError } from '../errors.ts'
-import { SEGMENT_HEADER_BYTES, type StoredBlock } from './block.ts'
+import type { StoredBlock } from './block.ts'
 import type { File, FileSystem } from './file-system.ts'
 import { NEXT_BYTES_MAX } from './limits.ts'
 import type { LogBlock, LogReader } from './log.ts'
 import { Block, corrupt } from './records.ts'
+import type { AnySegment } from './recovery.ts'
+import { SealedSegment } from './sealed/sealed-segment.ts'
 import { readBlocks, type Segment } from './segment.ts'
 import type { Tail } from './tail.ts'
 import type { Topics } from './topics.ts'
@@ -15,7 +17,7 @@ interface ReaderParts {
   readonly fs: FileSystem
   readonly topics: Topics
   readonly tail: Tail
-  readonly segments: readonly Segment[]
+  readonly segments: readonly AnySegment[]
 }
 
 /** All readers of a log: what they read from, and what wakes them. */
@@ -64,8 +66,14 @@ export class Readers {
 class SegmentReader implements LogReader {
   readonly #readers: Readers
   #after: number
-  #segment: Segment | undefined
+  #segment: AnySegment | undefined
+  /** The next offset of a hot segment, the next block of a sealed one. */
   #offset = 0
+  /** Position at which the next block must begin; unknown after a seek. */
+  #next: number | undefined
+  /** Which part of its batch it must be; unknown after a seek. */
+  #part: number | undefined
+  #sealedCount = 0
   #file: File | undefined
   #closed = false
   /** Reads of one reader follow each other, and its file is closed after them. */
@@ -120,32 +128,67 @@ class SegmentReader implements LogReader {
 
   async #ready(): Promise<readonly LogBlock[]> {
     while (!this.#closed && !this.#readers.closed) {
-      const segment = this.#segment ?? this.#seek()
-      const { segments, tail } = this.#readers.parts
-      if (this.#offset >= segment.bytes) {
-        const following = segments[segments.indexOf(segment) + 1]
-        if (!following) return []
-        await this.#release()
-        this.#segment = following
-        this.#offset = SEGMENT_HEADER_BYTES
-        continue
-      }
-      const kept = tail.from(segment, this.#offset, NEXT_BYTES_MAX)
-      const blocks = this.#take(segment, kept ?? (await this.#read(segment)))
+      const segment = this.#segment ?? (await this.#enter(this.#seek()))
+      const blocks =
+        segment instanceof SealedSegment ? await this.#sealedBlocks(segment) : await this.#hotBlocks(segment)
       if (blocks.length > 0) return blocks
+      if (this.#offset < this.#endOf(segment)) continue
+      const following = this.#following(segment)
+      if (!following) return []
+      await this.#release()
+      await this.#enter(following)
     }
     return []
   }
 
-  #seek(): Segment {
+  #endOf(segment: AnySegment): number {
+    return segment instanceof SealedSegment ? this.#sealedCount : segment.bytes
+  }
+
+  /** The next segment: that which it was sealed as may stand in its place. */
+  #following(segment: AnySegment): AnySegment | undefined {
+    const { segments } = this.#readers.parts
+    let n = segments.length - 1
+    while (n > 0 && segments[n - 1]!.first > segment.first) n--
+    const following = segments[n]
+    return following && following.first > segment.first ? following : undefined
+  }
+
+  async #hotBlocks(segment: Segment): Promise<readonly LogBlock[]> {
+    if (this.#offset >= segment.bytes) return []
+    const kept = this.#readers.parts.tail.from(segment, this.#offset, NEXT_BYTES_MAX)
+    return this.#take(segment, kept ?? (await this.#read(segment)))
+  }
+
+  async #sealedBlocks(segment: SealedSegment): Promise<readonly LogBlock[]> {
+    const block = await segment.block(this.#offset, this.#readers.parts.topics)
+    if (!block) return []
+    this.#offset++
+    const blocks = block.verify().blocks(this.#after)
+    this.#after = Math.max(this.#after, block.entry.first + block.entry.count - 1)
+    return blocks
+  }
+
+  #seek(): AnySegment {
     const { segments } = this.#readers.parts
     let n = segments.length - 1
     while (n > 0 && (segments[n]?.first ?? 0) > this.#after + 1) n--
     // A heartbeat right after the position may stand at the end of the segment before.
     while (n > 0 && segments[n]?.first === this.#after + 1) n--
-    const segment = segments[n]!
+    return segments[n]!
+  }
+
+  async #enter(segment: AnySegment): Promise<AnySegment> {
+    this.#next = undefined
+    this.#part = undefined
+    if (segment instanceof SealedSegment) {
+      this.#sealedCount = (await segment.footer()).blocks.length
+      this.#offset = await segment.blockAfter(this.#after)
+    } else {
+      segment.hold()
+      this.#offset = segment.seek(this.#after)
+    }
     this.#segment = segment
-    this.#offset = segment.seek(this.#after)
     return segment
   }
 
@@ -165,8 +208,15 @@ class SegmentReader implements LogReader {
     const place = { topics: this.#readers.parts.topics, file: segment.path }
     const taken: LogBlock[] = []
     for (const block of blocks) {
-      this.#offset = block.offset + block.bytes
       const end = block.first + block.count - 1
+      // Checksums say that a block is as it was written, this that it is the one that was written here.
+      if (this.#next === undefined ? block.first > this.#after + 1 : block.first !== this.#next)
+        throw corrupt(segment.path, block.offset, `a block begins at position ${block.first}, out of order`)
+      if (this.#part !== undefined && block.part !== this.#part)
+        throw corrupt(segment.path, block.offset, `a block is part ${block.part} of its batch, out of order`)
+      this.#next = end + 1
+      this.#part = block.last ? 0 : block.part + 1
+      this.#offset = block.offset + block.bytes
       // A heartbeat at the position itself ends there and begins after it.
       if (block.count > 0 ? end <= this.#after : block.first <= this.#after) continue
       taken.push(new Block(block, place, this.#after))
@@ -179,5 +229,7 @@ class SegmentReader implements LogReader {
     const file = this.#file
     this.#file = undefined
     await file?.close().catch(() => {})
+    if (this.#segment && !(this.#segment instanceof SealedSegment)) this.#segment.release()
+    this.#segment = undefined
   }
 }

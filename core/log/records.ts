@@ -1,4 +1,5 @@
 // Blocks as readers get them, and the walk over their records.
+import { z } from 'zod'
 import { type AnyRow, ByteReader } from '../contract/index.ts'
 import { asMainstemError, fail, isMainstemError } from '../errors.ts'
 import type { StoredBlock } from './block.ts'
@@ -19,6 +20,13 @@ export interface BlockPlace {
   /** The segment's path. */
   readonly file: string
 }
+
+const parkedSchema = z.object({
+  op: z.enum(['insert', 'update', 'delete']),
+  key: z.string(),
+  raw: z.record(z.string(), z.string().nullable()),
+  error: z.string(),
+})
 
 export const corrupt = (file: string, offset: number, what: string, cause?: unknown) =>
   fail('LOG_CORRUPT', 'the log is damaged', {
@@ -95,6 +103,9 @@ class Records implements RecordCursor {
       if (this.#layout?.id !== id) this.#layout = this.#place.topics.layout(id)
       if (!this.#layout) throw new RangeError(`layout ${id} of a record is not in topics.json`)
       this.#op = reader.u8()
+      if (this.#op >= OPS.length) throw new RangeError(`${this.#op} is not an operation`)
+      if (reader.at > end) throw new RangeError('a record is shorter than its head')
+      if (this.#left === 1 && end !== reader.buffer.length) throw new RangeError('bytes follow the last record')
       this.#end = end
     } catch (error) {
       throw this.#damaged(error)
@@ -115,34 +126,52 @@ class Records implements RecordCursor {
   }
 
   get op(): RecordOp {
-    return OPS[this.#op] ?? 'event'
+    return OPS[this.#op]!
   }
 
   before(): AnyRow | null {
-    if (this.#op === OP_DELETE) return this.#row(this.#start)
+    if (this.#op === OP_DELETE) return this.#row(this.#start, this.#end)
     if (this.#op !== OP_UPDATE) return null
-    this.#reader.at = this.#start
-    this.#reader.varint()
-    return this.#row(this.#reader.at)
+    const bytes = this.#beforeBytes()
+    return this.#row(this.#reader.at, this.#reader.at + bytes)
   }
 
   after(): AnyRow | null {
-    if (this.#op === OP_EVENT || this.#op === OP_INSERT) return this.#row(this.#start)
+    if (this.#op === OP_EVENT || this.#op === OP_INSERT) return this.#row(this.#start, this.#end)
     if (this.#op !== OP_UPDATE) return null
+    const bytes = this.#beforeBytes()
+    return this.#row(this.#reader.at + bytes, this.#end)
+  }
+
+  /** Reads how long the row before is; the reader then stands at it. */
+  #beforeBytes(): number {
     this.#reader.at = this.#start
-    const bytes = this.#reader.varint()
-    return this.#row(this.#reader.at + bytes)
+    try {
+      const bytes = this.#reader.varint()
+      if (this.#reader.at + bytes > this.#end) throw new RangeError('a row is longer than its record')
+      return bytes
+    } catch (error) {
+      throw this.#damaged(error)
+    }
   }
 
   parked(): ParkedRow | null {
     if (this.#op !== OP_PARKED) return null
-    return JSON.parse(this.#stored.payload.toString('utf8', this.#start, this.#end)) as ParkedRow
+    try {
+      return parkedSchema.parse(JSON.parse(this.#stored.payload.toString('utf8', this.#start, this.#end)))
+    } catch (error) {
+      throw this.#damaged(error)
+    }
   }
 
-  #row(at: number): AnyRow {
-    this.#reader.at = at
+  /** The row that stands from `at` to `end`, no byte more or less. */
+  #row(at: number, end: number): AnyRow {
+    const reader = this.#reader
+    reader.at = at
     try {
-      return this.#layout!.decode(this.#reader)
+      const row = this.#layout!.decode(reader, this.#position)
+      if (reader.at !== end) throw new RangeError('a row is not as long as it says')
+      return row
     } catch (error) {
       throw this.#damaged(error)
     }

@@ -4,7 +4,7 @@
 // says more, or with a sidecar that says more, is damage, and opening fails.
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
-import { fail } from '../errors.ts'
+import { fail, isMainstemError } from '../errors.ts'
 import {
   BLOCK_HEADER_BYTES,
   BLOCK_MAGIC_BYTES,
@@ -17,8 +17,10 @@ import type { File, FileSystem } from './file-system.ts'
 import { BLOCK_BYTES_MAX, NEXT_BYTES_MAX } from './limits.ts'
 import type { SourceMark } from './log.ts'
 import { corrupt } from './records.ts'
+import { SealedFiles } from './sealed/sealed-files.ts'
+import { firstOfSealedName, isSealedTemporary, SealedSegment } from './sealed/sealed-segment.ts'
 import { firstOfName, readBlocks, Segment } from './segment.ts'
-import { readSidecar, type Sidecar, segmentOfSidecar, writeSidecar } from './sidecar.ts'
+import { readSidecar, type Sidecar, segmentOfSidecar, sidecarName, writeSidecar } from './sidecar.ts'
 
 /** What happened to the log, for whoever shows or counts it. */
 export type LogEvent =
@@ -27,15 +29,21 @@ export type LogEvent =
   | { readonly event: 'log-full'; readonly message: string }
   | { readonly event: 'log-failed'; readonly message: string }
   | { readonly event: 'log-open' }
+  | { readonly event: 'log-seal-failed'; readonly message: string }
 
 export interface LogIdentity {
   readonly id: string
   readonly epoch: number
 }
 
+/** Closed segments are sealed sooner or later; both are read alike. */
+export type AnySegment = Segment | SealedSegment
+
 export interface Recovered {
   /** In order; the last one is appended to. */
-  readonly segments: Segment[]
+  readonly segments: AnySegment[]
+  readonly active: Segment
+  readonly files: SealedFiles
   readonly marks: Map<string, SourceMark>
   readonly appendTimeMs: number
 }
@@ -49,33 +57,94 @@ export interface Recovery {
 
 /** @throws LOG_CORRUPT, LOG_FORMAT_NEWER */
 export async function recover(recovery: Recovery): Promise<Recovered> {
-  const { fs, folder, identity } = recovery
-  const names = await fs.list(folder)
-  checkNoneMissing(folder, names)
-  const firsts = names.map(firstOfName).filter(first => first !== undefined)
-  const segments = firsts.sort((a, b) => a - b).map(first => new Segment(folder, identity.id, first, identity.epoch))
-  const state = { marks: new Map<string, SourceMark>(), appendTimeMs: 0 }
-  let next = 1
-  for (const [n, segment] of segments.entries()) {
-    if (segment.first !== next)
-      throw corrupt(segment.path, 0, `it begins at position ${segment.first}, the log goes on at ${next}`)
-    const following = segments[n + 1]
-    if (following) await closedSegment(recovery, segment, following.first, state)
-    else if (!(await lastSegment(recovery, segment, state))) segments.pop()
-    next = segment.last + 1
+  const files = new SealedFiles(recovery.fs)
+  try {
+    const segments = await segmentsOf(recovery, files)
+    const state = { marks: new Map<string, SourceMark>(), appendTimeMs: 0 }
+    let next = segments[0]?.first ?? 1
+    if (next !== 1) throw corrupt(segments[0]!.path, 0, `it begins at position ${next}, the log goes on at 1`)
+    for (const [n, segment] of segments.entries()) {
+      if (segment.first !== next)
+        throw corrupt(segment.path, 0, `it begins at position ${segment.first}, the log goes on at ${next}`)
+      const following = segments[n + 1]
+      if (segment instanceof SealedSegment) await sealedSegment(segment, following, state)
+      else if (following) await closedSegment(recovery, segment, following.first, state)
+      else if (!(await lastSegment(recovery, segment, state))) segments.pop()
+      next = segment.last + 1
+    }
+    await checkNoneMissing(recovery, next)
+    const newest = segments[segments.length - 1]
+    if (newest instanceof Segment) return { segments, active: newest, files, ...state }
+    const active = await createSegment(recovery, next)
+    segments.push(active)
+    return { segments, active, files, ...state }
+  } catch (error) {
+    await files.close()
+    throw error
   }
-  if (segments.length === 0) segments.push(await createSegment(recovery, 1))
-  return { segments, ...state }
 }
 
-/** A sidecar is written when its segment holds durable records: one without a segment says that they are gone. */
-function checkNoneMissing(folder: string, names: readonly string[]): void {
-  const present = new Set(names)
-  for (const name of names) {
-    const segment = segmentOfSidecar(name)
-    if (segment !== undefined && firstOfName(segment) !== undefined && !present.has(segment)) {
-      throw corrupt(join(folder, segment), 0, `the file is missing, and ${name} says that it held records`)
+/** The segments that are there, in order. Where one is there sealed and not sealed, the sealed one, if it is whole. */
+async function segmentsOf({ fs, folder, identity }: Recovery, files: SealedFiles): Promise<AnySegment[]> {
+  const names = await fs.list(folder)
+  for (const name of names.filter(isSealedTemporary)) await fs.remove(join(folder, name))
+  const segments = new Map<number, AnySegment>()
+  for (const first of names.map(firstOfName).filter(each => each !== undefined))
+    segments.set(first, new Segment(folder, identity.id, first, identity.epoch))
+  for (const first of names.map(firstOfSealedName).filter(each => each !== undefined)) {
+    const sealed = new SealedSegment(files, folder, identity.id, first)
+    const hot = segments.get(first)
+    if (!hot) {
+      segments.set(first, await sealed.open())
+      continue
     }
+    // Whether it is whole shows in its footer too, which is written last and has a checksum.
+    const whole = await isWhole(sealed)
+    if (whole) segments.set(first, sealed)
+    const gone = whole ? hot : sealed
+    await fs.remove(gone.path)
+    if (whole) await fs.remove(join(folder, sidecarName(hot.name)))
+  }
+  return [...segments.values()].sort((a, b) => a.first - b.first)
+}
+
+async function isWhole(sealed: SealedSegment): Promise<boolean> {
+  try {
+    await sealed.open()
+    await sealed.footer()
+    return true
+  } catch (error) {
+    if (isMainstemError(error) && error.code === 'LOG_CORRUPT') return false
+    throw error
+  }
+}
+
+async function sealedSegment(segment: SealedSegment, following: AnySegment | undefined, state: State): Promise<void> {
+  if (following && segment.last + 1 !== following.first) {
+    throw corrupt(
+      segment.path,
+      segment.bytes,
+      `it ends at position ${segment.last}, the next segment begins at ${following.first}`,
+    )
+  }
+  // Its marks are those of all before it: only the newest one's are needed.
+  if (following instanceof SealedSegment) return
+  const { marks, appendTimeMs } = await segment.footer()
+  for (const mark of marks) state.marks.set(mark.source, mark)
+  state.appendTimeMs = appendTimeMs
+}
+
+/** A sidecar whose segment is gone says that records were: the log must not go on as if they had never been. */
+async function checkNoneMissing({ fs, folder, identity }: Recovery, next: number): Promise<void> {
+  const names = new Set(await fs.list(folder))
+  for (const name of names) {
+    const segmentFile = segmentOfSidecar(name)
+    const first = segmentFile === undefined ? undefined : firstOfName(segmentFile)
+    if (first === undefined || first < next || names.has(segmentFile ?? '')) continue
+    const segment = new Segment(folder, identity.id, first, identity.epoch)
+    const sidecar = await readSidecar(fs, folder, segment)
+    if (sidecar && sidecar.bytes > SEGMENT_HEADER_BYTES)
+      throw corrupt(segment.path, 0, `the file is missing; ${sidecar.bytes} bytes of it were durable`)
   }
 }
 
@@ -105,7 +174,11 @@ async function closedSegment(recovery: Recovery, segment: Segment, following: nu
     await checkHeader(recovery, segment, file)
     const sidecar = await readSidecar(fs, folder, segment)
     const size = await file.size()
-    if (sidecar && sidecar.bytes === size && sidecar.last + 1 === following) return take(segment, sidecar, state)
+    if (sidecar && sidecar.bytes === size && sidecar.last + 1 === following) {
+      take(segment, sidecar, state)
+      segment.end = { appendTimeMs: state.appendTimeMs, marks: new Map(state.marks) }
+      return
+    }
     const scan = await scanSegment(file, segment, size, state)
     if (scan.bad !== undefined) throw corrupt(segment.path, scan.badAt, scan.bad)
     if (segment.last + 1 !== following) {
@@ -118,6 +191,7 @@ async function closedSegment(recovery: Recovery, segment: Segment, following: nu
   } finally {
     await file.close()
   }
+  segment.end = { appendTimeMs: state.appendTimeMs, marks: new Map(state.marks) }
   recovery.onEvent({ event: 'log-segment-rescanned', file: segment.path })
   // Only a short cut for the next start: without room for it the log opens as well.
   await writeSidecar(fs, folder, segment, state).catch(() => {})
@@ -139,6 +213,9 @@ async function lastSegment(recovery: Recovery, segment: Segment, state: State): 
     const size = await file.size()
     // Its header was made durable before anything was appended, so a file without one held nothing.
     if (size <= SEGMENT_HEADER_BYTES && !(await hasHeader(recovery, segment, file))) {
+      const known = await readSidecar(fs, folder, segment)
+      if (known && known.bytes > size)
+        throw corrupt(segment.path, 0, `the file ends early; ${known.bytes} bytes of it were durable`)
       await fs.remove(segment.path)
       await fs.syncFolder(folder)
       return false

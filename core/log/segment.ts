@@ -10,6 +10,7 @@ import {
 } from './block.ts'
 import type { File } from './file-system.ts'
 import { INDEX_STRIDE_BYTES, READ_BYTES } from './limits.ts'
+import type { SegmentEnd } from './sidecar.ts'
 
 const NAME_DIGITS = 20
 const NAME = /^(\d{20})\.segment$/
@@ -39,6 +40,10 @@ export class Segment {
   last: number
   /** Sparse: an entry about every 256 KiB. */
   index: IndexEntry[] = []
+  /** State of the log at its end, once nothing more is appended to it. */
+  end: SegmentEnd | undefined
+  #holds = 0
+  #freed = Promise.withResolvers<void>()
 
   constructor(folder: string, logId: string, first: number, epoch: number) {
     this.first = first
@@ -47,6 +52,26 @@ export class Segment {
     this.header = segmentHeader(logId, first, epoch)
     this.seed = segmentSeed(this.header)
     this.last = first - 1
+  }
+
+  /** Said by a reader that has the file open: it is not removed before `release`. */
+  hold(): void {
+    this.#holds++
+  }
+
+  release(): void {
+    if (--this.#holds > 0) return
+    this.#freed.resolve()
+    this.#freed = Promise.withResolvers()
+  }
+
+  get held(): boolean {
+    return this.#holds > 0
+  }
+
+  /** Resolves when no reader has the file open. */
+  async freed(): Promise<void> {
+    while (this.#holds > 0) await this.#freed.promise
   }
 
   /** Takes over the header that the file has: its epoch may be an earlier one. */

@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { z } from 'zod'
+import { SEGMENT_HEADER_BYTES } from './block.ts'
 import type { FileSystem } from './file-system.ts'
 import type { SourceMark } from './log.ts'
 import type { Segment } from './segment.ts'
@@ -12,9 +13,11 @@ const FORMAT = 1
 
 export const sidecarName = (segmentName: string): string => segmentName.replace(/\.segment$/, '.index.json')
 
-/** The segment that a file's name says it is the sidecar of. */
+/** The segment that a sidecar's name says it is of. */
 export const segmentOfSidecar = (name: string): string | undefined =>
-  name.endsWith('.index.json') ? name.replace(/\.index\.json$/, '.segment') : undefined
+  name.endsWith(SUFFIX) ? name.replace(SUFFIX, '.segment') : undefined
+
+const SUFFIX = '.index.json'
 
 const markSchema = z.object({
   source: z.string(),
@@ -29,12 +32,12 @@ const contentSchema = z.object({
   segment: z.string(),
   /** CRC-32 of the segment's header: which log and position it is of. */
   header: z.int(),
-  last: z.int(),
-  bytes: z.int(),
-  appendTimeMs: z.int(),
+  last: z.int().min(0),
+  bytes: z.int().min(SEGMENT_HEADER_BYTES),
+  appendTimeMs: z.int().min(0),
   /** The newest mark of each source, in this segment or before. */
   marks: z.array(markSchema),
-  index: z.array(z.tuple([z.int(), z.int()])),
+  index: z.array(z.tuple([z.int().positive(), z.int().min(SEGMENT_HEADER_BYTES)])),
 })
 
 export type Sidecar = z.output<typeof contentSchema>

@@ -1,6 +1,7 @@
 // The log's topics and their layouts (topics.json). A layout's id stands in each record; the file is durable before the first
 // record with the id is appended.
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import { z } from 'zod'
 import {
   type AnyRow,
@@ -8,32 +9,24 @@ import {
   type Contract,
   compileContract,
   createRowCodec,
-  type Field,
   type RowCodec,
 } from '../contract/index.ts'
 import { asMainstemError, fail } from '../errors.ts'
 import { type FileSystem, isFull } from './file-system.ts'
-import { type Adapt, adaptRow, encodeField, type StoredLayout, sameFields, storedFields } from './layout.ts'
+import { type LayoutPlan, type StoredLayout, storedFields } from './layout.ts'
 import type { LogTopic } from './log.ts'
 import { readStored, writeStored } from './stored-file.ts'
 import { schemaOfType } from './stored-schema.ts'
+import { storedFieldsSchema, topicsFault } from './stored-type.ts'
+import { changedFrom, newestOf, type Reading, readingOf, type StoredTopic, storedFor } from './versions.ts'
 
 const FILE = 'topics.json'
 const FORMAT = 1
 
-interface StoredTopic {
-  readonly id: number
-  readonly name: string
-  readonly kind: Contract['kind']
-  readonly key: readonly string[]
-  readonly single: boolean
-  readonly layouts: readonly StoredLayout[]
-}
-
-const fieldsSchema = z.array(z.looseObject({ name: z.string(), type: z.looseObject({ kind: z.string() }) }))
-
 const fileSchema = z.object({
   format: z.number(),
+  /** CRC-32 of the topics as JSON; the first versions wrote none. */
+  crc: z.int().optional(),
   topics: z.array(
     z.object({
       id: z.int().positive(),
@@ -45,8 +38,10 @@ const fileSchema = z.object({
         .array(
           z.object({
             id: z.int().positive(),
-            fields: fieldsSchema,
+            fields: storedFieldsSchema,
             added: z.record(z.string(), z.string()).optional(),
+            version: z.int().positive().optional(),
+            upcast: z.union([z.literal('record'), z.object({ renamed: z.record(z.string(), z.string()) })]).optional(),
           }),
         )
         .min(1),
@@ -59,8 +54,16 @@ export interface Layout {
   readonly id: number
   readonly topic: TopicEntry
   readonly codec: RowCodec
-  /** Composed when first needed. */
-  decode(reader: ByteReader): AnyRow
+  /** How its rows become the current contract's: by column, or 'by record' through `adapt`. Composed when first needed. */
+  readonly plan: LayoutPlan
+  /**
+   * The row in the shape of the current contract.
+   * @param position of its record, for error messages
+   * @throws CONTRACT_UPCAST_FAILED, CONTRACT_UPCAST_MISSING
+   */
+  decode(reader: ByteReader, position?: number): AnyRow
+  /** The same from a row that is decoded already, by `codec` or from columns. */
+  adapt(row: AnyRow, position?: number): AnyRow
 }
 
 export class TopicEntry implements LogTopic {
@@ -69,30 +72,34 @@ export class TopicEntry implements LogTopic {
   stored: StoredTopic
   /** The layout in which records are written. */
   layout: Layout
-  #contract: Contract | undefined
+  /** The application's contract, where it has the topic. */
+  declared: Contract | undefined
+  #made: Contract | undefined
 
   constructor(stored: StoredTopic, contract: Contract | undefined) {
     this.id = stored.id
     this.name = stored.name
     this.stored = stored
-    this.#contract = contract
+    this.declared = contract
     this.layout = new TopicLayout(this, newestOf(stored))
   }
 
   /** The application's contract; for a topic that it does not have, one made from the stored layout. */
   get contract(): Contract {
-    this.#contract ??= storedContract(this.stored)
-    return this.#contract
+    return this.declared ?? this.#madeContract()
+  }
+
+  #madeContract(): Contract {
+    this.#made ??= storedContract(this.stored)
+    return this.#made
   }
 
   become(stored: StoredTopic, contract: Contract): void {
     this.stored = stored
-    this.#contract = contract
+    this.declared = contract
     this.layout = new TopicLayout(this, newestOf(stored))
   }
 }
-
-const newestOf = (stored: StoredTopic): StoredLayout => stored.layouts[stored.layouts.length - 1]!
 
 function storedContract(stored: StoredTopic): Contract {
   const shape = newestOf(stored).fields.map(field => [field.name, schemaOfType(field.type)] as const)
@@ -105,9 +112,9 @@ class TopicLayout implements Layout {
   readonly topic: TopicEntry
   readonly codec: RowCodec
   readonly #stored: StoredLayout
-  /** The newest layout that the steps lead to, and the steps. */
-  #to: StoredLayout | undefined
-  #steps: readonly Adapt[] = []
+  /** What the reading was made for, and the reading. */
+  #for: readonly [StoredTopic, Contract | undefined] | undefined
+  #reading: Reading | undefined
 
   constructor(topic: TopicEntry, stored: StoredLayout) {
     this.id = stored.id
@@ -116,24 +123,28 @@ class TopicLayout implements Layout {
     this.codec = createRowCodec({ kind: 'object', fields: stored.fields })
   }
 
-  decode(reader: ByteReader): AnyRow {
-    const newest = newestOf(this.topic.stored)
-    if (this.#to !== newest) this.#compose(newest)
-    let row: unknown = this.codec.decode(reader)
-    for (const step of this.#steps) row = step(row)
-    return row as AnyRow
+  get plan(): LayoutPlan {
+    return this.#current().plan
   }
 
-  #compose(newest: StoredLayout): void {
-    const layouts = this.topic.stored.layouts
-    const from = layouts.findIndex(layout => layout.id === this.#stored.id)
-    const steps: Adapt[] = []
-    for (let n = from + 1; n < layouts.length; n++) {
-      const step = adaptRow(this.topic.name, layouts[n - 1]!.fields, layouts[n]!)
-      if (step) steps.push(step)
+  decode(reader: ByteReader, position?: number): AnyRow {
+    const row = this.codec.decode(reader)
+    const { adapt } = this.#current()
+    return adapt ? adapt(row, position) : row
+  }
+
+  adapt(row: AnyRow, position?: number): AnyRow {
+    const { adapt } = this.#current()
+    return adapt ? adapt(row, position) : row
+  }
+
+  #current(): Reading {
+    const { stored, declared } = this.topic
+    if (!this.#reading || this.#for?.[0] !== stored || this.#for[1] !== declared) {
+      this.#reading = readingOf(stored, this.#stored, declared)
+      this.#for = [stored, declared]
     }
-    this.#steps = steps
-    this.#to = newest
+    return this.#reading
   }
 }
 
@@ -164,13 +175,14 @@ export class Topics {
       })
     }
     const parsed = fileSchema.safeParse(stored)
-    if (!parsed.success) {
-      throw fail('LOG_CORRUPT', `${FILE} of the log cannot be read`, {
-        detail: `${join(folder, FILE)}: ${parsed.error.issues[0]?.message}`,
-        hint: 'restore the file from a backup',
-      })
-    }
-    return new Topics(fs, folder, parsed.data.topics as unknown as readonly StoredTopic[])
+    if (!parsed.success) throw topicsCorrupt(folder, parsed.error.issues[0]?.message)
+    const { crc } = parsed.data
+    if (crc !== undefined && crc !== topicsCrc((stored as { topics: unknown }).topics))
+      throw topicsCorrupt(folder, 'its checksum is wrong')
+    const topics = parsed.data.topics as unknown as readonly StoredTopic[]
+    const fault = topicsFault(topics)
+    if (fault !== undefined) throw topicsCorrupt(folder, fault)
+    return new Topics(fs, folder, topics)
   }
 
   get empty(): boolean {
@@ -191,7 +203,7 @@ export class Topics {
 
   changed(contract: Contract): boolean {
     const stored = this.#byName.get(contract.name)?.stored
-    return stored !== undefined && !sameFields(newestOf(stored).fields, storedFields(contract.type))
+    return stored !== undefined && changedFrom(stored, contract)
   }
 
   /** @throws CONTRACT_CHANGED, LOG_FULL */
@@ -205,17 +217,12 @@ export class Topics {
     const known = this.#byName.get(contract.name)
     if (!known) return this.#add(contract)
     checkSame(known.stored, contract)
-    const fields = storedFields(contract.type)
-    if (sameFields(newestOf(known.stored).fields, fields)) {
-      known.become(known.stored, contract)
-      this.#layouts.set(known.layout.id, known.layout)
-      return known
-    }
-    const layout = nextLayout(this.#nextLayoutId(), known.stored, contract)
-    const stored = { ...known.stored, layouts: [...known.stored.layouts, layout] }
-    await this.#save(this.#stored.map(topic => (topic.id === stored.id ? stored : topic)))
+    const stored = storedFor(known.stored, contract, this.#nextLayoutId())
+    if (stored !== known.stored) await this.#save(this.#stored.map(topic => (topic.id === stored.id ? stored : topic)))
     known.become(stored, contract)
-    this.#layouts.set(layout.id, known.layout)
+    for (const layout of stored.layouts)
+      if (!this.#layouts.has(layout.id)) this.#layouts.set(layout.id, new TopicLayout(known, layout))
+    this.#layouts.set(known.layout.id, known.layout)
     return known
   }
 
@@ -226,7 +233,13 @@ export class Topics {
       kind: contract.kind,
       key: contract.key.columns.map(column => column.name),
       single: contract.key.single,
-      layouts: [{ id: this.#nextLayoutId(), fields: storedFields(contract.type) }],
+      layouts: [
+        {
+          id: this.#nextLayoutId(),
+          fields: storedFields(contract.type),
+          ...(contract.version > 1 ? { version: contract.version } : {}),
+        },
+      ],
     }
     await this.#save([...this.#stored, stored])
     return this.#keep(new TopicEntry(stored, contract))
@@ -238,7 +251,7 @@ export class Topics {
 
   async #save(topics: readonly StoredTopic[]): Promise<void> {
     try {
-      await writeStored(this.#fs, this.#folder, FILE, { format: FORMAT, topics })
+      await writeStored(this.#fs, this.#folder, FILE, { format: FORMAT, crc: topicsCrc(topics), topics })
     } catch (error) {
       throw asMainstemError(error, isFull(error) ? 'LOG_FULL' : 'LOG_FAILED', `cannot write ${FILE}`)
     }
@@ -254,6 +267,14 @@ export class Topics {
   }
 }
 
+const topicsCrc = (topics: unknown): number => crc32(JSON.stringify(topics))
+
+const topicsCorrupt = (folder: string, what: string | undefined) =>
+  fail('LOG_CORRUPT', `${FILE} of the log cannot be read`, {
+    detail: `${join(folder, FILE)}: ${what}`,
+    hint: 'restore the file from a backup',
+  })
+
 function checkSame(stored: StoredTopic, contract: Contract): void {
   const key = contract.key.columns.map(column => column.name)
   const same =
@@ -264,31 +285,4 @@ function checkSame(stored: StoredTopic, contract: Contract): void {
     hint: 'take the old key back, or declare a topic under a new name',
     data: { topic: stored.name, field: key.find((name, n) => stored.key[n] !== name) ?? stored.key[0] },
   })
-}
-
-/** The contract's layout after the topic's newest one; values of added fields that have a default are taken now. */
-function nextLayout(id: number, topic: StoredTopic, contract: Contract): StoredLayout {
-  const old = newestOf(topic).fields
-  const fields = storedFields(contract.type)
-  const added: Record<string, string> = {}
-  for (const field of fields) {
-    if (old.some(known => known.name === field.name)) continue
-    const value = defaultOf(contract, field)
-    if (value !== undefined) added[field.name] = value
-  }
-  const layout: StoredLayout = Object.keys(added).length > 0 ? { id, fields, added } : { id, fields }
-  adaptRow(topic.name, old, layout)
-  return layout
-}
-
-function defaultOf(contract: Contract, field: Field): string | undefined {
-  const schema: z.ZodType | undefined = contract.schema.shape[field.name]
-  if (!schema) return undefined
-  try {
-    const result = schema.safeParse(undefined)
-    return result.success && result.data !== undefined ? encodeField(field, result.data) : undefined
-  } catch {
-    // A schema that needs asynchronous checks, or a default that is not of its type, has no default for this purpose.
-    return undefined
-  }
 }

@@ -11,7 +11,7 @@ import { BLOCK_HEADER_BYTES, type BlockStamp, type StoredBlock, stampBlock } fro
 import { type File, isFull } from './file-system.ts'
 import { GROUP_BYTES_MAX, SMALL_BLOCK_BYTES_MAX, YIELD_BYTES } from './limits.ts'
 import type { Appended, LogStatus, SourceMark } from './log.ts'
-import { createSegment, type Recovered, type Recovery, verifySegment } from './recovery.ts'
+import { type AnySegment, createSegment, type Recovered, type Recovery, verifySegment } from './recovery.ts'
 import type { Segment } from './segment.ts'
 import { writeSidecar } from './sidecar.ts'
 import type { Tail } from './tail.ts'
@@ -40,11 +40,14 @@ export interface WriterParts {
   readonly segmentBytesMax: number
   /** Called when blocks have become durable. */
   readonly onDurable: () => void
+  /** Called when a segment was closed. */
+  readonly onClosed: () => void
 }
 
 export class Writer {
   readonly #parts: WriterParts
-  readonly segments: Segment[]
+  readonly segments: AnySegment[]
+  #active: Segment
   readonly marks: Map<string, SourceMark>
   #appendTimeMs: number
   #file: File | undefined
@@ -55,6 +58,7 @@ export class Writer {
   constructor(parts: WriterParts) {
     this.#parts = parts
     this.segments = parts.recovered.segments
+    this.#active = parts.recovered.active
     this.marks = parts.recovered.marks
     this.#appendTimeMs = parts.recovered.appendTimeMs
     this.#file = parts.file
@@ -66,7 +70,7 @@ export class Writer {
 
   /** The segment that is appended to. */
   get active(): Segment {
-    return this.segments[this.segments.length - 1]!
+    return this.#active
   }
 
   /** Position of the last durable record. */
@@ -232,9 +236,12 @@ export class Writer {
     const file = await fs.open(segment.path, 'write')
     await this.#file?.close()
     this.#file = file
+    before.end = { appendTimeMs: this.#appendTimeMs, marks: new Map(this.marks) }
     this.segments.push(segment)
+    this.#active = segment
     // Can always be made again; opening the log does so where it is missing.
     await writeSidecar(fs, folder, before, this.#segmentEnd()).catch(() => {})
+    this.#parts.onClosed()
   }
 
   async #create(first: number): Promise<Segment> {
@@ -267,6 +274,8 @@ export class Writer {
   async #cutBack(): Promise<boolean> {
     try {
       await this.#file?.truncate(this.active.bytes)
+      // Without this a crash could bring back a batch that was refused, if the kernel had written it out already.
+      await this.#file?.datasync()
       return true
     } catch {
       return false

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach } from 'vitest'
 import { z } from 'zod'
-import { type AnyRow, type Log, openEmbeddedLog } from '../../core/index.ts'
+import { type AnyRow, type EmbeddedLog, openEmbeddedLog } from '../../core/index.ts'
 import {
   type Application,
   application,
@@ -63,15 +63,18 @@ export const accounts = projection('accounts', {
 })
 export const app = application('test', { views: [accounts, bills] })
 
+/** Small, so that most of a test's records come to lie in sealed segments. */
+const SEGMENT_BYTES = 16 * 1024
+
 /** What one test works on: a log in a temporary folder, and the engines over it. */
 class World {
   folder = ''
   engines: Engine[] = []
   readonly events: EngineEvent[] = []
-  #log: Log | undefined
+  #log: EmbeddedLog | undefined
   #writer: Writer | undefined
 
-  get log(): Log {
+  get log(): EmbeddedLog {
     if (!this.#log) throw new Error('useWorld() was not called')
     return this.#log
   }
@@ -83,7 +86,7 @@ class World {
 
   async begin(): Promise<void> {
     this.folder = await mkdtemp(join(tmpdir(), 'mainstem-shard-'))
-    this.#log = await openEmbeddedLog({ path: join(this.folder, 'log') })
+    this.#log = await openEmbeddedLog({ path: join(this.folder, 'log'), segmentBytesMax: SEGMENT_BYTES })
     this.#writer = await registerTables(this.#log, [invoices, payments])
     this.events.length = 0
   }

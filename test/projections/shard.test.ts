@@ -26,6 +26,7 @@ describe('a shard', () => {
           engine = await open()
         }
       }
+      await world.log.sealed()
       const fresh = await open(app, 'one', 'fresh')
       await level(fresh)
       expect(rowsOf(engine, 'accounts', KEYS)).toEqual(rowsOf(fresh, 'accounts', KEYS))

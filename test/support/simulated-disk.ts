@@ -1,6 +1,7 @@
 // A disk in memory that forgets: what was written is durable after `datasync` of its file, a name after `syncFolder` of its
 // folder. It counts operations, can be killed before any of them, can fail any of them, and can crash: then what was not
-// made durable is dropped, or torn (each sector of it survives or not).
+// made durable is dropped, or torn (each sector of it survives or not, each new name too). A write that fails leaves a part of
+// its bytes; a datasync that fails loses what it should have written, and a later one does not bring it back.
 import { dirname } from 'node:path'
 import type { File, FileSystem, FolderLock } from '../../core/index.ts'
 import type { Random } from './random.ts'
@@ -12,7 +13,13 @@ type Operation = 'create' | 'write' | 'datasync' | 'truncate' | 'rename' | 'remo
 interface Inode {
   data: Buffer
   durable: Buffer
+  /** What the file was after each operation since the last datasync; each sector of each may have reached the disk. */
+  versions: Buffer[]
+  /** Sectors that a failed datasync lost: the kernel takes them for written, and no later datasync writes them. */
+  readonly lost: Set<number>
 }
+
+const inodeOf = (data: Buffer): Inode => ({ data, durable: data, versions: [], lost: new Set() })
 
 export class SimulatedDisk implements FileSystem {
   readonly #names = new Map<string, Inode>()
@@ -27,6 +34,8 @@ export class SimulatedDisk implements FileSystem {
   /** Gives the error with which an operation fails. */
   fault: (operation: Operation, path: string) => Error | undefined = () => undefined
   readonly trace: string[] = []
+  /** Bytes that all files together may have; a write finds no room beyond. */
+  capacityBytes = Number.POSITIVE_INFINITY
 
   /** Resolves when the disk was killed. */
   get died(): Promise<void> {
@@ -44,7 +53,7 @@ export class SimulatedDisk implements FileSystem {
 
   /** Puts bytes on the disk, durable. */
   plant(path: string, data: Buffer): void {
-    const inode = { data, durable: data }
+    const inode = inodeOf(data)
     this.#names.set(path, inode)
     this.#durableNames.set(path, inode)
   }
@@ -56,13 +65,26 @@ export class SimulatedDisk implements FileSystem {
   /** The disk as the next process finds it. Without `tear`, nothing that was not durable is left. */
   crash(tear?: Random): SimulatedDisk {
     const after = new SimulatedDisk()
-    const folders = new Map<string, boolean>()
+    // None of the names that were not synced, all of them, or each by itself.
+    const survive = tear ? tear.pick([0, 1, 0.5]) : 0
     for (const path of new Set([...this.#names.keys(), ...this.#durableNames.keys()])) {
-      const folder = dirname(path)
-      if (!folders.has(folder)) folders.set(folder, tear !== undefined && tear.next() < 0.5)
-      const inode = (folders.get(folder) ? this.#names : this.#durableNames).get(path)
+      const inode = (tear && tear.next() < survive ? this.#names : this.#durableNames).get(path)
       if (inode) after.plant(path, tear ? torn(inode, tear) : inode.durable)
     }
+    return after
+  }
+
+  /** The disk as the next process finds it when only the process died: all that was written is there, and no more durable. */
+  kill(): SimulatedDisk {
+    const after = new SimulatedDisk()
+    const copies = new Map<Inode, Inode>()
+    const copied = (inode: Inode): Inode => {
+      const copy = copies.get(inode) ?? { ...inode, versions: [...inode.versions], lost: new Set(inode.lost) }
+      copies.set(inode, copy)
+      return copy
+    }
+    for (const [path, inode] of this.#names) after.#names.set(path, copied(inode))
+    for (const [path, inode] of this.#durableNames) after.#durableNames.set(path, copied(inode))
     return after
   }
 
@@ -86,6 +108,13 @@ export class SimulatedDisk implements FileSystem {
     if (error) throw error
   }
 
+  /** Bytes of all files but one. */
+  #used(but: Inode): number {
+    let bytes = 0
+    for (const inode of this.#names.values()) if (inode !== but) bytes += inode.data.length
+    return bytes
+  }
+
   #inode(path: string): Inode {
     const inode = this.#names.get(path)
     if (!inode) throw systemError('ENOENT', `no such file: ${path}`)
@@ -101,27 +130,37 @@ export class SimulatedDisk implements FileSystem {
   async open(path: string, mode: 'read' | 'write' | 'create'): Promise<File> {
     if (mode === 'create') {
       await this.#step('create', path)
-      this.#names.set(path, { data: Buffer.alloc(0), durable: Buffer.alloc(0) })
+      this.#names.set(path, inodeOf(Buffer.alloc(0)))
     }
     const inode = this.#inode(path)
     const step = (operation: Operation) => this.#step(operation, path)
     return {
       read: async (into, position) => inode.data.copy(into, 0, position),
       write: async (buffers, position) => {
-        await step('write')
         const bytes = Buffer.concat(buffers)
-        const data = Buffer.alloc(Math.max(inode.data.length, position + bytes.length))
-        inode.data.copy(data)
-        bytes.copy(data, position)
-        inode.data = data
+        try {
+          await step('write')
+        } catch (error) {
+          put(inode, bytes.subarray(0, bytes.length >> 1), position)
+          throw error
+        }
+        const room = Math.max(0, this.capacityBytes - this.#used(inode) - position)
+        put(inode, bytes.subarray(0, room), position)
+        if (room < bytes.length) throw systemError('ENOSPC')
       },
       datasync: async () => {
-        await step('datasync')
-        inode.durable = inode.data
+        try {
+          await step('datasync')
+        } catch (error) {
+          lose(inode)
+          throw error
+        }
+        inode.durable = inode.lost.size === 0 ? inode.data : written(inode)
+        inode.versions = []
       },
       truncate: async bytes => {
         await step('truncate')
-        inode.data = inode.data.subarray(0, bytes)
+        change(inode, inode.data.subarray(0, bytes))
       },
       size: async () => inode.data.length,
       close: async () => {},
@@ -156,15 +195,48 @@ export class SimulatedDisk implements FileSystem {
   }
 }
 
-/** What is left of a file when the power goes while the kernel writes it out: some of the sectors that changed. */
-function torn({ data, durable }: Inode, random: Random): Buffer {
-  const length = random.next() < 0.5 ? data.length : durable.length
-  const left = Buffer.alloc(length)
+function change(inode: Inode, data: Buffer): void {
+  inode.data = data
+  inode.versions.push(data)
+}
+
+function put(inode: Inode, bytes: Buffer, position: number): void {
+  if (bytes.length === 0) return
+  const data = Buffer.alloc(Math.max(inode.data.length, position + bytes.length))
+  inode.data.copy(data)
+  bytes.copy(data, position)
+  for (let n = sectorOf(position); n <= sectorOf(position + bytes.length - 1); n++) inode.lost.delete(n)
+  change(inode, data)
+}
+
+const sectorOf = (at: number): number => Math.floor(at / SECTOR_BYTES)
+
+const sector = (bytes: Buffer, n: number): Buffer => bytes.subarray(n * SECTOR_BYTES, (n + 1) * SECTOR_BYTES)
+
+/** A datasync failed: what it should have written is nowhere but in the cache, and counts as written. */
+function lose(inode: Inode): void {
+  for (let n = 0; n * SECTOR_BYTES < inode.data.length; n++)
+    if (!sector(inode.data, n).equals(sector(inode.durable, n))) inode.lost.add(n)
+}
+
+/** What a datasync leaves on the disk when an earlier one lost some of it. */
+function written({ data, durable, lost }: Inode): Buffer {
+  const left = Buffer.from(data)
+  for (const n of lost) sector(left, n).fill(0)
+  for (const n of lost) sector(durable, n).copy(sector(left, n))
+  return left
+}
+
+/** What is left of a file when the power goes while the kernel writes it out: of each sector, one of its versions. */
+function torn({ data, durable, versions }: Inode, random: Random): Buffer {
+  const candidates = [durable, data, ...versions]
+  const left = Buffer.alloc(random.pick(candidates).length)
   durable.copy(left)
   const whole = random.next()
-  for (let at = 0; at < length; at += SECTOR_BYTES) {
-    const end = Math.min(at + SECTOR_BYTES, length, data.length)
-    if (end > at && random.next() < whole) data.copy(left, at, at, end)
+  const newest = random.next() < 0.5
+  for (let n = 0; n * SECTOR_BYTES < left.length; n++) {
+    if (random.next() >= whole) continue
+    sector(newest ? data : random.pick(candidates), n).copy(sector(left, n))
   }
   return left
 }

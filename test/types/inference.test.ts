@@ -90,6 +90,55 @@ function wrongUses() {
   application('x', { views: [orders] })
 }
 
+const oldClick = z.object({ page: z.string(), seconds: z.number(), at: z.date() })
+const olderClick = z.object({ page: z.string(), minutes: z.number() })
+
+function wrongUpcasts() {
+  // @ts-expect-error ms is missing
+  clicks.upcast(1, oldClick, old => ({ page: old.page }))
+  // @ts-expect-error ms is a number
+  clicks.upcast(1, oldClick, old => ({ page: old.page, ms: String(old.seconds) }))
+  // @ts-expect-error the old version has no such field
+  clicks.upcast(1, oldClick, old => ({ page: old.page, ms: old.hours }))
+  // @ts-expect-error an upcast is synchronous
+  clicks.upcast(1, oldClick, async old => ({ page: old.page, ms: old.seconds }))
+  // @ts-expect-error no such field to rename
+  clicks.upcast(1, oldClick, { renamed: { hours: 'ms' } })
+  // @ts-expect-error a date is no number
+  clicks.upcast(1, oldClick, { renamed: { at: 'ms' } })
+  // @ts-expect-error the added value is not of its field
+  clicks.upcast(1, oldClick, { added: { ms: 'none' } })
+  clicks
+    .upcast(2, oldClick, { renamed: { seconds: 'ms' } })
+    // @ts-expect-error version 1 becomes version 2, not the newest
+    .upcast(1, olderClick, old => ({ page: old.page, ms: old.minutes }))
+  // @ts-expect-error the row is the table's
+  orders.upcast(1, z.object({ id: z.int() }), old => ({ id: old.id, customer_id: 1, status: 'lost' }))
+}
+
+function rightUpcasts() {
+  const read = clicks
+    .upcast(2, oldClick, old => {
+      expectTypeOf(old).toEqualTypeOf<{ page: string; seconds: number; at: Date }>()
+      return { page: old.page, ms: old.seconds * 1000 }
+    })
+    .upcast(1, olderClick, old => ({ page: old.page, seconds: old.minutes * 60, at: new Date(0) }))
+  expectTypeOf(read['~input']).toEqualTypeOf(clicks['~input'])
+  projection('y', { key: z.string(), state: spec.state }).on(read, 'page', (s, click) => {
+    s.n += click.ms
+  })
+  const table = orders.upcast(1, z.object({ id: z.int(), customer: z.int(), status: Status }), {
+    renamed: { customer: 'customer_id' },
+  })
+  projection('x', spec).on(table, 'customer_id', counting)
+  projection('x', spec).on(
+    table.changes,
+    change => change.after?.customer_id ?? null,
+    s => void s.n++,
+  )
+  application('x', { views: [], tables: [table], topics: [read] })
+}
+
 function rightUses() {
   projection('x', spec).on(orders, 'customer_id', {
     add: (s, order) => {
@@ -117,6 +166,7 @@ function rightUses() {
 
 describe('the types of the public API', () => {
   it('compile with this file, mistakes included as errors that tsc expects', () => {
+    expect([wrongUpcasts, rightUpcasts]).toHaveLength(2)
     expectTypeOf<Wire<{ id: bigint; at: Date | null }>>().toEqualTypeOf<{ id: string; at: string | null }>()
     expectTypeOf<Row<{ tags: string[] }>>().toEqualTypeOf<{ readonly tags: readonly string[] }>()
     expectTypeOf<Draft<{ n: number }>>().toEqualTypeOf<{ n: number }>()

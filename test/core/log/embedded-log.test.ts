@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { type EmbeddedLogOptions, type Log, openEmbeddedLog } from '../../../core/index.ts'
 import { allRecords, appendMarkers, markersContract, recordsOf, wholeBatches } from '../../support/log-records.ts'
 import { SimulatedDisk } from '../../support/simulated-disk.ts'
-import { describeLog, type LogUnderTest } from './log-suite.ts'
+import { describeLog, type LogUnderTest } from './conformance.ts'
 
 const folders: string[] = []
 
@@ -19,17 +19,24 @@ afterEach(() => {
   for (const path of folders.splice(0)) rmSync(path, { recursive: true, force: true })
 })
 
-async function underTest(options: EmbeddedLogOptions): Promise<LogUnderTest> {
+/** @param sealed a log that is opened again has all but its last segment in columns */
+async function underTest(options: EmbeddedLogOptions, sealed = false): Promise<LogUnderTest> {
   const log = await openEmbeddedLog(options)
   const reopen = async (): Promise<Log> => {
     await log.close()
-    return openEmbeddedLog(options)
+    const again = await openEmbeddedLog(options)
+    if (sealed) await again.sealed()
+    return again
   }
   return { log, reopen }
 }
 
 describeLog('real files', () => underTest({ path: folder() }))
 describeLog('real files, with small segments', () => underTest({ path: folder(), segmentBytesMax: 1_000 }))
+describeLog('real files, nearly all of it sealed', () => underTest({ path: folder(), segmentBytesMax: 100 }, true))
+describeLog('real files, sealed without compression', () =>
+  underTest({ path: folder(), segmentBytesMax: 100, compression: 'none' }, true),
+)
 describeLog('the simulated disk', () =>
   underTest({ path: '/log', fileSystem: new SimulatedDisk(), segmentBytesMax: 2_000 }),
 )

@@ -19,7 +19,8 @@ interface Written {
 /** Batches 1 to `count` of 3 records, each with a write of its own, as a killed process leaves them. */
 async function written(count: number, segmentBytesMax?: number): Promise<Written> {
   const disk = new SimulatedDisk()
-  const log = await openEmbeddedLog({ path: PATH, fileSystem: disk, ...(segmentBytesMax ? { segmentBytesMax } : {}) })
+  const size = segmentBytesMax ? { segmentBytesMax } : {}
+  const log = await openEmbeddedLog({ path: PATH, fileSystem: disk, seal: false, ...size })
   const topic = await log.topic(markersContract)
   const ends: number[] = []
   for (let n = 1; n <= count; n++) {
@@ -192,6 +193,18 @@ describe('opening a log', () => {
         detail: expect.stringContaining(name),
       })
     }
+  })
+
+  it('never removes a last segment that is cut within its header, or missing, when it held records at the last close', async () => {
+    const { disk } = await written(6, 600)
+    await batchesAfterOpen(disk)
+    const last = disk.paths.findLast(path => path.endsWith('.segment'))!
+    expect(last).not.toBe(FIRST)
+    const short = damaged(disk, last, bytes => bytes.subarray(0, 33))
+    await expect(batchesAfterOpen(short)).rejects.toMatchObject({ code: 'LOG_CORRUPT', data: { file: last } })
+    const gone = disk.copy()
+    await gone.remove(last)
+    await expect(batchesAfterOpen(gone)).rejects.toMatchObject({ code: 'LOG_CORRUPT', data: { file: last } })
   })
 
   it('refuses records without the file that says how to read them', async () => {

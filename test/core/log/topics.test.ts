@@ -47,6 +47,12 @@ describe('a changed contract', () => {
     expect(await readBy(base, old, added, later)).toEqual({ ...old, note: null, size: undefined, since })
   })
 
+  it('takes added fields of any name, those that every object inherits too', async () => {
+    const names = { constructor: z.string().nullable(), toString: z.int().default(4), valueOf: z.int().optional() }
+    const row = await readBy(base, old, { ...base, ...names })
+    expect([row?.['constructor'], row?.['toString'], row?.['valueOf']]).toEqual([null, 4, undefined])
+  })
+
   it('reads older records without removed fields, and a field that comes back as newly added', async () => {
     const { name, ...rest } = base
     expect(await readBy(base, old, rest)).toEqual({ id: 1, kind: 'b', place: old['place'] })

@@ -1,4 +1,5 @@
-// What every implementation of the port `Log` does. Run on the embedded log, on real files and on the simulated disk.
+// What every implementation of the port `Log` does. Run on the embedded log (real files, simulated disk, small segments) and on
+// the model in memory.
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { compileContract, type Log, type ParkedRow } from '../../../core/index.ts'
@@ -180,6 +181,28 @@ export function describeLog(name: string, open: () => Promise<LogUnderTest>): vo
       await again.close()
     })
 
+    it('begins to read after any block of a large segment, with the heartbeats that follow it', async () => {
+      const { log, reopen } = await open()
+      const topic = await log.topic(markersContract)
+      for (let n = 1; n <= 6; n++) {
+        await appendMarkers(log, topic, n, 2, 'h'.repeat(150_000))
+        await log.batch().commit({ source: 'billing', position: String(n) })
+      }
+      const again = await reopen()
+      for (let after = 0; after <= again.end; after++) {
+        const seen = (await blocksOf(again, after)).map(({ first, count }) => [first, count])
+        const half = after % 2 ? [[after + 1, 1]] : []
+        const rest = Array.from({ length: 6 }, (_, n) => [2 * n + 1, 2]).filter(([first = 0]) => first > after)
+        const blocks = [...half, ...rest].flatMap(([first = 0, count = 0]) => [
+          [first, count],
+          [first + count, 0],
+        ])
+        // The heartbeat at the place itself is not behind who begins there.
+        expect(seen).toEqual(after > 0 && after % 2 === 0 ? [[after + 1, 0], ...blocks] : blocks)
+      }
+      await again.close()
+    })
+
     it('gives readers that wait what is appended later, each batch whole', async () => {
       const { log } = await open()
       const topic = await log.topic(markersContract)
@@ -218,6 +241,82 @@ export function describeLog(name: string, open: () => Promise<LogUnderTest>): vo
       await expect(log.topic(markersContract)).rejects.toMatchObject({ code: 'LOG_CLOSED' })
       expect(log.status().state).toBe('closed')
       await again.close()
+    })
+
+    it('reads records by a contract that has grown, over restarts too, and refuses one that does not fit them', async () => {
+      const { log, reopen } = await open()
+      const topic = await log.topic(orders)
+      const batch = log.batch()
+      batch.insert(topic, order(1))
+      await batch.commit()
+      const grown = compileContract(
+        'shop.orders',
+        'table',
+        orders.schema.extend({ note: z.string().nullable(), size: z.int().default(3), at: z.date().nullish() }),
+        'id',
+      )
+      expect([log.contractChanged(orders), log.contractChanged(grown)]).toEqual([false, true])
+      await log.topic(grown)
+      expect([log.contractChanged(orders), log.contractChanged(grown)]).toEqual([true, false])
+      const expected = { ...order(1), note: null, size: 3 }
+      expect((await allRecords(log))[0]?.after).toEqual(expected)
+      const other = compileContract('shop.orders', 'table', orders.schema.extend({ total: z.int() }), 'id')
+      await expect(log.topic(other)).rejects.toMatchObject({ code: 'CONTRACT_CHANGED' })
+      const again = await reopen()
+      expect((await allRecords(again))[0]?.after).toEqual(expected)
+      await expect(again.topic(other)).rejects.toMatchObject({ code: 'CONTRACT_CHANGED' })
+      await again.close()
+    })
+
+    it('refuses records of a topic it does not have, and a batch that was committed', async () => {
+      const { log } = await open()
+      const topic = await log.topic(orders)
+      const batch = log.batch()
+      const stranger = { id: 99, name: 'stranger', contract: orders }
+      expect(() => batch.insert(stranger, order(1))).toThrow(expect.objectContaining({ code: 'TOPIC_UNKNOWN' }))
+      batch.insert(topic, order(1))
+      await batch.commit()
+      expect(() => batch.insert(topic, order(2))).toThrow(expect.objectContaining({ code: 'INTERNAL' }))
+      await expect(batch.commit()).rejects.toMatchObject({ code: 'INTERNAL' })
+      expect(await allRecords(log)).toHaveLength(1)
+      await log.close()
+    })
+
+    it('shows many readers at once the same, wherever they began and however late', async () => {
+      const { log } = await open()
+      const topic = await log.topic(markersContract)
+      const count = 60
+      const tail = async (after: number): Promise<number[]> => {
+        const reader = log.read(after)
+        const positions: number[] = []
+        while (reader.position < count * 2)
+          positions.push(...recordsOf((await reader.next()) ?? []).map(({ position }) => position))
+        reader.close()
+        return positions
+      }
+      const early = [0, 0, 5, 50].map(after => ({ after, positions: tail(after) }))
+      for (let n = 1; n <= count; n++) await appendMarkers(log, topic, n, 2)
+      const late = [0, 33, 119].map(after => ({ after, positions: tail(after) }))
+      for (const { after, positions } of [...early, ...late])
+        expect(await positions).toEqual(Array.from({ length: count * 2 - after }, (_, n) => after + 1 + n))
+      await log.close()
+    })
+
+    it('keeps nothing of the caller’s: what is changed after it was appended stays as it was', async () => {
+      const { log } = await open()
+      const topic = await log.topic(orders)
+      const row = { ...order(1), at: new Date(5) }
+      const batch = log.batch()
+      batch.insert(topic, row)
+      row.at.setTime(9)
+      row.customer = 'changed'
+      await batch.commit()
+      const [seen] = await allRecords(log)
+      expect(seen?.after).toEqual({ ...order(1), at: new Date(5) })
+      const at = seen?.after?.['at']
+      if (at instanceof Date) at.setTime(7)
+      expect((await allRecords(log))[0]?.after).toEqual({ ...order(1), at: new Date(5) })
+      await log.close()
     })
 
     it('finds topics by name, also those whose contract nobody gave since the restart', async () => {

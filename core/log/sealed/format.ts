@@ -1,0 +1,229 @@
+// The frame of a sealed segment. All integers little-endian; u64 never exceeds 2^53 − 1. docs/log-format.md has the whole of it.
+//
+// File = header (64 bytes, as a hot segment's, with magic "MSSL" and format version 2) · blocks, pages and chunks of the key index,
+//   each begun at a multiple of 8 · footer · trailer.
+// Block = fixed head, 64 bytes: 0 u32 magic "MSCB" · 4 u32 CRC-32 of bytes 8..64+n, begun with the seed · 8 u32 n, bytes of the head ·
+//   12 u32 bytes of the block · 16 u64 offset in the file · 24 u64 first position · 32 u32 records · 36 zeros · 40 u64 earliest and
+//   48 u64 latest append time · 56 zeros; then the head, zeros up to a multiple of 8, and the sections.
+// Trailer, 40 bytes: 0 u64 offset of the footer · 8 u32 its bytes · 12 u32 CRC-32 of the footer, begun with the seed · 16 u64 bytes of
+//   the file · 24 u64 last position · 32 u32 CRC-32 of bytes 0..31 of the trailer, begun with the seed · 36 u32 magic "MSSE".
+import { crc32 } from 'node:zlib'
+import { ByteReader } from '../../contract/index.ts'
+import { readMark, readU64, SEGMENT_HEADER_BYTES, writeMark, writeU64 } from '../block.ts'
+import type { SourceMark } from '../log.ts'
+import type { BlockEntry, GroupEntry, ZoneEntry } from './block-writer.ts'
+import { newWriter, readU32, writeU32 } from './sections.ts'
+
+export const SEALED_FORMAT = 2
+export const SEALED_MAGIC = 0x4c53534d
+export const TRAILER_BYTES = 40
+export const BLOCK_FIXED_BYTES = 64
+const BLOCK_MAGIC = 0x4243534d
+const TRAILER_MAGIC = 0x4553534d
+
+export function sealedHeader(logId: string, first: number, epoch: number): Buffer {
+  const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
+  header.writeUInt32LE(SEALED_MAGIC, 0)
+  header.writeUInt32LE(SEALED_FORMAT, 8)
+  header.writeUInt32LE(SEGMENT_HEADER_BYTES, 12)
+  Buffer.from(logId.replaceAll('-', ''), 'hex').copy(header, 16)
+  writeU64(header, first, 32)
+  writeU64(header, epoch, 40)
+  header.writeUInt32LE(crc32(header.subarray(8)), 4)
+  return header
+}
+
+/** Says what is wrong with a header, or undefined; `format` tells one that is only newer. */
+export function checkSealedHeader(
+  header: Buffer,
+  logId: string,
+  first: number,
+): { reason: string; format?: number } | undefined {
+  if (header.length < SEGMENT_HEADER_BYTES) return { reason: 'the header is cut short' }
+  if (header.readUInt32LE(0) !== SEALED_MAGIC) return { reason: 'it does not begin as a sealed segment' }
+  if (header.readUInt32LE(4) !== crc32(header.subarray(8, SEGMENT_HEADER_BYTES)))
+    return { reason: 'the header’s checksum is wrong' }
+  const format = header.readUInt32LE(8)
+  if (format > SEALED_FORMAT) return { reason: `its format is ${format}`, format }
+  if (header.toString('hex', 16, 32) !== logId.replaceAll('-', '')) return { reason: 'it belongs to another log' }
+  if (readU64(header, 32) !== first) return { reason: `it begins at position ${readU64(header, 32)}, not at ${first}` }
+  return undefined
+}
+
+type BlockStamp = Omit<BlockEntry, 'bytes' | 'groups'>
+
+/** The block's pieces: fixed head and head, then the sections. */
+export function blockHead(stamp: BlockStamp, head: Uint8Array, body: readonly Uint8Array[], seed: number) {
+  const headBytes = (BLOCK_FIXED_BYTES + head.length + 7) & ~7
+  const front = Buffer.alloc(headBytes)
+  const bytes = body.reduce((sum, piece) => sum + piece.length, headBytes)
+  front.writeUInt32LE(BLOCK_MAGIC, 0)
+  front.writeUInt32LE(head.length, 8)
+  front.writeUInt32LE(bytes, 12)
+  writeU64(front, stamp.offset, 16)
+  writeU64(front, stamp.first, 24)
+  front.writeUInt32LE(stamp.count, 32)
+  writeU64(front, stamp.minTimeMs, 40)
+  writeU64(front, stamp.maxTimeMs, 48)
+  front.set(head, BLOCK_FIXED_BYTES)
+  front.writeUInt32LE(crc32(front.subarray(8, BLOCK_FIXED_BYTES + head.length), seed), 4)
+  return { bytes, pieces: [front, ...body] }
+}
+
+/** A block's head, and the sections after it, of a buffer that holds the block. @throws RangeError */
+export function openBlock(block: Buffer, entry: BlockStamp, seed: number): { head: ByteReader; body: Buffer } {
+  if (block.length < BLOCK_FIXED_BYTES || block.readUInt32LE(0) !== BLOCK_MAGIC)
+    throw new RangeError('no block begins here')
+  const end = BLOCK_FIXED_BYTES + block.readUInt32LE(8)
+  if (end > block.length || block.readUInt32LE(12) !== block.length) throw new RangeError('a block is cut short')
+  if (block.readUInt32LE(4) !== crc32(block.subarray(8, end), seed)) throw new RangeError('a block’s checksum is wrong')
+  if (
+    readU64(block, 16) !== entry.offset ||
+    readU64(block, 24) !== entry.first ||
+    block.readUInt32LE(32) !== entry.count
+  )
+    throw new RangeError('a block’s head is not that of the directory')
+  return { head: new ByteReader(block.subarray(0, end), BLOCK_FIXED_BYTES), body: block.subarray((end + 7) & ~7) }
+}
+
+/** Up to 8,192 streams of the key index, in order of their hash. */
+export interface ChunkEntry {
+  readonly offset: number
+  readonly bytes: number
+  readonly rawBytes: number
+  readonly crc: number
+  /** Least hash in it. */
+  readonly hash: number
+}
+
+/** What a sealed segment says of itself. */
+export interface Footer {
+  readonly last: number
+  readonly appendTimeMs: number
+  /** The newest mark of each source, in this segment or before. */
+  readonly marks: readonly SourceMark[]
+  readonly blocks: readonly BlockEntry[]
+  /** The key index, in runs: each covers a part of the segment, in order. */
+  readonly runs: readonly (readonly ChunkEntry[])[]
+}
+
+export function writeFooter(footer: Footer): Buffer {
+  const writer = newWriter()
+  writer.varint(footer.last)
+  writer.varint(footer.appendTimeMs)
+  writer.varint(footer.marks.length)
+  for (const mark of footer.marks) {
+    writer.u8(mark.snapshot ? 1 : 0)
+    writeMark(writer, mark)
+  }
+  writer.varint(footer.blocks.length)
+  for (const block of footer.blocks) {
+    for (const value of [block.offset, block.bytes, block.first, block.count, block.minTimeMs, block.maxTimeMs])
+      writer.varint(value)
+    writer.varint(block.groups.length)
+    for (const group of block.groups) {
+      for (const value of [group.layout, group.op, group.count, group.zones.length]) writer.varint(value)
+      for (const zone of group.zones) {
+        writer.varint(zone.column * 2 + zone.image)
+        writer.f64(zone.min)
+        writer.f64(zone.max)
+      }
+    }
+  }
+  writer.varint(footer.runs.length)
+  for (const run of footer.runs) {
+    writer.varint(run.length)
+    for (const chunk of run) {
+      for (const value of [chunk.offset, chunk.bytes, chunk.rawBytes]) writer.varint(value)
+      writeU32(writer, chunk.crc)
+      writeU32(writer, chunk.hash)
+    }
+  }
+  return writer.copy()
+}
+
+const listOf = <T>(reader: ByteReader, read: () => T): T[] => {
+  const list: T[] = []
+  for (let left = reader.varint(); left > 0; left--) list.push(read())
+  return list
+}
+
+/** @throws RangeError where the bytes are not a footer */
+export function readFooter(bytes: Buffer): Footer {
+  const reader = new ByteReader(bytes)
+  return {
+    last: reader.varint(),
+    appendTimeMs: reader.varint(),
+    marks: listOf(reader, () => {
+      const snapshot = reader.u8() === 1
+      return readMark(reader, snapshot)
+    }),
+    blocks: listOf(reader, () => readBlockEntry(reader)),
+    runs: listOf(reader, () =>
+      listOf(reader, () => ({
+        offset: reader.varint(),
+        bytes: reader.varint(),
+        rawBytes: reader.varint(),
+        crc: readU32(reader),
+        hash: readU32(reader),
+      })),
+    ),
+  }
+}
+
+function readBlockEntry(reader: ByteReader): BlockEntry {
+  return {
+    offset: reader.varint(),
+    bytes: reader.varint(),
+    first: reader.varint(),
+    count: reader.varint(),
+    minTimeMs: reader.varint(),
+    maxTimeMs: reader.varint(),
+    groups: listOf(reader, () => readGroupEntry(reader)),
+  }
+}
+
+function readGroupEntry(reader: ByteReader): GroupEntry {
+  const layout = reader.varint()
+  const op = reader.varint()
+  const count = reader.varint()
+  const zones: ZoneEntry[] = []
+  for (let left = reader.varint(); left > 0; left--) {
+    const of = reader.varint()
+    zones.push({ image: of % 2, column: Math.floor(of / 2), min: reader.f64(), max: reader.f64() })
+  }
+  return { layout, op, count, zones }
+}
+
+export function writeTrailer(footerOffset: number, footer: Buffer, last: number, seed: number): Buffer {
+  const trailer = Buffer.alloc(TRAILER_BYTES)
+  writeU64(trailer, footerOffset, 0)
+  trailer.writeUInt32LE(footer.length, 8)
+  trailer.writeUInt32LE(crc32(footer, seed), 12)
+  writeU64(trailer, footerOffset + footer.length + TRAILER_BYTES, 16)
+  writeU64(trailer, last, 24)
+  trailer.writeUInt32LE(crc32(trailer.subarray(0, 32), seed), 32)
+  trailer.writeUInt32LE(TRAILER_MAGIC, 36)
+  return trailer
+}
+
+export interface Trailer {
+  /** Where the footer stands. */
+  readonly offset: number
+  readonly bytes: number
+  readonly crc: number
+  readonly last: number
+}
+
+/** @throws RangeError where the trailer is not that of a whole file of `size` bytes */
+export function readTrailer(trailer: Buffer, size: number, seed: number): Trailer {
+  if (trailer.length < TRAILER_BYTES || trailer.readUInt32LE(36) !== TRAILER_MAGIC)
+    throw new RangeError('it does not end as a sealed segment')
+  if (trailer.readUInt32LE(32) !== crc32(trailer.subarray(0, 32), seed))
+    throw new RangeError('the trailer’s checksum is wrong')
+  const offset = readU64(trailer, 0)
+  const bytes = trailer.readUInt32LE(8)
+  if (readU64(trailer, 16) !== size || offset + bytes + TRAILER_BYTES !== size)
+    throw new RangeError(`it has ${size} bytes, and its trailer says ${readU64(trailer, 16)}`)
+  return { offset, bytes, crc: trailer.readUInt32LE(12), last: readU64(trailer, 24) }
+}

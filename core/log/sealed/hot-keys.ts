@@ -1,0 +1,166 @@
+// The key index of a segment that is not sealed yet: in memory, made when a stream is first asked for, brought up to date at each
+// look-up. It keeps the segment's blocks in memory, so it is bounded by the segments that are not sealed: mostly one.
+import { setImmediate as immediate } from 'node:timers/promises'
+import { ByteReader } from '../../contract/index.ts'
+import { SEGMENT_HEADER_BYTES, type StoredBlock } from '../block.ts'
+import type { FileSystem } from '../file-system.ts'
+import { NEXT_BYTES_MAX } from '../limits.ts'
+import { corrupt, OP_EVENT } from '../records.ts'
+import { readBlocks, type Segment } from '../segment.ts'
+import type { Tail } from '../tail.ts'
+import type { Topics } from '../topics.ts'
+import { KeyBuffer, planOf } from './block-writer.ts'
+import { SEAL_RECORDS_PER_TURN } from './bounds.ts'
+import type { StoredEvent } from './key-reader.ts'
+import { KeyTable, StreamName } from './key-table.ts'
+
+export interface HotKeysParts {
+  readonly fs: FileSystem
+  readonly topics: Topics
+  readonly tail: Tail
+}
+
+export class HotKeys {
+  readonly #parts: HotKeysParts
+  readonly #segment: Segment
+  readonly #streams = new KeyTable()
+  readonly #name = new StreamName()
+  readonly #payloads: Buffer[] = []
+  /** Of each stream: its newest event and how many it has; of each event: the one before. */
+  #newest = new Int32Array(1024)
+  #counts = new Uint32Array(1024)
+  #before = new Int32Array(1024)
+  #position = new Float64Array(1024)
+  #layout = new Uint32Array(1024)
+  #payload = new Uint32Array(1024)
+  #at = new Uint32Array(1024)
+  #events = 0
+  #sinceTurn = 0
+  readonly #key = new KeyBuffer()
+  readonly #keyers = new Map<number, (reader: ByteReader) => void>()
+  #offset = SEGMENT_HEADER_BYTES
+  #updating: Promise<void> | undefined
+
+  constructor(parts: HotKeysParts, segment: Segment) {
+    this.#parts = parts
+    this.#segment = segment
+  }
+
+  /** A stream's events that are durable now. @throws LOG_CORRUPT */
+  async find(name: { readonly bytes: Buffer; readonly hash: number }): Promise<HotStream> {
+    while (this.#offset < this.#segment.bytes) {
+      this.#updating ??= this.#update().finally(() => {
+        this.#updating = undefined
+      })
+      await this.#updating
+    }
+    const stream = this.#streams.find(name.hash, name.bytes, 0, name.bytes.length)
+    const count = stream < 0 ? 0 : this.#counts[stream]!
+    const newest = stream < 0 ? -1 : this.#newest[stream]!
+    return { count, events: () => this.#chain(newest, count) }
+  }
+
+  #chain(newest: number, count: number): StoredEvent[] {
+    const events = new Array<StoredEvent>(count)
+    let event = newest
+    for (let n = count - 1; n >= 0; n--) {
+      const buffer = this.#payloads[this.#payload[event]!]!
+      events[n] = { position: this.#position[event]!, layout: this.#layout[event]!, buffer, at: this.#at[event]! }
+      event = this.#before[event]!
+    }
+    return events
+  }
+
+  async #update(): Promise<void> {
+    const segment = this.#segment
+    const end = segment.bytes
+    const kept = this.#parts.tail.from(segment, this.#offset, NEXT_BYTES_MAX)
+    if (kept) {
+      for (const block of kept) await this.#add(block)
+      return
+    }
+    segment.hold()
+    try {
+      const file = await this.#parts.fs.open(segment.path, 'read')
+      try {
+        while (this.#offset < end) {
+          const read = await readBlocks(file, segment.seed, this.#offset, end)
+          if (read.bad !== undefined) throw corrupt(segment.path, this.#offset, read.bad)
+          for (const block of read.blocks) await this.#add(block)
+        }
+      } finally {
+        await file.close()
+      }
+    } finally {
+      segment.release()
+    }
+  }
+
+  async #add(block: StoredBlock): Promise<void> {
+    const reader = new ByteReader(block.payload)
+    this.#payloads.push(block.payload)
+    for (let n = 0; n < block.count; n++) {
+      const length = reader.varint()
+      const end = reader.at + length
+      const layout = reader.varint()
+      if (reader.u8() === OP_EVENT) {
+        this.#event(block.first + n, layout, reader)
+      }
+      reader.at = end
+      if (++this.#sinceTurn < SEAL_RECORDS_PER_TURN) continue
+      this.#sinceTurn = 0
+      await immediate()
+    }
+    this.#offset = block.offset + block.bytes
+  }
+
+  #event(position: number, id: number, reader: ByteReader): void {
+    const { at } = reader
+    const layout = this.#parts.topics.layout(id)
+    if (!layout) throw new RangeError(`layout ${id} of a record is not in topics.json`)
+    let keyer = this.#keyers.get(id)
+    if (!keyer) {
+      keyer = planOf(layout).keyer(this.#key)
+      this.#keyers.set(id, keyer)
+    }
+    keyer(reader)
+    const name = this.#name.set(layout.topic.id, this.#key.bytes, this.#key.length)
+    const known = this.#streams.size
+    const stream = this.#streams.add(name.hash, name.bytes, 0, name.length)
+    this.#reserve()
+    if (stream === known) this.#counts[stream] = 0
+    const event = this.#events++
+    this.#position[event] = position
+    this.#layout[event] = id
+    this.#payload[event] = this.#payloads.length - 1
+    this.#at[event] = at
+    this.#before[event] = this.#counts[stream] === 0 ? -1 : this.#newest[stream]!
+    this.#newest[stream] = event
+    this.#counts[stream]!++
+  }
+
+  #reserve(): void {
+    if (this.#streams.size >= this.#newest.length) {
+      this.#newest = grown(this.#newest)
+      this.#counts = grown(this.#counts)
+    }
+    if (this.#events < this.#at.length) return
+    this.#before = grown(this.#before)
+    this.#position = grown(this.#position)
+    this.#layout = grown(this.#layout)
+    this.#payload = grown(this.#payload)
+    this.#at = grown(this.#at)
+  }
+}
+
+/** A stream's events in a segment that is not sealed. */
+export interface HotStream {
+  readonly count: number
+  events(): StoredEvent[]
+}
+
+function grown<T extends Int32Array | Uint32Array | Float64Array>(values: T): T {
+  const larger = new (values.constructor as new (length: number) => T)(values.length * 2)
+  larger.set(values)
+  return larger
+}

@@ -1,0 +1,126 @@
+// Scans: columns of one topic or several, block after block. Sealed blocks give them as they are stored; hot blocks, and records of
+// an older contract, are first made into a block of the current form in memory, so that all readers see one form.
+import { setImmediate as immediate } from 'node:timers/promises'
+import { ByteWriter } from '../../contract/index.ts'
+import { type StoredBlock, segmentHeader, segmentSeed } from '../block.ts'
+import type { LogTopic, ScanOptions } from '../log.ts'
+import { OP_PARKED, OP_UPDATE } from '../records.ts'
+import type { Layout, Topics } from '../topics.ts'
+import { BlockWriter } from './block-writer.ts'
+import { SEAL_RECORDS_PER_TURN, SEALED_PAYLOAD_BYTES_FULL, SEALED_RECORDS_FULL } from './bounds.ts'
+import { Batch } from './column-batch.ts'
+import { SealedBlock } from './sealed-block.ts'
+
+/** Where the blocks come from. */
+export interface ScanSource {
+  readonly topics: Topics
+  /** Sealed blocks, and the payloads of hot ones, that may hold positions after `after`; in order. */
+  blocks(after: number, wanted: (block: SealedBlock['entry']) => boolean): AsyncIterable<SealedBlock | StoredBlock>
+}
+
+export async function* scan(
+  source: ScanSource,
+  topics: readonly LogTopic[],
+  options: ScanOptions,
+): AsyncGenerator<Batch> {
+  const { from = 1, to = Number.POSITIVE_INFINITY } = options
+  const ids = new Set(topics.map(topic => topic.id))
+  const hot = new HotBlocks(source.topics)
+  const wanted = ({ first, groups }: SealedBlock['entry']) =>
+    first <= to && groups.some(group => ids.has(source.topics.layout(group.layout)?.topic.id ?? -1))
+  for await (const block of source.blocks(from - 1, wanted)) {
+    if (!(block instanceof SealedBlock)) {
+      if (block.first > to) break
+      await hot.add(block)
+      if (hot.full) yield* batches(await hot.take(), topics, from, to)
+      continue
+    }
+    if (!hot.empty) yield* batches(await hot.take(), topics, from, to)
+    if (block.entry.first > to) break
+    yield* batches(await current(block, ids, source.topics), topics, from, to)
+  }
+  if (!hot.empty) yield* batches(await hot.take(), topics, from, to)
+}
+
+function* batches(block: SealedBlock, topics: readonly LogTopic[], from: number, to: number): Generator<Batch> {
+  const batch = new Batch(block, topics, from, to)
+  if (batch.count > 0) yield batch
+}
+
+/** Blocks made in memory have a file's form without a file. */
+const MEMORY_SEED = segmentSeed(segmentHeader('00000000-0000-0000-0000-000000000000', 1, 1))
+
+async function inMemory(writer: BlockWriter, topics: Topics): Promise<SealedBlock> {
+  const { pieces, entry } = await writer.finish(0, MEMORY_SEED, 'none')
+  return new SealedBlock(Buffer.concat(pieces), entry, { topics, file: '(hot)' }, MEMORY_SEED)
+}
+
+class HotBlocks {
+  readonly #topics: Topics
+  readonly #writer: BlockWriter
+
+  constructor(topics: Topics) {
+    this.#topics = topics
+    this.#writer = new BlockWriter(topics)
+  }
+
+  get empty(): boolean {
+    return this.#writer.empty
+  }
+
+  get full(): boolean {
+    return this.#writer.count >= SEALED_RECORDS_FULL || this.#writer.payloadBytes >= SEALED_PAYLOAD_BYTES_FULL
+  }
+
+  async add(block: StoredBlock): Promise<void> {
+    for (const _ of this.#writer.add(block, SEAL_RECORDS_PER_TURN)) await immediate()
+  }
+
+  async take(): Promise<SealedBlock> {
+    const block = await inMemory(this.#writer, this.#topics)
+    return current(block, undefined, this.#topics)
+  }
+}
+
+const isOld = (layout: Layout): boolean => layout.id !== layout.topic.layout.id
+
+/** The block with each record in its topic's current layout. */
+async function current(block: SealedBlock, ids: ReadonlySet<number> | undefined, topics: Topics): Promise<SealedBlock> {
+  const old = block.groups.some(({ layout }) => isOld(layout) && (ids?.has(layout.topic.id) ?? true))
+  if (!old) return block
+  const writer = new BlockWriter(topics)
+  const payload = new ByteWriter(1 << 20)
+  const row = new ByteWriter()
+  const { groupOf, localOf } = block
+  const { first, count } = block.entry
+  for (let n = 0; n < count; n++) {
+    const { layout, op, images, parked } = block.groups[groupOf[n]!]!
+    const to = layout.topic.layout
+    const at = localOf[n]!
+    const encode = (image: number) => to.codec.encode(row, layout.adapt(images[image]!.row(at), first + n))
+    row.at = 0
+    row.varint(to.id)
+    row.u8(op)
+    if (op === OP_PARKED) row.raw(parked!.bytes(at))
+    else {
+      if (op === OP_UPDATE) encodeBefore(row, () => encode(1))
+      encode(0)
+    }
+    payload.bytes(row.buffer.subarray(0, row.at))
+    if (n % SEAL_RECORDS_PER_TURN === SEAL_RECORDS_PER_TURN - 1) await immediate()
+  }
+  const { minTimeMs: appendTimeMs, offset, bytes } = block.entry
+  const bare = { offset, bytes, part: 0, last: true, mark: undefined, durableBytes: 0, appendTimeMs }
+  const stored: StoredBlock = { ...bare, first, count, payload: payload.buffer.subarray(0, payload.at) }
+  for (const _ of writer.add(stored, SEAL_RECORDS_PER_TURN)) await immediate()
+  return inMemory(writer, topics)
+}
+
+/** The row before, after its length. */
+function encodeBefore(row: ByteWriter, encode: () => void): void {
+  const start = row.at
+  encode()
+  const bytes = Buffer.from(row.buffer.subarray(start, row.at))
+  row.at = start
+  row.bytes(bytes)
+}

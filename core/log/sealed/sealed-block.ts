@@ -1,0 +1,297 @@
+// A sealed block in memory: its groups and their columns, unpacked when asked for; and the hot blocks that it was made of, as
+// readers get them from a hot segment.
+import { type AnyRow, ByteReader } from '../../contract/index.ts'
+import { asMainstemError, fail, isMainstemError } from '../../errors.ts'
+import { readMark } from '../block.ts'
+import type { LogBlock, LogTopic, ParkedRow, RecordCursor, RecordOp, SourceMark } from '../log.ts'
+import { type BlockPlace, corrupt, OP_DELETE, OP_PARKED, OP_UPDATE, OPS } from '../records.ts'
+import type { Layout } from '../topics.ts'
+import { type BlockEntry, planOf } from './block-writer.ts'
+import { SEALED_BLOCK_RECORDS_MAX } from './bounds.ts'
+import { ColumnData, readColumnHead, readNumbers, readNumbersHead, type StoredColumn } from './columns.ts'
+import { openBlock } from './format.ts'
+import type { PlannedColumn } from './plan.ts'
+import { Sections } from './sections.ts'
+
+/** One image of a group: its columns, and the hash of each row's key. */
+export interface ImageData {
+  readonly columns: readonly ColumnData[]
+  readonly hashes: ColumnData
+  /** The row of an index, in the shape of its layout. */
+  row(index: number): AnyRow
+}
+
+export class GroupData {
+  readonly layout: Layout
+  readonly op: number
+  readonly count: number
+  /** The row itself; of an update the row after, then the row before. */
+  readonly images: readonly ImageData[]
+  readonly parked: ColumnData | undefined
+
+  constructor(head: ByteReader, place: BlockPlace, sections: Sections) {
+    const id = head.varint()
+    const layout = place.topics.layout(id)
+    if (!layout) throw new RangeError(`layout ${id} of a record is not in topics.json`)
+    this.layout = layout
+    this.op = head.u8()
+    this.count = head.varint()
+    const column = (form: StoredColumn) => new ColumnData(form, this.count, sections)
+    if (this.op === OP_PARKED) {
+      this.parked = column(present(readColumnHead(head)))
+      this.images = []
+      return
+    }
+    const planned = planOf(layout).columns
+    const after = new Image(layout, readImage(head, planned, column))
+    if (this.op !== OP_UPDATE) this.images = [after]
+    else this.images = [after, new Image(layout, readImage(head, planned, column, after))]
+  }
+}
+
+const present = (form: StoredColumn | undefined): StoredColumn => {
+  if (!form) throw new RangeError('a column is the same as none')
+  return form
+}
+
+function readImage(
+  head: ByteReader,
+  planned: readonly PlannedColumn[],
+  make: (form: StoredColumn) => ColumnData,
+  after?: ImageData,
+) {
+  const columns = planned.map((_, n) => {
+    const form = readColumnHead(head)
+    return form ? make(form) : after ? after.columns[n]! : make(present(form))
+  })
+  const form = readColumnHead(head)
+  return { columns, hashes: form ? make(form) : (after?.hashes ?? make(present(form))) }
+}
+
+class Image implements ImageData {
+  readonly columns: readonly ColumnData[]
+  readonly hashes: ColumnData
+  readonly #layout: Layout
+  #row: ((index: number) => AnyRow) | undefined
+
+  constructor(layout: Layout, { columns, hashes }: { columns: readonly ColumnData[]; hashes: ColumnData }) {
+    this.columns = columns
+    this.hashes = hashes
+    this.#layout = layout
+  }
+
+  row(index: number): AnyRow {
+    this.#row ??= planOf(this.#layout).assembler(this.columns)
+    return this.#row(index)
+  }
+}
+
+/** One of the hot blocks. */
+interface Span {
+  readonly first: number
+  readonly count: number
+  readonly last: boolean
+  readonly appendTimeMs: number
+  readonly mark: SourceMark | undefined
+}
+
+export class SealedBlock {
+  readonly entry: BlockEntry
+  readonly place: BlockPlace
+  readonly groups: readonly GroupData[]
+  readonly #sections: Sections
+  readonly #spanCount: number
+  readonly #spanSection: number
+  readonly #groupForm: StoredColumn | undefined
+  #of: Uint8Array | Uint16Array | undefined
+  #local: Uint32Array | undefined
+
+  /** @throws LOG_CORRUPT */
+  constructor(bytes: Buffer, entry: BlockEntry, place: BlockPlace, seed: number) {
+    this.entry = entry
+    this.place = place
+    try {
+      const { head, body } = openBlock(bytes, entry, seed)
+      // The table of sections stands last in the head: groups are given it before it is known, and ask it later.
+      const sections = new Sections(body, seed)
+      this.#spanCount = head.varint()
+      this.#spanSection = head.varint()
+      const count = head.varint()
+      this.groups = Array.from({ length: Math.min(count, 65_536) }, () => new GroupData(head, place, sections))
+      const records = this.groups.reduce((sum, group) => sum + group.count, 0)
+      if (records !== entry.count || records > SEALED_BLOCK_RECORDS_MAX)
+        throw new RangeError(`a block of ${entry.count} records has groups of ${records}`)
+      this.#groupForm = count > 1 ? readNumbersHead(head) : undefined
+      sections.open(head)
+      this.#sections = sections
+    } catch (error) {
+      throw this.damaged(error)
+    }
+  }
+
+  /** Checks all that is stored, as the reading of a hot block does. @throws LOG_CORRUPT */
+  verify(): this {
+    try {
+      this.#sections.verify()
+    } catch (error) {
+      throw this.damaged(error)
+    }
+    return this
+  }
+
+  damaged(error: unknown): Error {
+    if (isMainstemError(error)) return error
+    return corrupt(this.place.file, this.entry.offset, `${asMainstemError(error).detail}`, error)
+  }
+
+  /** Number of the group of each record. */
+  get groupOf(): Uint8Array | Uint16Array {
+    if (!this.#of) {
+      const { count } = this.entry
+      const Of = this.groups.length <= 256 ? Uint8Array : Uint16Array
+      this.#of = this.#groupForm ? Of.from(readNumbers(this.#groupForm, count, this.#sections)) : new Of(count)
+    }
+    return this.#of
+  }
+
+  /** Place of each record within its group. */
+  get localOf(): Uint32Array {
+    if (!this.#local) {
+      const of = this.groupOf
+      const next = new Uint32Array(this.groups.length)
+      const local = new Uint32Array(of.length)
+      for (let n = 0; n < of.length; n++) local[n] = next[of[n]!]!++
+      for (const [n, { count }] of this.groups.entries())
+        if (next[n] !== count) throw new RangeError('a group has another number of records than its block')
+      this.#local = local
+    }
+    return this.#local
+  }
+
+  /** The hot blocks with anything after a position. @throws LOG_CORRUPT */
+  blocks(after: number): LogBlock[] {
+    try {
+      const blocks: LogBlock[] = []
+      const reader = new ByteReader(this.#sections.get(this.#spanSection))
+      let first = this.entry.first
+      let appendTimeMs = this.entry.minTimeMs
+      for (let left = this.#spanCount; left > 0; left--) {
+        const count = reader.varint()
+        const flags = reader.u8()
+        appendTimeMs += reader.int()
+        const mark = flags & 2 ? readMark(reader, (flags & 4) !== 0) : undefined
+        const span: Span = { first, count, last: (flags & 1) !== 0, appendTimeMs, mark }
+        const end = first + count - 1
+        // A heartbeat at the position itself ends there and begins after it.
+        if (count > 0 ? end > after : first > after) blocks.push(new SpanBlock(this, span, after))
+        first += count
+      }
+      if (first !== this.entry.first + this.entry.count) throw new RangeError('a block has another number of records')
+      return blocks
+    } catch (error) {
+      throw this.damaged(error)
+    }
+  }
+}
+
+class SpanBlock implements LogBlock {
+  readonly first: number
+  readonly count: number
+  readonly #block: SealedBlock
+  readonly #span: Span
+
+  constructor(block: SealedBlock, span: Span, after: number) {
+    const skipped = Math.min(span.count, Math.max(0, after + 1 - span.first))
+    this.first = span.first + skipped
+    this.count = span.count - skipped
+    this.#block = block
+    this.#span = span
+  }
+
+  get last(): boolean {
+    return this.#span.last
+  }
+
+  get appendTimeMs(): number {
+    return this.#span.appendTimeMs
+  }
+
+  get mark(): SourceMark | undefined {
+    return this.#span.mark
+  }
+
+  records(): RecordCursor {
+    return new SealedRecords(this.#block, this.first, this.count)
+  }
+}
+
+class SealedRecords implements RecordCursor {
+  readonly #block: SealedBlock
+  readonly #end: number
+  #record: number
+  #of: Uint8Array | Uint16Array | undefined
+  #local: Uint32Array | undefined
+  #group: GroupData | undefined
+  #index = 0
+
+  constructor(block: SealedBlock, first: number, count: number) {
+    this.#block = block
+    this.#record = first - block.entry.first - 1
+    this.#end = this.#record + count
+  }
+
+  next(): boolean {
+    if (this.#record >= this.#end) return false
+    if (!this.#local) this.#open()
+    const record = ++this.#record
+    this.#group = this.#block.groups[this.#of![record]!]
+    this.#index = this.#local![record]!
+    return true
+  }
+
+  #open(): void {
+    try {
+      this.#of = this.#block.groupOf
+      this.#local = this.#block.localOf
+    } catch (error) {
+      throw this.#block.damaged(error)
+    }
+  }
+
+  get position(): number {
+    return this.#block.entry.first + this.#record
+  }
+
+  get topic(): LogTopic {
+    if (!this.#group) throw fail('INTERNAL', 'a record was read before next()')
+    return this.#group.layout.topic
+  }
+
+  get op(): RecordOp {
+    return OPS[this.#group?.op ?? 0] ?? 'event'
+  }
+
+  before(): AnyRow | null {
+    const op = this.#group?.op
+    return op === OP_DELETE ? this.#row(0) : op === OP_UPDATE ? this.#row(1) : null
+  }
+
+  after(): AnyRow | null {
+    const op = this.#group?.op
+    return op === OP_DELETE || op === OP_PARKED ? null : this.#row(0)
+  }
+
+  parked(): ParkedRow | null {
+    const parked = this.#group?.parked
+    return parked ? (JSON.parse(parked.text(this.#index)) as ParkedRow) : null
+  }
+
+  #row(image: number): AnyRow {
+    try {
+      const { layout, images } = this.#group!
+      return layout.adapt(images[image]!.row(this.#index), this.position)
+    } catch (error) {
+      throw this.#block.damaged(error)
+    }
+  }
+}

@@ -1,0 +1,164 @@
+// A sealed segment as the running log knows it. Its footer is read when first needed.
+import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
+import { asMainstemError, fail, isMainstemError } from '../../errors.ts'
+import { SEGMENT_HEADER_BYTES, segmentSeed } from '../block.ts'
+import type { File } from '../file-system.ts'
+import { corrupt } from '../records.ts'
+import type { Topics } from '../topics.ts'
+import { SEALED_BLOCK_BYTES_MAX } from './bounds.ts'
+import { checkSealedHeader, type Footer, readFooter, readTrailer, TRAILER_BYTES } from './format.ts'
+import { SealedBlock } from './sealed-block.ts'
+import type { SealedFiles } from './sealed-files.ts'
+import { unpack } from './sections.ts'
+
+const NAME_DIGITS = 20
+const NAME = /^(\d{20})\.sealed$/
+
+export const sealedName = (first: number): string => `${String(first).padStart(NAME_DIGITS, '0')}.sealed`
+
+/** What is removed at start: a sealed segment that was not finished. */
+export const isSealedTemporary = (name: string): boolean => /^\d{20}\.sealed\.tmp$/.test(name)
+
+/** The first position that a sealed file's name says; undefined for other files. */
+export function firstOfSealedName(name: string): number | undefined {
+  const digits = NAME.exec(name)?.[1]
+  const first = digits === undefined ? Number.NaN : Number(digits)
+  return Number.isSafeInteger(first) && first > 0 ? first : undefined
+}
+
+/** Any bytes stored with a length, a CRC and perhaps packed. */
+export interface StoredPiece {
+  readonly offset: number
+  readonly bytes: number
+  readonly rawBytes: number
+  readonly crc: number
+}
+
+export class SealedSegment {
+  readonly first: number
+  readonly name: string
+  readonly path: string
+  bytes = 0
+  last: number
+  /** With what its CRCs begin. */
+  seed = 0
+  readonly #files: SealedFiles
+  readonly #logId: string
+  #footer: Promise<Footer> | undefined
+
+  constructor(files: SealedFiles, folder: string, logId: string, first: number) {
+    this.#files = files
+    this.#logId = logId
+    this.first = first
+    this.name = sealedName(first)
+    this.path = join(folder, this.name)
+    this.last = first - 1
+  }
+
+  /** Checks header, size and trailer: enough to know where it ends. @throws LOG_CORRUPT, LOG_FORMAT_NEWER */
+  async open(): Promise<this> {
+    await this.#using(0, async file => {
+      await this.#readHeader(file)
+      const size = await file.size()
+      await this.#readTrailer(file, size)
+    })
+    return this
+  }
+
+  async #readTrailer(file: File, size: number) {
+    const from = Math.max(0, size - TRAILER_BYTES)
+    const trailer = readTrailer(await readExactly(file, from, size - from), size, this.seed)
+    this.bytes = size
+    this.last = trailer.last
+    return trailer
+  }
+
+  /** Read when first asked for. @throws LOG_CORRUPT */
+  footer(): Promise<Footer> {
+    this.#footer ??= this.#using(0, file => this.#readFooter(file))
+    this.#footer.catch(() => {
+      this.#footer = undefined
+    })
+    return this.#footer
+  }
+
+  async #readFooter(file: File): Promise<Footer> {
+    const { offset, bytes, crc, last } = await this.#readTrailer(file, await file.size())
+    const footer = await readExactly(file, offset, bytes)
+    if (crc32(footer, this.seed) !== crc) throw new RangeError('the footer’s checksum is wrong')
+    const read = readFooter(footer)
+    if (read.last !== last) throw new RangeError('footer and trailer name different ends')
+    return read
+  }
+
+  async #readHeader(file: File): Promise<void> {
+    const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
+    const read = await file.read(header, 0)
+    const wrong = checkSealedHeader(header.subarray(0, read), this.#logId, this.first)
+    if (wrong?.format !== undefined) {
+      throw fail('LOG_FORMAT_NEWER', 'the log was written by a newer version', {
+        detail: `${this.path}: ${wrong.reason}`,
+      })
+    }
+    if (wrong) throw new RangeError(wrong.reason)
+    this.seed = segmentSeed(header)
+  }
+
+  async #using<T>(offset: number, use: (file: File) => Promise<T>): Promise<T> {
+    try {
+      return await this.#files.use(this.path, use)
+    } catch (error) {
+      throw this.#damaged(offset, error)
+    }
+  }
+
+  /** Number of the first block with a record after a position. */
+  async blockAfter(after: number): Promise<number> {
+    const { blocks } = await this.footer()
+    let low = 0
+    let high = blocks.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      const { first, count } = blocks[middle]!
+      // A heartbeat at the block's end may be after the position although no record is.
+      if (first + count - 1 < after) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  /** @throws LOG_CORRUPT */
+  async block(n: number, topics: Topics): Promise<SealedBlock | undefined> {
+    const entry = (await this.footer()).blocks[n]
+    if (!entry) return undefined
+    const bytes = await this.#using(entry.offset, file => readExactly(file, entry.offset, entry.bytes))
+    return new SealedBlock(bytes, entry, { topics, file: this.path }, this.seed)
+  }
+
+  /** A page or chunk of the key index, unpacked. @throws LOG_CORRUPT */
+  piece({ offset, bytes, rawBytes, crc }: StoredPiece): Promise<Buffer> {
+    return this.#using(offset, async file => {
+      const stored = await readExactly(file, offset, bytes)
+      if (crc32(stored, this.seed) !== crc) throw new RangeError('the checksum of a page is wrong')
+      return unpack(stored, rawBytes)
+    })
+  }
+
+  #damaged(offset: number, error: unknown): Error {
+    if (isMainstemError(error)) return error
+    // What the file system says is no damage: it may be well again later.
+    if (error instanceof Error && 'code' in error && !(error instanceof RangeError) && !isZlib(error))
+      return asMainstemError(error, 'LOG_FAILED', 'cannot read the log')
+    return corrupt(this.path, offset, asMainstemError(error).detail ?? 'it cannot be read', error)
+  }
+}
+
+const isZlib = (error: Error): boolean => 'code' in error && /^(Z|ERR_)/.test(String(error.code))
+
+async function readExactly(file: File, offset: number, bytes: number): Promise<Buffer> {
+  if (bytes > SEALED_BLOCK_BYTES_MAX) throw new RangeError(`a part claims to have ${bytes} bytes`)
+  const buffer = Buffer.allocUnsafeSlow(bytes)
+  if ((await file.read(buffer, offset)) < bytes) throw new RangeError('the file ends early')
+  return buffer
+}

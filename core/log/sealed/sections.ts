@@ -1,0 +1,139 @@
+// A sealed block's bytes: a head, then sections, each begun at a multiple of 8 so that typed arrays can view it where it lies.
+// Each section has its own CRC, so that a reader of three columns checks and unpacks these alone.
+import { promisify } from 'node:util'
+import { crc32, zstdCompress, zstdDecompressSync } from 'node:zlib'
+import { type ByteReader, ByteWriter } from '../../contract/index.ts'
+import { COMPRESSED_FROM_BYTES, COMPRESSED_RATIO_MAX, SEALED_BLOCK_BYTES_MAX } from './bounds.ts'
+
+const compress = promisify(zstdCompress)
+
+export type Compression = 'zstd' | 'none'
+
+/** Bytes as they are stored: packed where that pays. */
+export interface Packed {
+  readonly bytes: Uint8Array
+  readonly rawBytes: number
+}
+
+export async function pack(raw: Uint8Array, compression: Compression): Promise<Packed> {
+  if (compression === 'zstd' && raw.length >= COMPRESSED_FROM_BYTES) {
+    const packed = await compress(raw)
+    if (packed.length <= raw.length * COMPRESSED_RATIO_MAX) return { bytes: packed, rawBytes: raw.length }
+  }
+  return { bytes: raw, rawBytes: raw.length }
+}
+
+/** The raw bytes; begun at a multiple of 8 in their memory where they were packed. @throws RangeError */
+export function unpack(stored: Buffer, rawBytes: number): Buffer {
+  if (stored.length === rawBytes) return stored
+  if (rawBytes > SEALED_BLOCK_BYTES_MAX) throw new RangeError(`a section claims to have ${rawBytes} bytes`)
+  const raw = zstdDecompressSync(stored, { chunkSize: Math.max(64, rawBytes + 8), maxOutputLength: rawBytes + 8 })
+  if (raw.length !== rawBytes) throw new RangeError('a section unpacks to another length')
+  return raw
+}
+
+const aligned = (at: number): number => (at + 7) & ~7
+
+export class SectionWriter {
+  readonly #raw: Uint8Array[] = []
+
+  /** Takes the bytes as they are now: a view must not change until `finish`. */
+  add(bytes: Uint8Array): number {
+    return this.#raw.push(bytes) - 1
+  }
+
+  /** The table and the sections after it. */
+  async finish(table: ByteWriter, compression: Compression, seed: number): Promise<readonly Uint8Array[]> {
+    const out: Uint8Array[] = []
+    let at = 0
+    table.varint(this.#raw.length)
+    for (const raw of this.#raw) {
+      const { bytes, rawBytes } = await pack(raw, compression)
+      table.varint(bytes.length)
+      table.varint(rawBytes)
+      writeU32(table, crc32(bytes, seed))
+      out.push(bytes)
+      const gap = aligned(at + bytes.length) - at - bytes.length
+      if (gap > 0) out.push(new Uint8Array(gap))
+      at = aligned(at + bytes.length)
+    }
+    return out
+  }
+}
+
+interface Section {
+  readonly at: number
+  readonly bytes: number
+  readonly rawBytes: number
+  readonly crc: number
+}
+
+/** The sections of a block that is in memory; unpacked when asked for. */
+export class Sections {
+  readonly #body: Buffer
+  readonly #seed: number
+  readonly #sections: Section[] = []
+  readonly #raw: (Buffer | undefined)[] = []
+
+  constructor(body: Buffer, seed: number) {
+    this.#body = body
+    this.#seed = seed
+  }
+
+  /** Reads the table. @throws RangeError where it does not fit the body */
+  open(table: ByteReader): void {
+    const body = this.#body
+    let at = 0
+    for (let left = table.varint(); left > 0; left--) {
+      const bytes = table.varint()
+      const rawBytes = table.varint()
+      this.#sections.push({ at, bytes, rawBytes, crc: readU32(table) })
+      at = aligned(at + bytes)
+      if (at > aligned(body.length)) throw new RangeError('the sections of a block are longer than it')
+    }
+  }
+
+  /** @throws RangeError where the section's checksum is wrong */
+  get(n: number): Buffer {
+    const known = this.#raw[n]
+    if (known) return known
+    const section = this.#sections[n]
+    if (!section) throw new RangeError(`a block has no section ${n}`)
+    const stored = this.#body.subarray(section.at, section.at + section.bytes)
+    if (stored.length < section.bytes) throw new RangeError(`section ${n} of a block is cut short`)
+    if (crc32(stored, this.#seed) !== section.crc) throw new RangeError(`the checksum of section ${n} is wrong`)
+    const raw = unpack(stored, section.rawBytes)
+    this.#raw[n] = raw
+    return raw
+  }
+
+  /** Checks all of them. @throws RangeError */
+  verify(): void {
+    for (const [n, { at, bytes, crc }] of this.#sections.entries()) {
+      const stored = this.#body.subarray(at, at + bytes)
+      if (stored.length < bytes || crc32(stored, this.#seed) !== crc)
+        throw new RangeError(`the checksum of section ${n} is wrong`)
+    }
+  }
+}
+
+export function writeU32(writer: ByteWriter, value: number): void {
+  writer.reserve(4)
+  writer.at = writer.buffer.writeUInt32LE(value, writer.at)
+}
+
+export function readU32(reader: ByteReader): number {
+  const value = reader.buffer.readUInt32LE(reader.at)
+  reader.at += 4
+  return value
+}
+
+/** The bytes as 8-byte aligned memory: as they lie where they are so, else copied. */
+export function alignedView(bytes: Uint8Array): Uint8Array {
+  if (bytes.byteOffset % 8 === 0) return bytes
+  const copy = new Uint8Array(bytes.length)
+  copy.set(bytes)
+  return copy
+}
+
+export const newWriter = (bytes = 4096): ByteWriter => new ByteWriter(bytes)

@@ -1,0 +1,141 @@
+// The streams of an event topic: all events of one key, numbered from 1 in the order of the log. Each segment says how many
+// events of the key it has, so a version is found, and the last one counted, without reading the others.
+import { ByteReader, ByteWriter, createRowCodec, type KeyColumn } from '../../contract/index.ts'
+import { fail } from '../../errors.ts'
+import type { LogTopic, StreamOptions, StreamRecord } from '../log.ts'
+import { corrupt } from '../records.ts'
+import type { AnySegment } from '../recovery.ts'
+import type { Segment } from '../segment.ts'
+import { HotKeys, type HotKeysParts } from './hot-keys.ts'
+import { KeyReader, type StoredEvent } from './key-reader.ts'
+import { StreamName } from './key-table.ts'
+import { SealedSegment } from './sealed-segment.ts'
+
+interface StreamsParts extends HotKeysParts {
+  readonly segments: readonly AnySegment[]
+}
+
+type Name = ReturnType<StreamName['take']>
+
+/** Some events of a stream that are read at once. */
+interface Portion {
+  readonly count: number
+  readonly file: string
+  read(): Promise<readonly StoredEvent[]>
+}
+
+export class Streams {
+  readonly #parts: StreamsParts
+  readonly #keys = new KeyReader()
+  readonly #hot = new WeakMap<Segment, HotKeys>()
+  readonly #columns = new Map<number, (key: unknown) => Buffer>()
+
+  constructor(parts: StreamsParts) {
+    this.#parts = parts
+  }
+
+  async lastVersion(topic: LogTopic, key: unknown): Promise<number> {
+    return (await this.#portions(topic, key)).reduce((sum, portion) => sum + portion.count, 0)
+  }
+
+  async *stream(topic: LogTopic, key: unknown, options: StreamOptions = {}): AsyncGenerator<StreamRecord> {
+    const portions = await this.#portions(topic, key)
+    const total = portions.reduce((sum, portion) => sum + portion.count, 0)
+    const { backwards = false, from = backwards ? total : 1 } = options
+    let left = options.limit ?? Number.POSITIVE_INFINITY
+    let before = backwards ? total : 0
+    for (const portion of backwards ? portions.reverse() : portions) {
+      if (left <= 0) return
+      if (backwards) before -= portion.count
+      const first = before + 1
+      const last = before + portion.count
+      if (!backwards) before = last
+      if (backwards ? first > from : last < from) continue
+      const events = await portion.read()
+      const begin = backwards ? Math.min(last, from) : Math.max(first, from)
+      for (let version = begin; left > 0; version += backwards ? -1 : 1) {
+        const event = events[version - first]
+        if (!event) break
+        left--
+        yield this.#record(topic, version, event, portion.file)
+      }
+    }
+  }
+
+  #record(topic: LogTopic, version: number, { position, layout: id, buffer, at }: StoredEvent, file: string) {
+    const layout = this.#parts.topics.layout(id)
+    if (!layout) throw corrupt(file, 0, `layout ${id} of record ${position} is not in topics.json`)
+    return { topic, position, version, event: layout.decode(new ByteReader(buffer, at)) }
+  }
+
+  async #portions(topic: LogTopic, key: unknown): Promise<Portion[]> {
+    const name = this.#name(topic, key)
+    const segments = [...this.#parts.segments]
+    // Kept until their index is up to date: they may be sealed meanwhile.
+    const held = segments.filter(segment => !(segment instanceof SealedSegment)) as Segment[]
+    for (const segment of held) segment.hold()
+    try {
+      return await this.#portionsOf(segments, name)
+    } finally {
+      for (const segment of held) segment.release()
+    }
+  }
+
+  async #portionsOf(segments: readonly AnySegment[], name: Name): Promise<Portion[]> {
+    const portions: Portion[] = []
+    for (const segment of segments) {
+      if (segment instanceof SealedSegment) {
+        const found = await this.#keys.find(segment, name.bytes, name.hash)
+        for (const part of found?.parts ?? []) {
+          const read = () => this.#keys.events(segment, part)
+          portions.push({ count: part.count, file: segment.path, read })
+        }
+        continue
+      }
+      const { count, events } = await this.#hotKeys(segment).find(name)
+      if (count > 0) portions.push({ count, file: segment.path, read: async () => events() })
+    }
+    return portions
+  }
+
+  #hotKeys(segment: Segment): HotKeys {
+    let keys = this.#hot.get(segment)
+    if (!keys) {
+      keys = new HotKeys(this.#parts, segment)
+      this.#hot.set(segment, keys)
+    }
+    return keys
+  }
+
+  #name(topic: LogTopic, key: unknown): Name {
+    const entry = this.#parts.topics.entry(topic.id)
+    if (!entry) throw fail('TOPIC_UNKNOWN', `topic ${topic.name} is not of this log`)
+    let bytesOf = this.#columns.get(topic.id)
+    if (!bytesOf) {
+      const { columns, single } = topic.contract.key
+      const encode = keyEncoder(columns)
+      bytesOf = key => encode(single ? { [columns[0]!.name]: key } : (key as Record<string, unknown>))
+      this.#columns.set(topic.id, bytesOf)
+    }
+    const bytes = bytesOf(key)
+    return new StreamName().set(topic.id, bytes, bytes.length).take()
+  }
+}
+
+/** The key's bytes as the key index has them (plan.ts). */
+function keyEncoder(columns: readonly KeyColumn[]): (key: Record<string, unknown>) => Buffer {
+  const writer = new ByteWriter(64)
+  const parts = columns.map(column => {
+    if (column.type.kind === 'enum') {
+      return (key: Record<string, unknown>) => writer.raw(Buffer.from(`${key[column.name]}\0`))
+    }
+    const codec = createRowCodec({ kind: 'object', fields: [column] })
+    return (key: Record<string, unknown>) => codec.encode(writer, key)
+  })
+  return key => {
+    writer.at = 0
+    if (typeof key !== 'object' || key === null) throw fail('KEY_INVALID', 'key: expected an object of the key columns')
+    for (const part of parts) part(key)
+    return writer.copy()
+  }
+}
