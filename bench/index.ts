@@ -6,6 +6,7 @@ import { type BenchResult, machine } from './harness.ts'
 const BENCHES: Readonly<Record<string, () => Promise<{ run(): Promise<BenchResult> }>>> = {
   decode: () => import('./decode.ts'),
   fold: () => import('./fold.ts'),
+  log: () => import('./log.ts'),
 }
 
 async function bench(name: string, { json }: { json?: boolean }): Promise<void> {

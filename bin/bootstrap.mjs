@@ -60,7 +60,7 @@ function install() {
   say('mainstem: installing dependencies, once (npm ci) …')
   const started = performance.now()
   // Development dependencies are needed even where NODE_ENV=production: the runtime is one of them.
-  const { status, error } = spawnSync('npm', ['ci', '--include=dev', '--no-fund', '--no-audit'], {
+  const { status, error } = spawnSync('npm', ['ci', '--include=dev', '--no-fund', '--no-audit', '--loglevel=error'], {
     cwd: root,
     // npm's own report goes to stderr, so that stdout stays the program's (its last line may be JSON).
     stdio: ['ignore', process.stderr, process.stderr],

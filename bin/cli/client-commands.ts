@@ -226,8 +226,9 @@ function addParked(program: Command): void {
     .action(async (source: string | undefined, { url, json }: ClientFlags) => {
       const names = source === undefined ? await sourceNames(url) : [source]
       const parked: ParkedWire[] = []
+      let total = 0
       for (const name of names) {
-        const answer = await call<{ parked: readonly ParkedWire[] }>(
+        const answer = await call<{ parked: readonly ParkedWire[]; total: number }>(
           url,
           `/v1/sources/${encodeURIComponent(name)}/parked`,
           {
@@ -235,8 +236,9 @@ function addParked(program: Command): void {
           },
         )
         parked.push(...answer.parked)
+        total += answer.total
       }
-      if (json) return line(JSON.stringify({ parked }))
+      if (json) return line(JSON.stringify({ parked, total }))
       if (parked.length === 0) return line('  no rows are parked')
       const rows = formatTable(parked, [
         { text: row => row.topic },
@@ -246,6 +248,8 @@ function addParked(program: Command): void {
         { text: row => row.error },
       ])
       rows.forEach(line)
+      if (total > parked.length)
+        line(`  … and ${grouped(total - parked.length)} more: ${grouped(total)} rows are parked`)
     })
 }
 

@@ -76,6 +76,8 @@ const TABLES = `
          row_security_active(c.oid) as row_security,
          case when c.relkind = 'p'
            then (select coalesce(sum(greatest(l.reltuples, 0)), 0) from pg_partition_tree(c.oid) t join pg_class l on l.oid = t.relid and t.isleaf)
+           -- A table that was never analysed says -1 or 0: then about a hundred bytes a row, of what lies on disk.
+           when c.reltuples <= 0 and c.relkind = 'r' then pg_relation_size(c.oid) / 100
            else greatest(c.reltuples, 0) end::text as rows
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
    where c.relkind in ('r', 'p', 'v', 'm', 'f')`

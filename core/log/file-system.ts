@@ -38,10 +38,29 @@ export interface FileSystem {
 export const isFull = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
 
+/**
+ * Makes a folder and those above it; gives the topmost that was missing. Not by Node's own `recursive`: that never ends
+ * where a folder exists in which nothing can be made (`/proc`).
+ */
+async function makeMissing(path: string): Promise<string | undefined> {
+  try {
+    await fs.promises.mkdir(path)
+    return path
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : ''
+    if (code === 'EEXIST' && (await fs.promises.stat(path)).isDirectory()) return undefined
+    const above = dirname(path)
+    if (code !== 'ENOENT' || above === path || fs.existsSync(above)) throw error
+    const first = await makeMissing(above)
+    await fs.promises.mkdir(path)
+    return first ?? path
+  }
+}
+
 /** Node's own files. Calls run on its thread pool and never block the event loop, but for `lock`. */
 export const nodeFileSystem: FileSystem = {
   makeFolder: async path => {
-    const first = await fs.promises.mkdir(path, { recursive: true })
+    const first = await makeMissing(resolve(path))
     if (first === undefined) return
     // The name of each new folder is an entry of the one above it.
     for (let made = resolve(path); ; made = dirname(made)) {
