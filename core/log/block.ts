@@ -45,10 +45,19 @@ export function writeU64(buffer: Buffer, value: number, at: number): void {
 export const readU64 = (buffer: Buffer, at: number): number =>
   buffer.readUInt32LE(at) + buffer.readUInt32LE(at + 4) * HIGH
 
-export function segmentHeader(logId: string, first: number, epoch: number): Buffer {
+/** Hot and sealed segments begin alike, with a magic number and a format of their own. */
+export interface SegmentKind {
+  readonly magic: number
+  readonly format: number
+  readonly name: string
+}
+
+export const HOT_SEGMENT: SegmentKind = { magic: SEGMENT_MAGIC, format: FORMAT, name: 'a segment' }
+
+export function segmentHeader(kind: SegmentKind, logId: string, first: number, epoch: number): Buffer {
   const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
-  header.writeUInt32LE(SEGMENT_MAGIC, 0)
-  header.writeUInt32LE(FORMAT, 8)
+  header.writeUInt32LE(kind.magic, 0)
+  header.writeUInt32LE(kind.format, 8)
   header.writeUInt32LE(SEGMENT_HEADER_BYTES, 12)
   Buffer.from(logId.replaceAll('-', ''), 'hex').copy(header, 16)
   writeU64(header, first, 32)
@@ -59,16 +68,17 @@ export function segmentHeader(logId: string, first: number, epoch: number): Buff
 
 /** Says what is wrong with a segment's header, or undefined; `format` tells one that is only newer. */
 export function checkSegmentHeader(
+  kind: SegmentKind,
   header: Buffer,
   logId: string,
   first: number,
 ): { reason: string; format?: number } | undefined {
   if (header.length < SEGMENT_HEADER_BYTES) return { reason: 'the header is cut short' }
-  if (header.readUInt32LE(0) !== SEGMENT_MAGIC) return { reason: 'it does not begin as a segment' }
+  if (header.readUInt32LE(0) !== kind.magic) return { reason: `it does not begin as ${kind.name}` }
   if (header.readUInt32LE(4) !== crc32(header.subarray(8, SEGMENT_HEADER_BYTES)))
     return { reason: 'the header’s checksum is wrong' }
   const format = header.readUInt32LE(8)
-  if (format > FORMAT) return { reason: `its format is ${format}`, format }
+  if (format > kind.format) return { reason: `its format is ${format}`, format }
   if (header.toString('hex', 16, 32) !== logId.replaceAll('-', '')) return { reason: 'it belongs to another log' }
   if (readU64(header, 32) !== first) return { reason: `it begins at position ${readU64(header, 32)}, not at ${first}` }
   return undefined

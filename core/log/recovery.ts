@@ -9,6 +9,7 @@ import {
   BLOCK_HEADER_BYTES,
   BLOCK_MAGIC_BYTES,
   checkSegmentHeader,
+  HOT_SEGMENT,
   parseBlock,
   SEGMENT_HEADER_BYTES,
   type StoredBlock,
@@ -238,14 +239,14 @@ async function lastSegment(recovery: Recovery, segment: Segment, state: State): 
 async function hasHeader({ identity }: Recovery, segment: Segment, file: File): Promise<boolean> {
   const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
   const read = await file.read(header, 0)
-  const wrong = checkSegmentHeader(header.subarray(0, read), identity.id, segment.first)
+  const wrong = checkSegmentHeader(HOT_SEGMENT, header.subarray(0, read), identity.id, segment.first)
   return wrong === undefined || wrong.format !== undefined
 }
 
 async function checkHeader({ identity }: Recovery, segment: Segment, file: File): Promise<void> {
   const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
   const read = await file.read(header, 0)
-  const wrong = checkSegmentHeader(header.subarray(0, read), identity.id, segment.first)
+  const wrong = checkSegmentHeader(HOT_SEGMENT, header.subarray(0, read), identity.id, segment.first)
   if (wrong?.format !== undefined) {
     throw fail('LOG_FORMAT_NEWER', 'the log was written by a newer version', {
       detail: `${segment.path}: ${wrong.reason}`,

@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import {
   BLOCK_HEADER_BYTES,
+  HOT_SEGMENT,
   parseBlock,
   SEGMENT_HEADER_BYTES,
   type StoredBlock,
@@ -49,7 +50,7 @@ export class Segment {
     this.first = first
     this.name = segmentName(first)
     this.path = join(folder, this.name)
-    this.header = segmentHeader(logId, first, epoch)
+    this.header = segmentHeader(HOT_SEGMENT, logId, first, epoch)
     this.seed = segmentSeed(this.header)
     this.last = first - 1
   }

@@ -9,7 +9,7 @@
 //   the file · 24 u64 last position · 32 u32 CRC-32 of bytes 0..31 of the trailer, begun with the seed · 36 u32 magic "MSSE".
 import { crc32 } from 'node:zlib'
 import { ByteReader } from '../../contract/index.ts'
-import { readMark, readU64, SEGMENT_HEADER_BYTES, writeMark, writeU64 } from '../block.ts'
+import { readMark, readU64, type SegmentKind, writeMark, writeU64 } from '../block.ts'
 import type { SourceMark } from '../log.ts'
 import type { BlockEntry, GroupEntry, ZoneEntry } from './block-writer.ts'
 import { newWriter, readU32, writeU32 } from './sections.ts'
@@ -21,34 +21,7 @@ export const BLOCK_FIXED_BYTES = 64
 const BLOCK_MAGIC = 0x4243534d
 const TRAILER_MAGIC = 0x4553534d
 
-export function sealedHeader(logId: string, first: number, epoch: number): Buffer {
-  const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
-  header.writeUInt32LE(SEALED_MAGIC, 0)
-  header.writeUInt32LE(SEALED_FORMAT, 8)
-  header.writeUInt32LE(SEGMENT_HEADER_BYTES, 12)
-  Buffer.from(logId.replaceAll('-', ''), 'hex').copy(header, 16)
-  writeU64(header, first, 32)
-  writeU64(header, epoch, 40)
-  header.writeUInt32LE(crc32(header.subarray(8)), 4)
-  return header
-}
-
-/** Says what is wrong with a header, or undefined; `format` tells one that is only newer. */
-export function checkSealedHeader(
-  header: Buffer,
-  logId: string,
-  first: number,
-): { reason: string; format?: number } | undefined {
-  if (header.length < SEGMENT_HEADER_BYTES) return { reason: 'the header is cut short' }
-  if (header.readUInt32LE(0) !== SEALED_MAGIC) return { reason: 'it does not begin as a sealed segment' }
-  if (header.readUInt32LE(4) !== crc32(header.subarray(8, SEGMENT_HEADER_BYTES)))
-    return { reason: 'the header’s checksum is wrong' }
-  const format = header.readUInt32LE(8)
-  if (format > SEALED_FORMAT) return { reason: `its format is ${format}`, format }
-  if (header.toString('hex', 16, 32) !== logId.replaceAll('-', '')) return { reason: 'it belongs to another log' }
-  if (readU64(header, 32) !== first) return { reason: `it begins at position ${readU64(header, 32)}, not at ${first}` }
-  return undefined
-}
+export const SEALED_SEGMENT: SegmentKind = { magic: SEALED_MAGIC, format: SEALED_FORMAT, name: 'a sealed segment' }
 
 type BlockStamp = Omit<BlockEntry, 'bytes' | 'groups'>
 

@@ -2,7 +2,7 @@
 // an older contract, are first made into a block of the current form in memory, so that all readers see one form.
 import { setImmediate as immediate } from 'node:timers/promises'
 import { ByteWriter } from '../../contract/index.ts'
-import { type StoredBlock, segmentHeader, segmentSeed } from '../block.ts'
+import { HOT_SEGMENT, type StoredBlock, segmentHeader, segmentSeed } from '../block.ts'
 import type { LogTopic, ScanOptions } from '../log.ts'
 import { OP_PARKED, OP_UPDATE } from '../records.ts'
 import type { Layout, Topics } from '../topics.ts'
@@ -48,7 +48,7 @@ function* batches(block: SealedBlock, topics: readonly LogTopic[], from: number,
 }
 
 /** Blocks made in memory have a file's form without a file. */
-const MEMORY_SEED = segmentSeed(segmentHeader('00000000-0000-0000-0000-000000000000', 1, 1))
+const MEMORY_SEED = segmentSeed(segmentHeader(HOT_SEGMENT, '00000000-0000-0000-0000-000000000000', 1, 1))
 
 async function inMemory(writer: BlockWriter, topics: Topics): Promise<SealedBlock> {
   const { pieces, entry } = await writer.finish(0, MEMORY_SEED, 'none')

@@ -2,12 +2,12 @@
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { asMainstemError, fail, isMainstemError } from '../../errors.ts'
-import { SEGMENT_HEADER_BYTES, segmentSeed } from '../block.ts'
+import { checkSegmentHeader, SEGMENT_HEADER_BYTES, segmentSeed } from '../block.ts'
 import type { File } from '../file-system.ts'
 import { corrupt } from '../records.ts'
 import type { Topics } from '../topics.ts'
 import { SEALED_BLOCK_BYTES_MAX } from './bounds.ts'
-import { checkSealedHeader, type Footer, readFooter, readTrailer, TRAILER_BYTES } from './format.ts'
+import { type Footer, readFooter, readTrailer, SEALED_SEGMENT, TRAILER_BYTES } from './format.ts'
 import { SealedBlock } from './sealed-block.ts'
 import type { SealedFiles } from './sealed-files.ts'
 import { unpack } from './sections.ts'
@@ -95,7 +95,7 @@ export class SealedSegment {
   async #readHeader(file: File): Promise<void> {
     const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
     const read = await file.read(header, 0)
-    const wrong = checkSealedHeader(header.subarray(0, read), this.#logId, this.first)
+    const wrong = checkSegmentHeader(SEALED_SEGMENT, header.subarray(0, read), this.#logId, this.first)
     if (wrong?.format !== undefined) {
       throw fail('LOG_FORMAT_NEWER', 'the log was written by a newer version', {
         detail: `${this.path}: ${wrong.reason}`,

@@ -4,7 +4,7 @@
 import { join } from 'node:path'
 import { setImmediate as immediate } from 'node:timers/promises'
 import { textOf } from '../../errors.ts'
-import { SEGMENT_HEADER_BYTES, type StoredBlock, segmentSeed } from '../block.ts'
+import { SEGMENT_HEADER_BYTES, type StoredBlock, segmentHeader, segmentSeed } from '../block.ts'
 import type { File } from '../file-system.ts'
 import { NEXT_BYTES_MAX } from '../limits.ts'
 import { corrupt } from '../records.ts'
@@ -19,7 +19,7 @@ import {
   SEALED_PAYLOAD_BYTES_FULL,
   SEALED_RECORDS_FULL,
 } from './bounds.ts'
-import { type ChunkEntry, sealedHeader, writeFooter, writeTrailer } from './format.ts'
+import { type ChunkEntry, SEALED_SEGMENT, writeFooter, writeTrailer } from './format.ts'
 import { KeyRun } from './key-writer.ts'
 import type { SealedFiles } from './sealed-files.ts'
 import { SealedSegment } from './sealed-segment.ts'
@@ -152,7 +152,7 @@ class Sealing {
     this.#end = hot.end ?? { appendTimeMs: 0, marks: new Map() }
     this.#file = file
     this.#stopped = stopped
-    this.#header = sealedHeader(identity.id, hot.first, identity.epoch)
+    this.#header = segmentHeader(SEALED_SEGMENT, identity.id, hot.first, identity.epoch)
     this.#seed = segmentSeed(this.#header)
     this.#writer = new BlockWriter(parts.topics)
     this.#run = new KeyRun(hot.bytes)
