@@ -130,7 +130,7 @@ export class ProjectionDefinition {
     this.ons = ons
   }
 
-  /** A projection object is one place in memory per name, so that `bills` can be folded while it is still being built up. */
+  /** A new definition with one input more: declarations are never changed. */
   on(input: On['input'], by: On['by'], handlers: On['handlers']): ProjectionDefinition {
     checkHandlers(`${this.name}.on(${input.name})`, input, handlers)
     return new ProjectionDefinition(this.name, this.spec, [...this.ons, { input, by, handlers }])

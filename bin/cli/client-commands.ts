@@ -9,6 +9,7 @@ import {
   PORT_DEFAULT,
   type ViewSummary,
 } from '../../query-api/index.ts'
+import { wholeNumber } from './arguments.ts'
 import { call, callText } from './http.ts'
 import { byteSize, duration, formatTable, grouped } from './table.ts'
 
@@ -39,12 +40,6 @@ function parseUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (url?.protocol === 'http:' || url?.protocol === 'https:') return text
   throw new InvalidArgumentError(`expected an http or https URL such as http://${HOST_DEFAULT}:${PORT_DEFAULT}.`)
-}
-
-const wholeNumber = (min: number, max: number) => (text: string) => {
-  const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
-  if (value >= min && value <= max) return value
-  throw new InvalidArgumentError(`expected a whole number from ${min} to ${max}.`)
 }
 
 export function addClientCommands(program: Command): void {

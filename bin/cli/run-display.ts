@@ -1,6 +1,6 @@
 // Lines for people about a running application: what happened, and on a terminal one line at the bottom that moves.
 import type { WriteStream } from 'node:tty'
-import type { RunEvent, StatusEvent } from './run.ts'
+import type { RunEvent, StatusEvent } from './run-events.ts'
 
 const BAR_CELLS = 20
 /** A contract that does not fit refuses a whole table: its rows must not scroll everything else away. */

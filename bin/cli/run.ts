@@ -1,9 +1,10 @@
 // `mainstem run app.ts`: opens the application, serves it, says what happens, and stops cleanly.
-import { type Command, InvalidArgumentError } from 'commander'
-import type { ApplicationEvent, Running } from '../open-application.ts'
-import { openApplication } from '../open-application.ts'
+import type { Command } from 'commander'
+import { openApplication, type Running } from '../open-application.ts'
+import { wholeNumber } from './arguments.ts'
 import { loadApplication } from './load-application.ts'
 import { RunDisplay } from './run-display.ts'
+import type { RunEvent, StatusEvent } from './run-events.ts'
 
 interface RunFlags {
   readonly port: number
@@ -17,25 +18,19 @@ interface RunFlags {
 
 const STATUS_INTERVAL_MS = 1_000
 
-const wholeNumber = (most: number) => (text: string) => {
-  const value = Number(text)
-  if (!/^\d+$/.test(text) || value > most) throw new InvalidArgumentError(`expected a whole number up to ${most}.`)
-  return value
-}
-
 export function addRun(program: Command): void {
   program
     .command('run')
     .description('run an application: read its sources, fold its views, serve them over HTTP')
     .argument('<app>', 'the file whose default export is the application')
-    .option('--port <port>', 'HTTP port, 0 for any free one', wholeNumber(65_535), 7070)
+    .option('--port <port>', 'HTTP port, 0 for any free one', wholeNumber(0, 65_535), 7070)
     .option('--host <address>', 'HTTP address', '127.0.0.1')
     .option('--data-dir <folder>', 'where log, mirrors and checkpoints live (default: .mainstem/<application>)')
     .option(
       '--resnapshot <source...>',
       'read these sources again, only differences become records: repairs lost slots, added tables',
     )
-    .option('--checkpoint-interval <ms>', 'milliseconds between checkpoints', wholeNumber(3_600_000), 1_000)
+    .option('--checkpoint-interval <ms>', 'milliseconds between checkpoints', wholeNumber(0, 3_600_000), 1_000)
     .option('--seal', 'compress closed segments of the log into columns, in the background')
     .option('--json', 'one JSON object per event on stdout, instead of lines for people on stderr')
     .addHelpText('after', '\nExample:\n  SHOP_URL=postgres://me@localhost/shop mainstem run app.ts --port 8080')
@@ -60,25 +55,6 @@ async function run(file: string, flags: RunFlags): Promise<void> {
   display({ event: 'stopping' })
   await running.close()
   display({ event: 'stopped' })
-}
-
-/** What `run` says, once a second and at its end, besides the application's own events. */
-export type RunEvent = ApplicationEvent | StatusEvent | { readonly event: 'stopping' } | { readonly event: 'stopped' }
-
-export interface StatusEvent {
-  readonly event: 'status'
-  /** Changes read from all sources since the start. */
-  readonly changes: number
-  readonly logEnd: number
-  readonly position: number
-  readonly recordsPerSecond: number
-  /** Commit → visible, of the last seconds; null before the first transaction. */
-  readonly lagP50Ms: number | null
-  readonly lagP99Ms: number | null
-  /** The same since the start. */
-  readonly totalLagP50Ms: number | null
-  readonly totalLagP99Ms: number | null
-  readonly sources: readonly { readonly name: string; readonly state: string; readonly position: string | null }[]
 }
 
 function statusOf(running: Running): StatusEvent {

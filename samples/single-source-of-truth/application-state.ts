@@ -1,5 +1,5 @@
 // What an application's event lines say, put together: where its sources are, and its last figures.
-import type { RunEvent, StatusEvent } from '../../bin/cli/run.ts'
+import type { RunEvent, StatusEvent } from '../../bin/cli/run-events.ts'
 
 /** The event lines of `mainstem run --json`, and what happens to the process itself. */
 export type ProcessEvent =
