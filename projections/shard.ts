@@ -268,7 +268,7 @@ class Shard implements Engine {
   }
 
   #endTransaction(block: LogBlock): void {
-    const position = block.first + block.count - 1
+    const position = block.end
     for (const view of this.#folded) {
       if (view.position < position) view.endTransaction(position)
       if (view.error) this.#reportStopped(view)

@@ -331,7 +331,7 @@ export class Mirror {
             if (n % CATCH_UP_SLICE === 0) await nextTurn()
           }
           if (block.last && this.#store.pending >= MIRROR_COMMIT_ROWS) {
-            const done = this.commit(block.first + block.count - 1)
+            const done = this.commit(block.end)
             if (this.#commits >= MIRROR_COMMITS_MAX) await done
           }
           await nextTurn()

@@ -80,6 +80,8 @@ export interface LogBlock {
   /** Position of the first record. */
   readonly first: number
   readonly count: number
+  /** Position of the last record; the one before `first` where there is none. All up to it has been read then. */
+  readonly end: number
   /** True on the last block of its batch: the place where a cut may be. */
   readonly last: boolean
   /** Monotone, milliseconds since 1970. */

@@ -52,6 +52,10 @@ export class Block implements LogBlock {
     this.count = stored.count - this.#skipped
   }
 
+  get end(): number {
+    return this.first + this.count - 1
+  }
+
   get last(): boolean {
     return this.#stored.last
   }

@@ -377,6 +377,10 @@ class MemoryBlock implements LogBlock {
     this.count = block.first + block.records.length - first
   }
 
+  get end(): number {
+    return this.first + this.count - 1
+  }
+
   get last(): boolean {
     return this.#block.last
   }

@@ -208,6 +208,10 @@ class SpanBlock implements LogBlock {
     this.#span = span
   }
 
+  get end(): number {
+    return this.first + this.count - 1
+  }
+
   get last(): boolean {
     return this.#span.last
   }

@@ -4,23 +4,15 @@
 import { join } from 'node:path'
 import { setImmediate as immediate } from 'node:timers/promises'
 import { textOf } from '../../errors.ts'
-import { SEGMENT_HEADER_BYTES, type StoredBlock, segmentHeader, segmentSeed } from '../block.ts'
-import type { File } from '../file-system.ts'
+import { SEGMENT_HEADER_BYTES, type StoredBlock } from '../block.ts'
+import type { File, FileSystem } from '../file-system.ts'
 import { NEXT_BYTES_MAX } from '../limits.ts'
 import { corrupt } from '../records.ts'
 import type { Recovery } from '../recovery.ts'
 import { readBlocks, Segment } from '../segment.ts'
-import { type SegmentEnd, sidecarName } from '../sidecar.ts'
+import { sidecarName } from '../sidecar.ts'
 import type { Topics } from '../topics.ts'
-import { type BlockEntry, BlockWriter } from './block-writer.ts'
-import {
-  RUN_PAYLOAD_BYTES_FULL,
-  SEAL_RECORDS_PER_TURN,
-  SEALED_PAYLOAD_BYTES_FULL,
-  SEALED_RECORDS_FULL,
-} from './bounds.ts'
-import { type ChunkEntry, SEALED_SEGMENT, writeFooter, writeTrailer } from './format.ts'
-import { KeyRun } from './key-writer.ts'
+import { SealedFileWriter } from './file-writer.ts'
 import type { SealedFiles } from './sealed-files.ts'
 import { SealedSegment } from './sealed-segment.ts'
 import type { Compression } from './sections.ts'
@@ -110,8 +102,7 @@ export class Sealer {
     const file = await fs.open(temporary, 'create')
     let whole = false
     try {
-      const writing = new Sealing(this.#parts, hot, file, () => this.#stopped)
-      whole = await writing.run()
+      whole = await this.#write(hot, file)
       if (whole) await file.datasync()
     } finally {
       await file.close().catch(() => {})
@@ -122,109 +113,46 @@ export class Sealer {
     await fs.syncFolder(folder)
     return sealed.open()
   }
+
+  /** False where it was stopped. */
+  async #write(hot: Segment, file: File): Promise<boolean> {
+    const { recovery, topics, compression } = this.#parts
+    const { identity } = recovery
+    const writer = new SealedFileWriter(file, {
+      identity,
+      topics,
+      first: hot.first,
+      compression,
+      payloadBytes: hot.bytes,
+    })
+    for await (const block of hotBlocks(recovery.fs, hot)) {
+      await writer.add(block)
+      if (this.#stopped) return false
+    }
+    await writer.finish(hot.last, hot.end ?? { appendTimeMs: 0, marks: new Map() })
+    return !this.#stopped
+  }
+}
+
+/** All blocks of a closed segment. @throws LOG_CORRUPT */
+async function* hotBlocks(fs: FileSystem, hot: Segment): AsyncGenerator<StoredBlock> {
+  const file = await fs.open(hot.path, 'read')
+  try {
+    let offset = SEGMENT_HEADER_BYTES
+    while (offset < hot.bytes) {
+      const read = await readBlocks(file, hot.seed, offset, hot.bytes, NEXT_BYTES_MAX / 4)
+      if (read.bad !== undefined) throw corrupt(hot.path, offset, read.bad)
+      yield* read.blocks
+      offset = read.offset
+      await immediate()
+    }
+  } finally {
+    await file.close().catch(() => {})
+  }
 }
 
 /** Removes what a sealed segment stands for. */
 export async function removeHot({ fs, folder }: Recovery, hot: Segment): Promise<void> {
   await fs.remove(hot.path)
   await fs.remove(join(folder, sidecarName(hot.name)))
-}
-
-/** Writes one sealed file. */
-class Sealing {
-  readonly #parts: SealerParts
-  readonly #hot: Segment
-  readonly #end: SegmentEnd
-  readonly #file: File
-  readonly #stopped: () => boolean
-  readonly #header: Buffer
-  readonly #seed: number
-  readonly #writer: BlockWriter
-  readonly #entries: BlockEntry[] = []
-  readonly #runs: ChunkEntry[][] = []
-  #run: KeyRun
-  #at = 0
-
-  constructor(parts: SealerParts, hot: Segment, file: File, stopped: () => boolean) {
-    const { identity } = parts.recovery
-    this.#parts = parts
-    this.#hot = hot
-    this.#end = hot.end ?? { appendTimeMs: 0, marks: new Map() }
-    this.#file = file
-    this.#stopped = stopped
-    this.#header = segmentHeader(SEALED_SEGMENT, identity.id, hot.first, identity.epoch)
-    this.#seed = segmentSeed(this.#header)
-    this.#writer = new BlockWriter(parts.topics)
-    this.#run = new KeyRun(hot.bytes)
-  }
-
-  /** False where it was stopped. */
-  async run(): Promise<boolean> {
-    await this.#put([this.#header])
-    for await (const block of this.#hotBlocks()) {
-      // A block's places then fit 16 bits, and so do the differences of a counter in it.
-      if (this.#writer.count + block.count > SEALED_RECORDS_FULL) await this.#closeBlock()
-      for (const _ of this.#writer.add(block, SEAL_RECORDS_PER_TURN, this.#run.add)) await immediate()
-      if (this.#stopped()) return false
-      const { count, payloadBytes } = this.#writer
-      if (count < SEALED_RECORDS_FULL && payloadBytes < SEALED_PAYLOAD_BYTES_FULL) continue
-      await this.#closeBlock()
-    }
-    await this.#closeBlock()
-    await this.#closeRun()
-    await this.#close()
-    return !this.#stopped()
-  }
-
-  async *#hotBlocks(): AsyncGenerator<StoredBlock> {
-    const hot = this.#hot
-    const file = await this.#parts.recovery.fs.open(hot.path, 'read')
-    try {
-      let offset = SEGMENT_HEADER_BYTES
-      while (offset < hot.bytes) {
-        const read = await readBlocks(file, hot.seed, offset, hot.bytes, NEXT_BYTES_MAX / 4)
-        if (read.bad !== undefined) throw corrupt(hot.path, offset, read.bad)
-        yield* read.blocks
-        offset = read.offset
-        await immediate()
-      }
-    } finally {
-      await file.close().catch(() => {})
-    }
-  }
-
-  async #closeBlock(): Promise<void> {
-    if (this.#writer.empty) return
-    const { pieces, entry } = await this.#writer.finish(this.#at, this.#seed, this.#parts.compression)
-    this.#entries.push(entry)
-    await this.#put(pieces)
-    if (this.#run.full || this.#run.payloadBytes >= RUN_PAYLOAD_BYTES_FULL) await this.#closeRun()
-  }
-
-  async #closeRun(): Promise<void> {
-    if (this.#run.count === 0) return
-    this.#runs.push(await this.#run.write(pieces => this.#put(pieces), this.#parts.compression, this.#seed))
-    this.#run = new KeyRun(this.#hot.bytes)
-  }
-
-  async #close(): Promise<void> {
-    const { last } = this.#hot
-    const { appendTimeMs, marks } = this.#end
-    const footer = writeFooter({
-      last,
-      appendTimeMs,
-      marks: [...marks.values()],
-      blocks: this.#entries,
-      runs: this.#runs,
-    })
-    await this.#put([footer, writeTrailer(this.#at, footer, last, this.#seed)])
-  }
-
-  async #put(pieces: readonly Uint8Array[]): Promise<number> {
-    const at = this.#at
-    const buffers = pieces.map(piece => Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength))
-    await this.#file.write(buffers, at)
-    this.#at = buffers.reduce((sum, buffer) => sum + buffer.length, at)
-    return at
-  }
 }

@@ -1,0 +1,101 @@
+// Writes one sealed file: header, blocks, runs of the key index, footer, trailer. Whoever uses it gives hot blocks in order, and
+// makes the file durable.
+import { setImmediate as immediate } from 'node:timers/promises'
+import { type StoredBlock, segmentHeader, segmentSeed } from '../block.ts'
+import type { File } from '../file-system.ts'
+import type { LogIdentity } from '../recovery.ts'
+import type { SegmentEnd } from '../sidecar.ts'
+import type { Topics } from '../topics.ts'
+import { type BlockEntry, BlockWriter } from './block-writer.ts'
+import {
+  RUN_PAYLOAD_BYTES_FULL,
+  SEAL_RECORDS_PER_TURN,
+  SEALED_PAYLOAD_BYTES_FULL,
+  SEALED_RECORDS_FULL,
+} from './bounds.ts'
+import { type ChunkEntry, SEALED_SEGMENT, writeFooter, writeTrailer } from './format.ts'
+import { KeyRun } from './key-writer.ts'
+import type { Compression } from './sections.ts'
+
+export interface SealedFileOptions {
+  readonly identity: LogIdentity
+  readonly topics: Topics
+  /** First position of the segment. */
+  readonly first: number
+  readonly compression: Compression
+  /** About how many bytes of hot blocks will come: room is made for their keys. */
+  readonly payloadBytes: number
+}
+
+export class SealedFileWriter {
+  readonly #file: File
+  readonly #options: SealedFileOptions
+  readonly #header: Buffer
+  readonly #seed: number
+  readonly #writer: BlockWriter
+  readonly #entries: BlockEntry[] = []
+  readonly #runs: ChunkEntry[][] = []
+  #run: KeyRun
+  #at = 0
+
+  constructor(file: File, options: SealedFileOptions) {
+    const { identity, topics, first, payloadBytes } = options
+    this.#file = file
+    this.#options = options
+    this.#header = segmentHeader(SEALED_SEGMENT, identity.id, first, identity.epoch)
+    this.#seed = segmentSeed(this.#header)
+    this.#writer = new BlockWriter(topics)
+    this.#run = new KeyRun(payloadBytes)
+  }
+
+  /** Bytes written so far. */
+  get bytes(): number {
+    return this.#at
+  }
+
+  async add(block: StoredBlock): Promise<void> {
+    if (this.#at === 0) await this.#put([this.#header])
+    // A block's places then fit 16 bits, and so do the differences of a counter in it.
+    if (this.#writer.count + block.count > SEALED_RECORDS_FULL) await this.#closeBlock()
+    for (const _ of this.#writer.add(block, SEAL_RECORDS_PER_TURN, this.#run.add)) await immediate()
+    const { count, payloadBytes } = this.#writer
+    if (count >= SEALED_RECORDS_FULL || payloadBytes >= SEALED_PAYLOAD_BYTES_FULL) await this.#closeBlock()
+  }
+
+  /** @param last position of the segment's last record */
+  async finish(last: number, { appendTimeMs, marks }: SegmentEnd): Promise<void> {
+    if (this.#at === 0) await this.#put([this.#header])
+    await this.#closeBlock()
+    await this.#closeRun()
+    const footer = writeFooter({
+      last,
+      appendTimeMs,
+      marks: [...marks.values()],
+      blocks: this.#entries,
+      runs: this.#runs,
+    })
+    await this.#put([footer, writeTrailer(this.#at, footer, last, this.#seed)])
+  }
+
+  async #closeBlock(): Promise<void> {
+    if (this.#writer.empty) return
+    const { pieces, entry } = await this.#writer.finish(this.#at, this.#seed, this.#options.compression)
+    this.#entries.push(entry)
+    await this.#put(pieces)
+    if (this.#run.full || this.#run.payloadBytes >= RUN_PAYLOAD_BYTES_FULL) await this.#closeRun()
+  }
+
+  async #closeRun(): Promise<void> {
+    if (this.#run.count === 0) return
+    this.#runs.push(await this.#run.write(pieces => this.#put(pieces), this.#options.compression, this.#seed))
+    this.#run = new KeyRun(this.#options.payloadBytes)
+  }
+
+  async #put(pieces: readonly Uint8Array[]): Promise<number> {
+    const at = this.#at
+    const buffers = pieces.map(piece => Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength))
+    await this.#file.write(buffers, at)
+    this.#at = buffers.reduce((sum, buffer) => sum + buffer.length, at)
+    return at
+  }
+}
