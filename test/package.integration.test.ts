@@ -34,6 +34,19 @@ describe('the package as it is published', () => {
     expect(JSON.parse(stdout)).toMatchObject({ files: expect.arrayContaining(['app.ts', 'package.json']) })
   })
 
+  it('seals the log in a thread of its own', async () => {
+    const script = `import { compileContract, openEmbeddedLog } from './node_modules/mainstem/core/index.js'; import { z } from 'zod'; import { readdirSync } from 'node:fs';
+      const events = []; const log = await openEmbeddedLog({ path: 'sealing', segmentBytesMax: 1000, onEvent: event => events.push(event) });
+      const notes = await log.topic(compileContract('notes', 'topic', z.object({ id: z.int(), text: z.string() }), 'id'));
+      for (let id = 0; id < 40; id++) { const batch = log.batch(); batch.event(notes, { id, text: 'a note '.repeat(20) }); await batch.commit() }
+      await log.sealed(); await log.close();
+      console.log(JSON.stringify({ events, sealed: readdirSync('sealing').filter(name => name.endsWith('.sealed')).length }))`
+    const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], { cwd: folder })
+    const { events, sealed } = JSON.parse(stdout) as { events: unknown[]; sealed: number }
+    expect(events).toEqual([])
+    expect(sealed).toBeGreaterThan(2)
+  })
+
   it('loads no driver and no web server until they are asked for', async () => {
     const script = `await import('mainstem'); const { createRequire } = await import('node:module');
       const loaded = Object.keys(createRequire(import.meta.url).cache).filter(name => /node_modules.(pg|fastify|pg-logical-replication)[^a-z-]/.test(name));

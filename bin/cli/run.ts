@@ -12,7 +12,7 @@ interface RunFlags {
   readonly dataDir?: string
   readonly resnapshot?: string[]
   readonly checkpointInterval: number
-  readonly seal?: boolean
+  readonly seal: boolean
   readonly json?: boolean
 }
 
@@ -31,7 +31,7 @@ export function addRun(program: Command): void {
       'read these sources again, only differences become records: repairs lost slots, added tables',
     )
     .option('--checkpoint-interval <ms>', 'milliseconds between checkpoints', wholeNumber(0, 3_600_000), 1_000)
-    .option('--seal', 'compress closed segments of the log into columns, in the background')
+    .option('--no-seal', 'leave closed segments of the log as they are: five times the space, no background thread')
     .option('--json', 'one JSON object per event on stdout, instead of lines for people on stderr')
     .addHelpText('after', '\nExample:\n  SHOP_URL=postgres://me@localhost/shop mainstem run app.ts --port 8080')
     .action(run)
@@ -44,7 +44,7 @@ async function run(file: string, flags: RunFlags): Promise<void> {
   const running = await openApplication(app, {
     listen: { host: flags.host, port: flags.port },
     checkpointIntervalMs: flags.checkpointInterval,
-    seal: flags.seal ?? false,
+    seal: flags.seal,
     onEvent: display,
     ...(flags.dataDir === undefined ? {} : { dataDir: flags.dataDir }),
     ...(flags.resnapshot === undefined ? {} : { resnapshot: flags.resnapshot }),

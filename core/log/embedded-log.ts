@@ -1,13 +1,13 @@
 // The embedded log: one folder, one process, one writer. This file opens and closes it and puts its parts together:
 // recovery finds the durable end, the writer appends, readers tail, topics name the shapes of records.
-import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { AnyRow, Contract } from '../contract/index.ts'
 import { fail, isMainstemError, textOf } from '../errors.ts'
+import { type Background, backgroundFor } from './background.ts'
 import { LogBatch, WriterPool } from './batch.ts'
-import { FORMAT } from './block.ts'
 import { type FileSystem, type FolderLock, isFull, nodeFileSystem } from './file-system.ts'
+import { IDENTITY_FILE, type LogIdentity, readIdentity } from './identity.ts'
 import { SEGMENT_BYTES_MAX } from './limits.ts'
 import type {
   Batch,
@@ -25,7 +25,7 @@ import type {
   Streams,
 } from './log.ts'
 import { Readers } from './reader.ts'
-import { type LogEvent, type LogIdentity, type Recovery, recover } from './recovery.ts'
+import { type LogEvent, type Recovery, recover } from './recovery.ts'
 import { Accessor } from './sealed/column-batch.ts'
 import { type ScanSource, scan } from './sealed/scan.ts'
 import { ScanBlocks } from './sealed/scan-blocks.ts'
@@ -34,7 +34,7 @@ import { firstOfSealedName } from './sealed/sealed-segment.ts'
 import { Sealer } from './sealed/sealer.ts'
 import { Streams as KeyStreams } from './sealed/streams.ts'
 import { firstOfName } from './segment.ts'
-import { readStored, readWhole, writeStored } from './stored-file.ts'
+import { readWhole, writeStored } from './stored-file.ts'
 import { Tail } from './tail.ts'
 import { Topics } from './topics.ts'
 import { closedError, Writer } from './writer.ts'
@@ -81,7 +81,8 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
     const pool = new WriterPool()
     const readers = new Readers({ fs, topics, tail, segments })
     const { clock = Date.now, segmentBytesMax = SEGMENT_BYTES_MAX, seal = true, compression = 'zstd' } = options
-    const sealer = new Sealer({ recovery, topics, files, segments, compression })
+    const background = backgroundFor(fs)
+    const sealer = new Sealer({ recovery, topics, files, segments, compression, background })
     const wake = () => {
       if (seal) sealer.wake()
     }
@@ -100,7 +101,7 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
     const streams = new KeyStreams({ fs, topics, tail, segments })
     const blocks = new ScanBlocks({ fs, topics, tail, segments })
     wake()
-    return new OpenLog({ identity, topics, pool, writer, readers, lock, sealer, files, streams, blocks })
+    return new OpenLog({ identity, topics, pool, writer, readers, lock, sealer, background, files, streams, blocks })
   } catch (error) {
     await lock.release()
     throw folderError(error, folder)
@@ -121,6 +122,7 @@ interface Parts {
   readonly readers: Readers
   readonly lock: FolderLock
   readonly sealer: Sealer
+  readonly background: Background
   readonly files: SealedFiles
   readonly streams: KeyStreams
   readonly blocks: ScanSource
@@ -206,7 +208,9 @@ class OpenLog implements EmbeddedLog {
   }
 
   async #close(): Promise<void> {
-    await this.#parts.sealer.stop()
+    const sealing = this.#parts.sealer.stop()
+    await this.#parts.background.close()
+    await sealing
     await this.#parts.writer.close()
     await this.#parts.readers.close()
     await this.#parts.files.close()
@@ -218,12 +222,9 @@ class OpenLog implements EmbeddedLog {
   }
 }
 
-const IDENTITY_FILE = 'log.json'
 const LOCK_FILE = 'lock'
 const OWNER_FILE = 'lock.json'
 
-const identitySchema = z.object({ format: z.int(), id: z.uuid(), epoch: z.int() })
-const formatSchema = z.object({ format: z.int() })
 const ownerSchema = z.object({ pid: z.int() })
 
 async function takeFolder(fs: FileSystem, folder: string): Promise<FolderLock> {
@@ -268,27 +269,6 @@ async function ownerText(fs: FileSystem, folder: string): Promise<string> {
   } catch {
     return 'another process has it open'
   }
-}
-
-async function readIdentity(fs: FileSystem, folder: string): Promise<LogIdentity> {
-  if (!(await fs.list(folder)).includes(IDENTITY_FILE)) {
-    const identity = { format: FORMAT, id: randomUUID(), epoch: 1 }
-    await writeStored(fs, folder, IDENTITY_FILE, identity)
-    return identity
-  }
-  const stored = await readStored(fs, folder, IDENTITY_FILE)
-  const format = formatSchema.safeParse(stored)
-  if (format.success && format.data.format > FORMAT) {
-    throw fail('LOG_FORMAT_NEWER', 'the log was written by a newer version', {
-      detail: `${join(folder, IDENTITY_FILE)} has format ${format.data.format}`,
-    })
-  }
-  const parsed = identitySchema.safeParse(stored)
-  if (parsed.success) return parsed.data
-  throw fail('DATA_DIR_INVALID', `${folder} is not the folder of a log`, {
-    detail: `${IDENTITY_FILE}: ${parsed.error.issues[0]?.message}`,
-    hint: `give the folder of a log, or restore ${IDENTITY_FILE} from a backup`,
-  })
 }
 
 /** What the file system said about the folder, as one of our errors. */

@@ -164,7 +164,7 @@ class SegmentReader implements LogReader {
     const block = await segment.block(this.#offset, this.#readers.parts.topics)
     if (!block) return []
     this.#offset++
-    const blocks = block.verify().blocks(this.#after)
+    const blocks = (await block.unpack()).blocks(this.#after)
     this.#after = Math.max(this.#after, block.entry.first + block.entry.count - 1)
     return blocks
   }

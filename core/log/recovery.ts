@@ -15,6 +15,7 @@ import {
   type StoredBlock,
 } from './block.ts'
 import type { File, FileSystem } from './file-system.ts'
+import type { LogIdentity } from './identity.ts'
 import { BLOCK_BYTES_MAX, NEXT_BYTES_MAX } from './limits.ts'
 import type { SourceMark } from './log.ts'
 import { corrupt } from './records.ts'
@@ -31,11 +32,6 @@ export type LogEvent =
   | { readonly event: 'log-failed'; readonly message: string }
   | { readonly event: 'log-open' }
   | { readonly event: 'log-seal-failed'; readonly message: string }
-
-export interface LogIdentity {
-  readonly id: string
-  readonly epoch: number
-}
 
 /** Closed segments are sealed sooner or later; both are read alike. */
 export type AnySegment = Segment | SealedSegment

@@ -185,6 +185,15 @@ export class Topics {
     return new Topics(fs, folder, topics)
   }
 
+  /** Topics as they were stored, for reading only. */
+  static of(fs: FileSystem, folder: string, stored: readonly StoredTopic[]): Topics {
+    return new Topics(fs, folder, stored)
+  }
+
+  get stored(): readonly StoredTopic[] {
+    return this.#stored
+  }
+
   get empty(): boolean {
     return this.#stored.length === 0
   }

@@ -1,10 +1,12 @@
 // The recorded data folder of each format version opens for ever, gives what was put in, and can be appended to.
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { type LogEvent, openEmbeddedLog } from '../../core/index.ts'
+import { LOG_FORMAT } from '../../core/log/identity.ts'
 import { batchesOf } from '../support/log-batches.ts'
 import { writtenFolder } from './folder.ts'
 import { clicks, contentOf, laterKinds, lines } from './recorded.ts'
@@ -27,11 +29,13 @@ describe.each(versions)('a data folder of format %s', version => {
   it('opens, gives what was put in, and is cut where its last write was torn', async () => {
     const path = copied(version)
     const events: LogEvent[] = []
-    const log = await openEmbeddedLog({ path, onEvent: event => events.push(event) })
+    const log = await openEmbeddedLog({ path, seal: false, onEvent: event => events.push(event) })
     expect(await contentOf(log)).toEqual(expectedOf(version))
     expect(events).toMatchObject([{ event: 'log-tail-cut' }])
     for (const contract of [laterKinds, lines, clicks]) expect(log.contractChanged(contract)).toBe(false)
     await log.close()
+    // Until something is written that an older version cannot read, it still opens there.
+    expect(await readFile(join(path, 'log.json'), 'utf8')).toMatch(/"format": ?1\b/)
     rmSync(path, { recursive: true })
   })
 
@@ -52,6 +56,7 @@ describe.each(versions)('a data folder of format %s', version => {
     await log.sealed()
     expect(await batchesOf(log)).toStrictEqual(after)
     await log.close()
+    expect(JSON.parse(await readFile(join(path, 'log.json'), 'utf8'))).toMatchObject({ format: LOG_FORMAT })
     log = await openEmbeddedLog(options)
     expect(await batchesOf(log)).toStrictEqual(after)
     await log.close()

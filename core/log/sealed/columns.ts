@@ -220,6 +220,13 @@ export class ColumnData {
     return this.#form.form === DICTIONARY
   }
 
+  /** Makes all of it ready, as asking for a value does. @throws RangeError */
+  unpack(): void {
+    const { form, lengths } = this.#form
+    if (lengths) this.#open()
+    else if (form !== I64) this.numbers()
+  }
+
   numbers(): Float64Array {
     this.#numbers ??= readNumbers(this.#form, this.count, this.#sections)
     return this.#numbers

@@ -3,7 +3,6 @@
 import { setImmediate as immediate } from 'node:timers/promises'
 import { type StoredBlock, segmentHeader, segmentSeed } from '../block.ts'
 import type { File } from '../file-system.ts'
-import type { LogIdentity } from '../recovery.ts'
 import type { SegmentEnd } from '../sidecar.ts'
 import type { Topics } from '../topics.ts'
 import { type BlockEntry, BlockWriter } from './block-writer.ts'
@@ -18,13 +17,15 @@ import { KeyRun } from './key-writer.ts'
 import type { Compression } from './sections.ts'
 
 export interface SealedFileOptions {
-  readonly identity: LogIdentity
+  readonly identity: { readonly id: string; readonly epoch: number }
   readonly topics: Topics
   /** First position of the segment. */
   readonly first: number
   readonly compression: Compression
   /** About how many bytes of hot blocks will come: room is made for their keys. */
   readonly payloadBytes: number
+  /** Once aborted, the next write throws its reason. */
+  readonly signal?: AbortSignal
 }
 
 export class SealedFileWriter {
@@ -92,6 +93,7 @@ export class SealedFileWriter {
   }
 
   async #put(pieces: readonly Uint8Array[]): Promise<number> {
+    this.#options.signal?.throwIfAborted()
     const at = this.#at
     const buffers = pieces.map(piece => Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength))
     await this.#file.write(buffers, at)

@@ -1,5 +1,6 @@
 // A sealed block in memory: its groups and their columns, unpacked when asked for; and the hot blocks that it was made of, as
 // readers get them from a hot segment.
+import { setImmediate as immediate } from 'node:timers/promises'
 import { type AnyRow, ByteReader } from '../../contract/index.ts'
 import { asMainstemError, fail, isMainstemError } from '../../errors.ts'
 import { readMark } from '../block.ts'
@@ -7,7 +8,7 @@ import type { LogBlock, LogTopic, ParkedRow, RecordCursor, RecordOp, SourceMark 
 import { type BlockPlace, corrupt, OP_DELETE, OP_PARKED, OP_UPDATE, OPS } from '../records.ts'
 import type { Layout } from '../topics.ts'
 import { type BlockEntry, planOf } from './block-writer.ts'
-import { SEALED_BLOCK_RECORDS_MAX } from './bounds.ts'
+import { SEALED_BLOCK_RECORDS_MAX, UNPACKED_VALUES_PER_TURN } from './bounds.ts'
 import { ColumnData, readColumnHead, readNumbers, readNumbersHead, type StoredColumn } from './columns.ts'
 import { openBlock } from './format.ts'
 import type { PlannedColumn } from './plan.ts'
@@ -129,14 +130,32 @@ export class SealedBlock {
     }
   }
 
-  /** Checks all that is stored, as the reading of a hot block does. @throws LOG_CORRUPT */
-  verify(): this {
+  /**
+   * Checks all that is stored, as the reading of a hot block does, and makes it ready, with pauses: who then walks over the
+   * records waits for none of it. @throws LOG_CORRUPT
+   */
+  async unpack(): Promise<this> {
     try {
-      this.#sections.verify()
+      await this.#sections.unpackAll()
+      let values = this.localOf.length
+      for (const column of this.#columns()) {
+        column.unpack()
+        values += column.count
+        if (values < UNPACKED_VALUES_PER_TURN) continue
+        values = 0
+        await immediate()
+      }
     } catch (error) {
       throw this.damaged(error)
     }
     return this
+  }
+
+  *#columns(): Generator<ColumnData> {
+    for (const { images, parked } of this.groups) {
+      if (parked) yield parked
+      for (const { columns } of images) yield* columns
+    }
   }
 
   damaged(error: unknown): Error {

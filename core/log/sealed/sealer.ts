@@ -4,15 +4,12 @@
 import { join } from 'node:path'
 import { setImmediate as immediate } from 'node:timers/promises'
 import { textOf } from '../../errors.ts'
-import { SEGMENT_HEADER_BYTES, type StoredBlock } from '../block.ts'
-import type { File, FileSystem } from '../file-system.ts'
-import { NEXT_BYTES_MAX } from '../limits.ts'
-import { corrupt } from '../records.ts'
+import type { Background } from '../background.ts'
+import { raiseFormat } from '../identity.ts'
 import type { Recovery } from '../recovery.ts'
-import { readBlocks, Segment } from '../segment.ts'
+import { Segment } from '../segment.ts'
 import { sidecarName } from '../sidecar.ts'
 import type { Topics } from '../topics.ts'
-import { SealedFileWriter } from './file-writer.ts'
 import type { SealedFiles } from './sealed-files.ts'
 import { SealedSegment } from './sealed-segment.ts'
 import type { Compression } from './sections.ts'
@@ -24,6 +21,7 @@ export interface SealerParts {
   /** Of the log, in order; a sealed segment takes the place of its hot one. */
   readonly segments: (Segment | SealedSegment)[]
   readonly compression: Compression
+  readonly background: Background
 }
 
 export class Sealer {
@@ -48,33 +46,33 @@ export class Sealer {
     while (this.#running) await this.#running
   }
 
-  /** Ends at the next pause; what is not finished is removed. */
+  /** Begins nothing more; what is under way ends when it is done, or when the background is closed. */
   async stop(): Promise<void> {
     this.#stopped = true
     await this.#running
   }
 
   async #run(): Promise<void> {
-    const { segments } = this.#parts
     // Not before the caller goes on: and so never done before `#running` is set.
     await immediate()
     try {
       while (this.#again && !this.#stopped) {
         this.#again = false
-        for (let hot = this.#next(); hot && !this.#stopped; hot = this.#next()) {
-          const sealed = await this.#seal(hot)
-          if (!sealed) break
-          segments[segments.indexOf(hot)] = sealed
-          // A reader may stay for long: the next start removes the file, if not before.
-          const removed = hot.freed().then(() => this.#remove(hot))
-          if (!hot.held) await removed
-        }
+        for (let hot = this.#next(); hot && !this.#stopped; hot = this.#next()) await this.#replace(hot)
       }
     } catch (error) {
-      this.#failed(error)
+      if (!this.#stopped) this.#failed(error)
     } finally {
       this.#running = undefined
     }
+  }
+
+  async #replace(hot: Segment): Promise<void> {
+    const { segments } = this.#parts
+    segments[segments.indexOf(hot)] = await this.#seal(hot)
+    // A reader may stay for long: the next start removes the file, if not before.
+    const removed = hot.freed().then(() => this.#remove(hot))
+    if (!hot.held) await removed
   }
 
   async #remove(hot: Segment): Promise<void> {
@@ -94,60 +92,30 @@ export class Sealer {
     return segment instanceof Segment && hot < segments.length - 1 && segment.end ? segment : undefined
   }
 
-  /** Undefined where it was stopped. */
-  async #seal(hot: Segment): Promise<SealedSegment | undefined> {
-    const { fs, folder, identity } = this.#parts.recovery
-    const sealed = new SealedSegment(this.#parts.files, folder, identity.id, hot.first)
-    const temporary = `${sealed.path}.tmp`
-    const file = await fs.open(temporary, 'create')
-    let whole = false
+  async #seal(hot: Segment): Promise<SealedSegment> {
+    const { recovery, topics, files, compression, background } = this.#parts
+    const { fs, folder, identity } = recovery
+    await raiseFormat(recovery)
+    const sealed = new SealedSegment(files, folder, identity.id, hot.first)
+    const to = `${sealed.path}.tmp`
+    const { path, first, last, bytes, seed, end = { appendTimeMs: 0, marks: new Map() } } = hot
+    const { id, epoch } = identity
     try {
-      whole = await this.#write(hot, file)
-      if (whole) await file.datasync()
-    } finally {
-      await file.close().catch(() => {})
-      if (!whole) await fs.remove(temporary).catch(() => {})
+      await background.run('seal', {
+        identity: { id, epoch },
+        hot: { path, first, last, bytes, seed },
+        end,
+        topics: topics.stored,
+        compression,
+        to,
+      })
+    } catch (error) {
+      await fs.remove(to).catch(() => {})
+      throw error
     }
-    if (!whole) return undefined
-    await fs.rename(temporary, sealed.path)
+    await fs.rename(to, sealed.path)
     await fs.syncFolder(folder)
     return sealed.open()
-  }
-
-  /** False where it was stopped. */
-  async #write(hot: Segment, file: File): Promise<boolean> {
-    const { recovery, topics, compression } = this.#parts
-    const { identity } = recovery
-    const writer = new SealedFileWriter(file, {
-      identity,
-      topics,
-      first: hot.first,
-      compression,
-      payloadBytes: hot.bytes,
-    })
-    for await (const block of hotBlocks(recovery.fs, hot)) {
-      await writer.add(block)
-      if (this.#stopped) return false
-    }
-    await writer.finish(hot.last, hot.end ?? { appendTimeMs: 0, marks: new Map() })
-    return !this.#stopped
-  }
-}
-
-/** All blocks of a closed segment. @throws LOG_CORRUPT */
-async function* hotBlocks(fs: FileSystem, hot: Segment): AsyncGenerator<StoredBlock> {
-  const file = await fs.open(hot.path, 'read')
-  try {
-    let offset = SEGMENT_HEADER_BYTES
-    while (offset < hot.bytes) {
-      const read = await readBlocks(file, hot.seed, offset, hot.bytes, NEXT_BYTES_MAX / 4)
-      if (read.bad !== undefined) throw corrupt(hot.path, offset, read.bad)
-      yield* read.blocks
-      offset = read.offset
-      await immediate()
-    }
-  } finally {
-    await file.close().catch(() => {})
   }
 }
 

@@ -1,11 +1,19 @@
 // A sealed block's bytes: a head, then sections, each begun at a multiple of 8 so that typed arrays can view it where it lies.
 // Each section has its own CRC, so that a reader of three columns checks and unpacks these alone.
+import { setImmediate as immediate } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { crc32, zstdCompress, zstdDecompressSync } from 'node:zlib'
+import { crc32, zstdCompress, zstdDecompress, zstdDecompressSync } from 'node:zlib'
 import { type ByteReader, ByteWriter } from '../../contract/index.ts'
-import { COMPRESSED_FROM_BYTES, COMPRESSED_RATIO_MAX, SEALED_BLOCK_BYTES_MAX } from './bounds.ts'
+import {
+  COMPRESSED_FROM_BYTES,
+  COMPRESSED_RATIO_MAX,
+  SEALED_BLOCK_BYTES_MAX,
+  UNPACKED_AT_ONCE_BYTES_MAX,
+  UNPACKED_BYTES_PER_TURN,
+} from './bounds.ts'
 
 const compress = promisify(zstdCompress)
+const decompress = promisify(zstdDecompress)
 
 export type Compression = 'zstd' | 'none'
 
@@ -25,9 +33,21 @@ export async function pack(raw: Uint8Array, compression: Compression): Promise<P
 
 /** The raw bytes; begun at a multiple of 8 in their memory where they were packed. @throws RangeError */
 export function unpack(stored: Buffer, rawBytes: number): Buffer {
-  if (stored.length === rawBytes) return stored
+  return stored.length === rawBytes ? stored : whole(zstdDecompressSync(stored, bounds(rawBytes)), rawBytes)
+}
+
+/** The same by zlib's threads where it takes longer than going there. @throws RangeError */
+async function unpackAside(stored: Buffer, rawBytes: number): Promise<Buffer> {
+  if (stored.length === rawBytes || rawBytes <= UNPACKED_AT_ONCE_BYTES_MAX) return unpack(stored, rawBytes)
+  return whole(await decompress(stored, bounds(rawBytes)), rawBytes)
+}
+
+function bounds(rawBytes: number) {
   if (rawBytes > SEALED_BLOCK_BYTES_MAX) throw new RangeError(`a section claims to have ${rawBytes} bytes`)
-  const raw = zstdDecompressSync(stored, { chunkSize: Math.max(64, rawBytes + 8), maxOutputLength: rawBytes + 8 })
+  return { chunkSize: Math.max(64, rawBytes + 8), maxOutputLength: rawBytes + 8 }
+}
+
+function whole(raw: Buffer, rawBytes: number): Buffer {
   if (raw.length !== rawBytes) throw new RangeError('a section unpacks to another length')
   return raw
 }
@@ -97,23 +117,32 @@ export class Sections {
   get(n: number): Buffer {
     const known = this.#raw[n]
     if (known) return known
+    const raw = unpack(...this.#checked(n))
+    this.#raw[n] = raw
+    return raw
+  }
+
+  /** Checks and unpacks all of them, with pauses. @throws RangeError */
+  async unpackAll(): Promise<void> {
+    let bytes = 0
+    for (let n = 0; n < this.#sections.length; n++) {
+      const [stored, rawBytes] = this.#checked(n)
+      this.#raw[n] ??= await unpackAside(stored, rawBytes)
+      bytes += rawBytes
+      if (bytes < UNPACKED_BYTES_PER_TURN) continue
+      bytes = 0
+      await immediate()
+    }
+  }
+
+  /** A section as it is stored, and its bytes when unpacked. @throws RangeError where its checksum is wrong */
+  #checked(n: number): [stored: Buffer, rawBytes: number] {
     const section = this.#sections[n]
     if (!section) throw new RangeError(`a block has no section ${n}`)
     const stored = this.#body.subarray(section.at, section.at + section.bytes)
     if (stored.length < section.bytes) throw new RangeError(`section ${n} of a block is cut short`)
     if (crc32(stored, this.#seed) !== section.crc) throw new RangeError(`the checksum of section ${n} is wrong`)
-    const raw = unpack(stored, section.rawBytes)
-    this.#raw[n] = raw
-    return raw
-  }
-
-  /** Checks all of them. @throws RangeError */
-  verify(): void {
-    for (const [n, { at, bytes, crc }] of this.#sections.entries()) {
-      const stored = this.#body.subarray(at, at + bytes)
-      if (stored.length < bytes || crc32(stored, this.#seed) !== crc)
-        throw new RangeError(`the checksum of section ${n} is wrong`)
-    }
+    return [stored, section.rawBytes]
   }
 }
 
