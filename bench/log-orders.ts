@@ -17,6 +17,7 @@ import {
   scaled,
   sealAll,
 } from './log-data.ts'
+import { kafkaSizes } from './log-kafka.ts'
 
 /** Per round, one of which is for warming up. */
 const APPENDED = scaled(700_000, BATCH)
@@ -31,7 +32,6 @@ class Sums {
   paidCents = 0
   paid = 0
   ndjsonBytes = 0
-  kafkaBytes = 0
 }
 
 export const ordersPart = (): Promise<Part> =>
@@ -55,13 +55,25 @@ export const ordersPart = (): Promise<Part> =>
         'size: events': ORDERS,
         'size: bytes/event sealed (columns, rows by key, indexes; zstd)': sealedBytes / ORDERS,
         'size: NDJSON bytes/event': sums.ndjsonBytes / ORDERS,
-        "size: Kafka's log bytes/event (computed from its record format: JSON values, key, batches of 16 KiB, no compression)":
-          sums.kafkaBytes / ORDERS,
-        "size: ratio to Kafka's log": sealedBytes / sums.kafkaBytes,
+        ...(await kafkaFigures(folder, sealedBytes)),
         'seal: seconds for what was not sealed while appending': sealSeconds,
       },
     }
   })
+
+async function kafkaFigures(folder: string, sealedBytes: number): Promise<Part['figures']> {
+  const sizes = await kafkaSizes(folder, ORDERS, encode)
+  if (typeof sizes === 'string') return { "size: Kafka's log": `skipped: ${sizes}` }
+  const { json, rows } = sizes
+  return {
+    "size: Kafka's log, JSON values, no compression, bytes/event": json.log / ORDERS,
+    "size: Kafka's log, our row bytes as values, no compression, bytes/event": rows.log / ORDERS,
+    "size: Kafka's index files, bytes/event (JSON values)": json.indexes / ORDERS,
+    "size: Kafka's index files, bytes/event (row bytes)": rows.indexes / ORDERS,
+    "size: sealed, indexes and all, to Kafka's log with JSON values": sealedBytes / (json.log + json.indexes),
+    "size: sealed, indexes and all, to Kafka's log with our row bytes": sealedBytes / (rows.log + rows.indexes),
+  }
+}
 
 async function appendOrders(path: string, bytesPath: string, sums: Sums): Promise<Part> {
   await using log = await openEmbeddedLog({ path })
@@ -126,20 +138,7 @@ function add(sums: Sums, order: Order): void {
     sums.paid++
     sums.paidCents += order.amount_cents
   }
-  const json = JSON.stringify(order).length
-  sums.ndjsonBytes += json + 1
-  sums.kafkaBytes += kafkaBytes(json, String(order.order_id).length)
-}
-
-const KAFKA_BATCH_BYTES = 16_384
-const KAFKA_HEADER_BYTES = 61
-
-/** A record of Kafka's message format 2: length, attributes, time and offset deltas, key, value, headers; its part of the batch's header. */
-function kafkaBytes(value: number, key: number): number {
-  const zigzag = (n: number) => (n < 64 ? 1 : n < 8192 ? 2 : 3)
-  const body = 1 + 1 + 2 + zigzag(key) + key + zigzag(value) + value + 1
-  const record = zigzag(body) + body
-  return record * (1 + KAFKA_HEADER_BYTES / (KAFKA_BATCH_BYTES - KAFKA_HEADER_BYTES))
+  sums.ndjsonBytes += JSON.stringify(order).length + 1
 }
 
 async function scanOrders(path: string, sums: Sums): Promise<Part> {
