@@ -7,6 +7,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ run(): Promise<BenchResul
   decode: () => import('./decode.ts'),
   fold: () => import('./fold.ts'),
   log: () => import('./log.ts'),
+  peers: () => import('./peers-orders.ts'),
 }
 
 async function bench(name: string, { json }: { json?: boolean }): Promise<void> {

@@ -45,7 +45,7 @@ export const ordersContract = compileContract(
   'order_id',
 )
 
-const CUSTOMERS = 100_000
+export const CUSTOMERS = 100_000
 
 /** Orders in a row, the same ones each time: random customers, amounts and states. */
 export function orderSource(): () => Order {

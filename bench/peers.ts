@@ -1,0 +1,135 @@
+// Runs the peers of bench/peers, each measurement in a JVM of its own, and gives what they print. A Kafka is started when
+// the first topic is asked for, and ends with `close()`.
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { maven, whyNoJava } from '../test/support/java.ts'
+import { type KafkaServer, openKafka } from '../test/support/kafka.ts'
+import type { OrdersFormat } from './orders-data.ts'
+
+const project = join(import.meta.dirname, 'peers')
+const run = promisify(execFile)
+
+/** 50 M events in the slowest peer would take longer, and are not asked of it. */
+const RUN_TIMEOUT_MS = 900_000
+/** Enough for 1 M keys, and all of it from the start, so that it does not grow while measured. */
+const HEAP = ['-Xms4g', '-Xmx4g']
+/** Flink's serializers look into these. */
+const OPENS = ['lang', 'util'].map(name => `--add-opens=java.base/java.${name}=ALL-UNNAMED`)
+/** Of all events; at most so many. */
+const WARMUP_SHARE = 0.2
+const WARMUP_MAX = 1_000_000
+
+export interface PeerRun {
+  /** With its state backend. */
+  readonly peer: string
+  readonly events: number
+  /** Those after the warm-up, which `seconds` and `cpuSeconds` are of. */
+  readonly measuredEvents: number
+  readonly seconds: number
+  /** Of the process and its descendants. */
+  readonly cpuSeconds: number
+  /** 0 where there is no broker. */
+  readonly brokerCpuSeconds: number
+  readonly customers: number
+  /** Comparable with `ordersHash`. */
+  readonly hash: number
+  readonly maxRssBytes: number
+}
+
+interface Work {
+  readonly format: OrdersFormat
+  /** bench/peers/README.md says how they differ. */
+  readonly reader: 'usual' | 'best'
+  readonly events: number
+  /** Tasks or threads. Default 1. */
+  readonly parallelism?: number
+}
+
+export interface FlinkWork extends Work {
+  /** A file of orders. */
+  readonly input: string
+  readonly backend: 'hashmap' | 'rocksdb'
+}
+
+export interface StreamsWork extends Work {
+  /** As given to `load`. */
+  readonly topic: string
+  readonly backend: 'memory' | 'rocksdb'
+  /** Of Kafka Streams' record cache. Default: its own default, 10 MiB. */
+  readonly cacheBytes?: number
+}
+
+/** Why no peer can run here; undefined where they can. */
+export const whyNoPeers = whyNoJava
+
+export class Peers implements AsyncDisposable {
+  readonly #folder: string
+  #kafka: Promise<KafkaServer> | undefined
+
+  private constructor(folder: string) {
+    this.#folder = folder
+  }
+
+  /** Builds what has changed. `folder` is for checkpoints and state. @throws Error with Maven's words. */
+  static async open(folder: string): Promise<Peers> {
+    await maven(project, ['package'])
+    return new Peers(folder)
+  }
+
+  async flink({ input, ...work }: FlinkWork): Promise<PeerRun> {
+    return this.#measure('flink', 'FlinkPeer', { input, ...work })
+  }
+
+  /** Puts a file of orders into a new topic, keyed by customer. */
+  async load(topic: string, input: string, format: OrdersFormat, partitions = 1): Promise<void> {
+    await this.#java('streams', 'Load', { ...(await this.#broker()), topic, input, format, partitions })
+  }
+
+  async streams({ cacheBytes, ...work }: StreamsWork): Promise<PeerRun> {
+    const cache = cacheBytes === undefined ? {} : { cache: cacheBytes }
+    return this.#measure('streams', 'StreamsPeer', { ...(await this.#broker()), ...cache, ...work })
+  }
+
+  async #broker() {
+    this.#kafka ??= openKafka()
+    const { brokers, pid } = await this.#kafka
+    return { broker: brokers.join(','), 'broker-pid': pid }
+  }
+
+  async #measure(module: string, program: string, work: Work & Arguments): Promise<PeerRun> {
+    const folder = await mkdtemp(join(this.#folder, `${module}-`))
+    try {
+      const warmup = Math.min(WARMUP_MAX, Math.ceil(work.events * WARMUP_SHARE))
+      const { stdout, stderr } = await this.#java(module, program, { parallelism: 1, ...work, warmup, folder })
+      const line = stdout.trim().split('\n').at(-1) ?? ''
+      if (!line.startsWith('{')) throw new Error(`${program} printed no result:\n${stderr.slice(-4000)}`)
+      return JSON.parse(line) as PeerRun
+    } finally {
+      await rm(folder, { recursive: true, force: true, maxRetries: 5 })
+    }
+  }
+
+  async #java(module: string, program: string, values: Arguments) {
+    const target = join(project, module, 'target')
+    const classPath = `${join(target, `${module}-1.jar`)}:${await readFile(join(target, 'class-path'), 'utf8')}`
+    const pairs = Object.entries(values).flatMap(([name, value]) => [`--${name}`, String(value)])
+    const args = [...HEAP, ...OPENS, '-Dorg.slf4j.simpleLogger.defaultLogLevel=error', '-cp', classPath]
+    return run('java', [...args, `peers.${program}`, ...pairs], {
+      timeout: RUN_TIMEOUT_MS,
+      killSignal: 'SIGKILL',
+      maxBuffer: 2 ** 24,
+    })
+  }
+
+  async close(): Promise<void> {
+    await (await this.#kafka)?.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+type Arguments = Readonly<Record<string, string | number>>
