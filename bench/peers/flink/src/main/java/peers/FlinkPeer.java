@@ -48,7 +48,7 @@ public final class FlinkPeer {
     String input = arguments.text("input");
     boolean json = arguments.text("format").equals("ndjson");
     if (arguments.text("reader").equals("best")) {
-      return environment.fromSource(new OrderSource(input, json), WatermarkStrategy.noWatermarks(), "orders", Types.POJO(Order.class));
+      return environment.fromSource(new OrderSource(input, json), WatermarkStrategy.noWatermarks(), "orders", new OrderType());
     }
     if (!json) throw new IllegalArgumentException("the usual reader reads lines of JSON");
     FileSource<String> lines = FileSource.forRecordStreamFormat(new TextLineInputFormat(), new Path(input)).build();
