@@ -39,7 +39,7 @@ const SUM = 1
 const FIRST_STATUS = 2
 const LAST = FIELDS - 1
 
-/** What the first `count` orders come to, folded plainly: any engine's answer must have this hash. */
+/** What the first `count` orders come to, folded plainly: the hash that the answer of each engine must have. */
 export function ordersHash(count: number): number {
   const source = orderSource()
   const totals = new Float64Array(CUSTOMERS * FIELDS)
