@@ -6,7 +6,6 @@ import type { z } from 'zod'
 import {
   type AnyTopic,
   type CapturedTable,
-  type Contract,
   compileContract,
   contractOfTable,
   fail,
@@ -186,7 +185,7 @@ async function openSources(
     const tables: CapturedTable[] = []
     for (const table of parts.tables) {
       if (table.source !== source) continue
-      const contract: Contract = contractOfTable(table)
+      const contract = contractOfTable(table)
       tables.push({ table, contract, topic: await log.topic(contract) })
     }
     return source.open({
@@ -215,9 +214,9 @@ function shapeOf(parts: ApplicationParts): string {
     hash.update(`view ${name}`)
     hash.update(JSON.stringify(spec.key._zod.def) + JSON.stringify(Object.keys(spec.state.shape)))
     for (const { input, by, handlers } of ons) {
-      const functions = typeof handlers === 'function' ? [handlers] : Object.values(handlers)
+      const functions = typeof handlers === 'function' ? { on: handlers } : handlers
       hash.update(`${input.kind} ${input.name} ${typeof by === 'function' ? by.toString() : JSON.stringify(by)}`)
-      for (const handler of functions) hash.update(String(handler))
+      for (const [name, handler] of Object.entries(functions)) hash.update(`${name} ${handler}`)
     }
   }
   for (const { name, upcasts = [] } of [...parts.topics, ...parts.tables])

@@ -7,6 +7,7 @@ import {
   describeError,
   type ErrorReport,
   fail,
+  installPurityGuards,
   type Log,
   type LogBlock,
   type LogReader,
@@ -21,7 +22,6 @@ import { Checkpoints, yieldToEventLoop } from './checkpoint.ts'
 import type { Engine, EngineStatus, LiveView } from './engine.ts'
 import { LagMeter } from './lag-meter.ts'
 import { PositionWaiters } from './position-waiters.ts'
-import { installPurityGuards } from './purity.ts'
 import { ShardView } from './shard-view.ts'
 import { FoldedView, type RecordInfo, type Route } from './view.ts'
 
@@ -247,7 +247,7 @@ class Shard implements Engine {
   /** A record that its upcast cannot read stops the views that fold its topic, and no others. */
   #stopReaders(routes: TopicRoutes, error: unknown): void {
     const known = asMainstemError(error)
-    if (!known.code.startsWith('CONTRACT_UPCAST')) throw error
+    if (!known.code.startsWith('CONTRACT_UPCAST') && known.code !== 'HANDLER_IMPURE') throw error
     for (const route of [...routes.direct, ...routes.changes]) route.view.stop(known)
   }
 

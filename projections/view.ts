@@ -7,14 +7,17 @@ import {
   asMainstemError,
   createRowCodec,
   describe,
+  enterHandlers,
   fail,
+  type HandlerOwner,
   KeyCodec,
+  leaveHandlers,
   type MainstemError,
   type RowCodec,
 } from '../core/index.ts'
 import type { Context, On, ProjectionDefinition, TableHandlers } from './projection.ts'
-import { enterHandlers, type HandlerOwner, leaveHandlers } from './purity.ts'
 import { createStateCode, type StateCode } from './state-code.ts'
+import { variantHandlersOf } from './variant-handlers.ts'
 
 /** A key as a Map can find it: the scalar itself, or the key bytes as latin1 text. */
 export type KeyId = string | number | bigint | boolean
@@ -92,7 +95,8 @@ export class FoldedView implements HandlerOwner {
 
   #compile(on: On): Route {
     const table = on.input.kind === 'table' || on.input.kind === 'projection'
-    const handlers = on.handlers
+    const variants = variantHandlersOf(on)
+    const handlers = variants?.handler ?? on.handlers
     const [add, remove, update] =
       typeof handlers === 'function'
         ? [handlers, undefined, undefined]
@@ -106,7 +110,7 @@ export class FoldedView implements HandlerOwner {
       view: this,
       input: on.input.name,
       table,
-      keysOf,
+      keysOf: variants ? (row, inputKey) => (variants.handles(row) ? keysOf(row, inputKey) : null) : keysOf,
       many: typeof by === 'function',
       add: add as Handler,
       remove: remove as Handler | undefined,

@@ -1,5 +1,5 @@
 // The port that change data capture implements: a source is declared in an application, opened by the runtime.
-import { type AnyTable, type Contract, compileContract } from '../contract/index.ts'
+import { type AnyTable, compileContract, type ObjectContract } from '../contract/index.ts'
 import type { ErrorReport } from '../errors.ts'
 import type { Log, LogTopic } from '../log/index.ts'
 
@@ -29,7 +29,7 @@ export interface DropReport {
 
 export interface CapturedTable {
   readonly table: SourceTable
-  readonly contract: Contract
+  readonly contract: ObjectContract
   readonly topic: LogTopic
 }
 
@@ -141,5 +141,5 @@ export interface SourceConnector {
 }
 
 /** A table's contract: its row schema and key columns, compiled. */
-export const contractOfTable = (table: AnyTable): Contract =>
+export const contractOfTable = (table: AnyTable): ObjectContract =>
   compileContract(table.name, 'table', table.row, table.key, table.upcasts)

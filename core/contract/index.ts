@@ -6,7 +6,7 @@ export { formatMinorUnits, minorUnits, minorUnitsOf, parseMinorUnits, parseMinor
 export { compileParser, issuesText, type Parser } from './parser.ts'
 export { createRowCodec, type RowCodec } from './row-codec.ts'
 export { env, readSetting, type Setting } from './setting.ts'
-export { type Contract, checkName, compileContract, topic } from './topic.ts'
+export { type Contract, checkName, compileContract, type ObjectContract, topic } from './topic.ts'
 export {
   type CompiledUpcast,
   type Upcast,
@@ -16,4 +16,14 @@ export {
   upcastable,
 } from './upcast.ts'
 export type * from './values.ts'
+export {
+  describeRecord,
+  discriminatorOf,
+  type RecordSchema,
+  type RecordShape,
+  type RecordType,
+  shapeOf,
+  type UnionType,
+  type Variant,
+} from './variants.ts'
 export { fromWire, parseJson, toWire, wireSchema } from './wire.ts'

@@ -136,11 +136,13 @@ export type Column = { readonly present?: Uint8Array } & (
   | { readonly kind: 'bytes'; bytes(index: number): Uint8Array }
 )
 
-/** The records of one topic and one kind of change in a batch. */
+/** The records of one variant of a topic, and one kind of change, in a batch. */
 export interface ScanPart {
   readonly topic: LogTopic
-  /** The topic's place among those of the scan. */
+  /** The variants of a scan are numbered from 0: those of its first topic as its contract has them, then the next one's. */
   readonly variant: number
+  /** The value of the contract's discriminator; undefined of a topic whose records are of one object. */
+  readonly variantName: string | undefined
   readonly op: RecordOp
   readonly count: number
   positions(): Float64Array
@@ -172,9 +174,12 @@ export interface ScanOptions {
 export interface RecordAccessor<R> {
   reset(batch: ColumnBatch): void
   next(): boolean
-  /** The topic's place among those of the scan. */
+  /** The record's variant, numbered as in `ScanPart`: the topic's place among those of the scan, where none is a union. */
   readonly variant: number
-  /** A getter for each field that is a number, boolean, date, string, enum or bigint; read anew for each record. */
+  /**
+   * A getter for each field that is a number, boolean, date, string, enum or bigint, of any variant of the topic; undefined where
+   * the record's variant has no such field. Read anew for each record.
+   */
   readonly record: R
 }
 
@@ -201,8 +206,9 @@ export interface Log {
   readonly end: number
   /**
    * Registers a contract's topic, or finds it again. A contract that differs from the stored one gets a new layout if all
-   * stored records can be read by it: fields added that are nullable or have a default, fields removed, int32 → int, enum values added.
-   * @throws CONTRACT_CHANGED naming the field otherwise
+   * stored records can be read by it: fields added that are nullable or have a default, fields removed, int32 → int, enum values
+   * added, variants added.
+   * @throws CONTRACT_CHANGED naming the field or variant otherwise
    */
   topic(contract: Contract): Promise<LogTopic>
   findTopic(name: string): LogTopic | undefined

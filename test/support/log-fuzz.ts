@@ -6,6 +6,7 @@ import { clicks, kinds, kindsRow, lines } from '../compat/recorded.ts'
 import type { SeenBatch } from './log-batches.ts'
 import { batchesOf } from './log-batches.ts'
 import type { Random } from './random.ts'
+import { codecOf } from './row-codecs.ts'
 import { SimulatedDisk } from './simulated-disk.ts'
 
 export const FUZZ_PATH = '/log'
@@ -177,8 +178,8 @@ export function mustBeOfContract(log: Log, batches: readonly SeenBatch[]): void 
   for (const { records } of batches) {
     for (const { topic, before, after } of records) {
       writer.at = 0
-      const { codec } = log.findTopic(topic)!.contract
-      for (const row of [before, after]) if (row) codec.encode(writer, row as AnyRow)
+      const { contract } = log.findTopic(topic)!
+      for (const row of [before, after] as (AnyRow | null)[]) if (row) codecOf(contract, row).encode(writer, row)
     }
   }
 }
