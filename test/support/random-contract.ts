@@ -156,8 +156,7 @@ export function randomUnion(random: Random, depth = 3): ContractCase<z.ZodDiscri
   ]
   return {
     schema: (some(random, 0.2) ? random.pick(schemas) : union) as unknown as z.ZodDiscriminatedUnion,
-    value: of =>
-      some(of, 0.05) ? { type: of.pick(['last', 1, 'other', null]), n: 1 } : of.pick(variants).value(of),
+    value: of => (some(of, 0.05) ? { type: of.pick(['last', 1, 'other', null]), n: 1 } : of.pick(variants).value(of)),
   }
 }
 
