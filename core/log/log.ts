@@ -177,8 +177,8 @@ export interface RecordAccessor<R> {
   /** The record's variant, numbered as in `ScanPart`: the topic's place among those of the scan, where none is a union. */
   readonly variant: number
   /**
-   * A getter for each field that is a number, boolean, date, string, enum or bigint, of any variant of the topic; undefined where
-   * the record's variant has no such field. Read anew for each record.
+   * A getter for each field of the record's variant that is a number, boolean, date, string, enum or bigint; other fields are
+   * undefined. One object per variant: to be read anew for each record, fastest in a `switch (variant)`.
    */
   readonly record: R
 }
