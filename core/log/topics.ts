@@ -31,7 +31,10 @@ import {
 } from './versions.ts'
 
 const FILE = 'topics.json'
-const FORMAT = 1
+/** 2 where there are variants, which a version without them would take for one another. */
+const formatOf = (topics: readonly StoredTopic[]): number =>
+  topics.some(({ layouts }) => layouts.some(({ variant }) => variant)) ? 2 : 1
+const FORMAT_NEWEST = 2
 
 const fileSchema = z.object({
   format: z.number(),
@@ -201,7 +204,7 @@ export class Topics {
     if (!(await fs.list(folder)).includes(FILE)) return new Topics(fs, folder, [])
     const stored = await readStored(fs, folder, FILE)
     const format = z.object({ format: z.int() }).safeParse(stored)
-    if (format.success && format.data.format > FORMAT) {
+    if (format.success && format.data.format > FORMAT_NEWEST) {
       throw fail('LOG_FORMAT_NEWER', 'the log was written by a newer version', {
         detail: `${join(folder, FILE)} has format ${format.data.format}`,
       })
@@ -283,7 +286,7 @@ export class Topics {
 
   async #save(topics: readonly StoredTopic[]): Promise<void> {
     try {
-      await writeStored(this.#fs, this.#folder, FILE, { format: FORMAT, crc: topicsCrc(topics), topics })
+      await writeStored(this.#fs, this.#folder, FILE, { format: formatOf(topics), crc: topicsCrc(topics), topics })
     } catch (error) {
       throw asMainstemError(error, isFull(error) ? 'LOG_FULL' : 'LOG_FAILED', `cannot write ${FILE}`)
     }

@@ -11,7 +11,10 @@ import {
   openEmbeddedLog,
 } from '../../../core/index.ts'
 import { planOf } from '../../../core/log/sealed/block-writer.ts'
+import { readStored } from '../../../core/log/stored-file.ts'
+import { topicsFault } from '../../../core/log/stored-type.ts'
 import type { Layout } from '../../../core/log/topics.ts'
+import type { StoredTopic } from '../../../core/log/versions.ts'
 import { allRecords } from '../../support/log-records.ts'
 import { SimulatedDisk } from '../../support/simulated-disk.ts'
 
@@ -92,6 +95,20 @@ describe('a topic whose contract is a union', () => {
     expect(await log.read()).toEqual(rows)
     await using open = await log.open()
     expect(open.findTopic('bookings')!.contract.type).toEqual(contractOf(bookings).type)
+  })
+
+  it('raises the format of topics.json, which a version without variants would misread, and no sooner', async () => {
+    const log = new Reopened()
+    const stored = async () =>
+      (await readStored(log.fileSystem, '/log', 'topics.json')) as { format: number; topics: readonly StoredTopic[] }
+    await log.write(topic('plain', { key: 'seat', value: seat }), { show: 'hamlet', seat: 1 })
+    expect((await stored()).format).toBe(1)
+    await log.write(bookings, held(1))
+    const { format, topics } = await stored()
+    expect(format).toBe(2)
+    expect(topics[1]!.layouts.map(({ variant }) => variant)).toEqual(
+      ['Held', 'Booked', 'Released'].map(name => ({ by: 'type', name })),
+    )
   })
 
   it('has one column group per variant in a sealed block, the discriminator a column of one value', async () => {
@@ -353,5 +370,40 @@ describe('the declaration of a union', () => {
         expect.stringContaining('goes by column from or to a union'),
       ])
     }
+  })
+})
+
+describe('topics.json', () => {
+  const text = { kind: 'string' } as const
+  const variant = (name: string, by = 'type') => ({ by, name })
+  const layout = (id: number, name: string, more: object = {}) => ({
+    id,
+    fields: [
+      { name: 'id', type: text },
+      { name: 'type', type: { kind: 'enum', values: [name] } as const },
+    ],
+    variant: variant(name),
+    ...more,
+  })
+  const plain = { id: 9, fields: [{ name: 'id', type: text }] }
+  const faults: [string, StoredTopic['layouts'][number][], string | undefined][] = [
+    ['is right', [layout(1, 'a'), layout(2, 'b'), layout(3, 'a')], undefined],
+    ['is right over versions', [plain, layout(1, 'a', { version: 2, upcast: 'record' })], undefined],
+    ['mixes variants and none', [layout(1, 'a'), plain], 'two kinds of variants'],
+    [
+      'mixes discriminators',
+      [layout(1, 'a'), layout(2, 'b', { variant: variant('b', 'id') })],
+      'two kinds of variants',
+    ],
+    ['has a variant that is another', [layout(1, 'a', { variant: variant('b') })], 'do not say so'],
+    ['goes back', [layout(1, 'a', { version: 2 }), layout(2, 'a')], 'follow each other'],
+    ['leaves a version out', [plain, layout(1, 'a', { version: 3 })], 'follow each other'],
+    ['has an upcast by column', [plain, layout(1, 'a', { version: 2, upcast: { renamed: {} } })], 'by column'],
+    ['has an upcast in a version', [plain, { ...plain, id: 8, upcast: 'record' }], 'within a version'],
+  ]
+  it.each(faults)('that %s is judged so', (_, layouts, fault) => {
+    const found = topicsFault([{ id: 1, name: 'things', key: ['id'], layouts }])
+    if (fault === undefined) expect(found).toBeUndefined()
+    else expect(found).toContain(fault)
   })
 })
