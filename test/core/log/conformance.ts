@@ -268,6 +268,44 @@ export function describeLog(name: string, open: () => Promise<LogUnderTest>): vo
       await again.close()
     })
 
+    it('keeps the variants of a union apart, adds some, and refuses to lose one', async () => {
+      const { log, reopen } = await open()
+      const seat = z.object({ seat: z.int() })
+      const held = seat.extend({ type: z.literal('held'), by: z.string() })
+      const booked = seat.extend({ type: z.literal('booked'), cents: z.bigint() })
+      const later = held.extend({ note: z.string().default('none') })
+      const free = seat.extend({ type: z.literal('free') })
+      const declare = (...options: z.ZodObject[]) =>
+        compileContract('seats', 'topic', z.discriminatedUnion('type', options as [z.ZodObject]), 'seat')
+      const topic = await log.topic(declare(held, booked))
+      const rows = [
+        { seat: 1, type: 'held', by: 'ada' },
+        { seat: 1, type: 'booked', cents: 5n },
+      ]
+      const batch = log.batch()
+      for (const row of rows) batch.event(topic, row)
+      expect(() => batch.event(topic, { seat: 1, type: 'free' })).toThrow(
+        expect.objectContaining({ code: 'RECORD_REFUSED' }),
+      )
+      await batch.commit()
+      expect([declare(booked, held), declare(held, booked, free)].map(each => log.contractChanged(each))).toEqual([
+        false,
+        true,
+      ])
+      const again = await reopen()
+      await expect(again.topic(declare(held))).rejects.toMatchObject({ code: 'CONTRACT_CHANGED' })
+      const grown = await again.topic(declare(free, later, booked))
+      const more = again.batch()
+      more.event(grown, { seat: 1, type: 'free' })
+      await more.commit()
+      expect((await allRecords(again)).map(({ after }) => after)).toEqual([
+        { ...rows[0], note: 'none' },
+        rows[1],
+        { seat: 1, type: 'free' },
+      ])
+      await again.close()
+    })
+
     it('refuses records of a topic it does not have, and a batch that was committed', async () => {
       const { log } = await open()
       const topic = await log.topic(orders)
