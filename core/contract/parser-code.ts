@@ -383,7 +383,7 @@ function typeTest(def: Def, v: string): string | undefined {
         ? `typeof ${v} === 'bigint' && ${v} >= -9223372036854775808n && ${v} <= 9223372036854775807n`
         : undefined
     case 'date':
-      // The global one may be wrapped later, by the purity guards of projections.
+      // The global one may be wrapped later, by the purity guards.
       return `${v} instanceof RealDate && !Number.isNaN(${v}.getTime())`
     default:
       return def.format === undefined ? `typeof ${v} === '${def.type}'` : undefined

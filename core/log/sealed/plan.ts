@@ -64,7 +64,7 @@ export function planColumns(type: ObjectType, key: readonly string[]): ColumnPla
   }
 }
 
-/** Taken before the purity guards of projections wrap the global one, which would slow each decoded date. */
+/** Taken before the purity guards wrap the global one, which would slow each decoded date. */
 const RealDate = Date
 
 const quote = (text: string): string => JSON.stringify(text)
