@@ -28,7 +28,7 @@ export function compileWriter(type: ValueType): JsonWriter {
 export function compileRecordWriter(type: RecordType): JsonWriter {
   if (type.kind === 'object') return compileWriter(type)
   const writers = new Map<unknown, JsonWriter>(type.variants.map(({ name, type }) => [name, compileWriter(type)]))
-  return value => writers.get((value as AnyRow)[type.discriminator])?.(value) ?? 'null'
+  return value => writers.get((value as AnyRow)[type.discriminator])!(value)
 }
 
 const finite = (value: number): string => (Number.isFinite(value) ? `${value}` : 'null')
