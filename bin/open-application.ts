@@ -92,7 +92,11 @@ export async function openApplication<A extends Application>(app: A, options: Op
 
 function logDetail(event: LogEvent): string {
   switch (event.event) {
+    case 'log-nearly-full':
+      return `sources pause, waiting for ${event.message}`
+    case 'log-limited':
     case 'log-full':
+      return `appends are refused, waiting for ${event.message}`
     case 'log-failed':
     case 'log-seal-failed':
       return event.message
@@ -101,7 +105,7 @@ function logDetail(event: LogEvent): string {
     case 'log-segment-rescanned':
       return event.file
     case 'log-open':
-      return 'appends go on'
+      return `appends and sources go on: ${event.message}`
   }
 }
 

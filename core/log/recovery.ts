@@ -28,9 +28,15 @@ import { readSidecar, type Sidecar, segmentOfSidecar, sidecarName, writeSidecar 
 export type LogEvent =
   | { readonly event: 'log-tail-cut'; readonly file: string; readonly bytes: number; readonly reason: string }
   | { readonly event: 'log-segment-rescanned'; readonly file: string }
-  | { readonly event: 'log-full'; readonly message: string }
+  | {
+      /** Sources pause; appends are refused by the limit; by the disk; all are taken again. */
+      readonly event: 'log-nearly-full' | 'log-limited' | 'log-full' | 'log-open'
+      /** What the log has. */
+      readonly bytes: number
+      readonly bytesMax: number | null
+      readonly message: string
+    }
   | { readonly event: 'log-failed'; readonly message: string }
-  | { readonly event: 'log-open' }
   | { readonly event: 'log-seal-failed'; readonly message: string }
 
 /** Closed segments are sealed sooner or later; both are read alike. */

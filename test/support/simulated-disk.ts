@@ -3,7 +3,7 @@
 // made durable is dropped, or torn (each sector of it survives or not, each new name too). A write that fails leaves a part of
 // its bytes; a datasync that fails loses what it should have written, and a later one does not bring it back.
 import { dirname } from 'node:path'
-import type { File, FileSystem, FolderLock } from '../../core/index.ts'
+import type { File, FileSystem, FolderLock, VolumeSpace } from '../../core/index.ts'
 import type { Random } from './random.ts'
 
 const SECTOR_BYTES = 512
@@ -182,6 +182,12 @@ export class SimulatedDisk implements FileSystem {
     await this.#step('syncFolder', path)
     const kept = [...this.#durableNames].filter(([name]) => dirname(name) !== path)
     this.#durableNames = new Map([...kept, ...[...this.#names].filter(([name]) => dirname(name) === path)])
+  }
+
+  async space(): Promise<VolumeSpace> {
+    let used = 0
+    for (const inode of this.#names.values()) used += inode.data.length
+    return { free: Math.max(0, this.capacityBytes - used), total: this.capacityBytes }
   }
 
   async lock(path: string): Promise<FolderLock | undefined> {
