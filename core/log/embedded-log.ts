@@ -7,7 +7,7 @@ import { fail, isMainstemError, textOf } from '../errors.ts'
 import { type Background, backgroundFor } from './background.ts'
 import { LogBatch, WriterPool } from './batch.ts'
 import { type FileSystem, type FolderLock, isFull, nodeFileSystem } from './file-system.ts'
-import { IDENTITY_FILE, type LogIdentity, readIdentity } from './identity.ts'
+import { IDENTITY_FILE, type LogIdentity, noteNewest, readIdentity } from './identity.ts'
 import { SEGMENT_BYTES_MAX } from './limits.ts'
 import type {
   Batch,
@@ -25,7 +25,7 @@ import type {
   Streams,
 } from './log.ts'
 import { Readers } from './reader.ts'
-import { type LogEvent, type LogIdentity, type Recovery, recover } from './recovery.ts'
+import { type LogEvent, type Recovery, recover } from './recovery.ts'
 import { Room } from './room.ts'
 import { Accessor } from './sealed/column-batch.ts'
 import { type ScanSource, scan } from './sealed/scan.ts'
@@ -86,6 +86,7 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
     const recovered = await recover(recovery)
     const { active, segments, files } = recovered
     if (active.last > 0 && topics.empty) throw topicsLost(folder)
+    await noteNewest(recovery, active.first)
     const file = await fs.open(active.path, 'write')
     const tail = new Tail()
     const pool = new WriterPool()

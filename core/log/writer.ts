@@ -10,6 +10,7 @@ import { fail, isMainstemError, type MainstemError, textOf } from '../errors.ts'
 import type { EncodedBatch, WriterPool } from './batch.ts'
 import { BLOCK_HEADER_BYTES, type BlockStamp, type StoredBlock, stampBlock } from './block.ts'
 import { type File, isFull } from './file-system.ts'
+import { noteNewest } from './identity.ts'
 import { GROUP_BYTES_MAX, SMALL_BLOCK_BYTES_MAX, YIELD_BYTES } from './limits.ts'
 import type { Appended, LogStatus, SourceMark } from './log.ts'
 import { type AnySegment, createSegment, type Recovered, type Recovery, verifySegment } from './recovery.ts'
@@ -243,6 +244,8 @@ export class Writer {
     const file = await fs.open(segment.path, 'write')
     await this.#file?.close()
     this.#file = file
+    // After all that may fail: a segment that is noted is never made again.
+    await noteNewest(recovery, segment.first)
     before.end = { appendTimeMs: this.#appendTimeMs, marks: new Map(this.marks) }
     this.segments.push(segment)
     this.#active = segment
