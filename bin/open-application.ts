@@ -50,6 +50,13 @@ export interface OpenOptions {
    * Default true. False leaves what is closed from now on as it was appended.
    */
   readonly seal?: boolean
+  /**
+   * What the log may have, in bytes. Sources pause at 90 % of it; what would pass it is refused with LOG_FULL, while reads go on.
+   * Default: no limit.
+   */
+  readonly logBytesMax?: number
+  /** What the log leaves free on its volume, in bytes. Default 256 MiB, or a twentieth of a smaller volume; 0: nothing. */
+  readonly logFreeBytesMin?: number
   readonly onEvent?: (event: ApplicationEvent) => void
 }
 
@@ -122,6 +129,8 @@ async function openParts<A extends Application>(
   const log = await openEmbeddedLog({
     path: join(dataDir, 'log'),
     seal: options.seal ?? true,
+    ...(options.logBytesMax === undefined ? {} : { bytesMax: options.logBytesMax }),
+    ...(options.logFreeBytesMin === undefined ? {} : { freeBytesMin: options.logFreeBytesMin }),
     onEvent: event => onEvent({ event: 'log', what: event.event, detail: logDetail(event) }),
   })
   closers.push(() => log.close())

@@ -46,6 +46,8 @@ export class Room {
   /** Appended since the last look. */
   #since = 0
   #level: Level = 'open'
+  /** What was refused when a write last found no room. */
+  #fullBytes = 0
   #timer: NodeJS.Timeout | undefined
   #checking = false
   #closed = false
@@ -122,8 +124,9 @@ export class Room {
     this.#enter(this.#levelNow())
   }
 
-  /** A write found no room, whatever the figures say. */
-  foundFull(): void {
+  /** A write of so many bytes found no room, whatever the figures say. */
+  foundFull(bytes: number): void {
+    this.#fullBytes = bytes
     this.#enter('full')
   }
 
@@ -257,7 +260,7 @@ export class Room {
     if (this.#checking) return
     this.#checking = true
     await this.look()
-    const bytes = Math.min(GROUP_BYTES_MAX, Math.max(0, ...[...this.#waiting].map(waiting => waiting.bytes), 1))
+    const bytes = Math.min(GROUP_BYTES_MAX, this.#fullBytes)
     // The figures of a full disk may not know of a quota: only a write tells.
     if (this.#level === 'full' && !this.#closed && bytes <= this.bytesLeft && (await this.probe(bytes)))
       this.#enter(this.#levelNow())

@@ -264,7 +264,7 @@ export class Writer {
   }
 
   async #failed(batches: readonly Queued[], error: unknown): Promise<void> {
-    const refused = isLogFull(error) ? error : await this.#cleanUp(error)
+    const refused = isLogFull(error) ? error : await this.#cleanUp(error, bytesOf(batches))
     // All that is queued goes with it: a later transaction of a source must not stand in the log without the earlier one.
     for (const batch of [...batches, ...this.#queue.splice(0)]) batch.reject(refused)
     // Whoever committed before it could hear of the refusal is refused too.
@@ -273,13 +273,14 @@ export class Writer {
   }
 
   /** Takes out of the file what a failed write may have left there; gives what to answer. */
-  async #cleanUp(error: unknown): Promise<Error> {
+  async #cleanUp(error: unknown, bytes: number): Promise<Error> {
     const full = error instanceof RoomFailure || (isFull(error) && !(error instanceof SyncFailure))
     const cause = error instanceof RoomFailure || error instanceof SyncFailure ? error.cause : error
     const parts = { detail: textOf(cause), cause }
     if (full) {
-      if (this.#state !== 'closed') this.#parts.room.foundFull()
-      if (await this.#cutBack()) return fail('LOG_FULL', 'no room to append to the log', parts)
+      if (this.#state !== 'closed') this.#parts.room.foundFull(bytes)
+      if (await this.#cutBack())
+        return fail('LOG_FULL', 'no room to append to the log', { ...parts, data: { wantedBytes: bytes } })
     }
     if (this.#state !== 'closed') this.#state = 'failed'
     this.#parts.recovery.onEvent({ event: 'log-failed', message: textOf(cause) })
