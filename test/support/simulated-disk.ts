@@ -34,6 +34,8 @@ export class SimulatedDisk implements FileSystem {
   /** Gives the error with which an operation fails. */
   fault: (operation: Operation, path: string) => Error | undefined = () => undefined
   readonly trace: string[] = []
+  /** Files that were opened and not closed. */
+  filesOpen = 0
   /** Bytes that all files together may have; a write finds no room beyond. */
   capacityBytes = Number.POSITIVE_INFINITY
 
@@ -134,6 +136,7 @@ export class SimulatedDisk implements FileSystem {
     }
     const inode = this.#inode(path)
     const step = (operation: Operation) => this.#step(operation, path)
+    this.filesOpen++
     return {
       read: async (into, position) => inode.data.copy(into, 0, position),
       write: async (buffers, position) => {
@@ -163,7 +166,9 @@ export class SimulatedDisk implements FileSystem {
         change(inode, inode.data.subarray(0, bytes))
       },
       size: async () => inode.data.length,
-      close: async () => {},
+      close: async () => {
+        this.filesOpen--
+      },
     }
   }
 

@@ -108,6 +108,33 @@ describe('a full disk', () => {
   })
 })
 
+describe('files', () => {
+  it('are all closed after segments, readers, errors and a close', async () => {
+    const { disk, log, topic } = await opened(400)
+    let n = 2
+    for (const [code, failing] of [
+      ['ENOSPC', 'write'],
+      ['EIO', 'datasync'],
+      ['ENOSPC', 'create'],
+    ] as const) {
+      for (const last = n + 6; n < last; n++) await appendLater(log, topic, n)
+      disk.fault = (operation, path) => (operation === failing && segments(path) ? systemError(code) : undefined)
+      const refused = () =>
+        appendLater(log, topic, n).then(
+          () => n++ < 0,
+          () => true,
+        )
+      while (!(await refused())) expect(n).toBeLessThan(100)
+      disk.fault = () => undefined
+    }
+    expect(await wholeBatches(log)).toHaveLength(n - 1)
+    const reader = log.read(0)
+    await reader.ready()
+    await log.close()
+    expect(disk.filesOpen).toBe(0)
+  })
+})
+
 describe('a failing disk', () => {
   it.each(['EIO', 'ENOSPC'])(
     'is never asked again for an fdatasync that failed with %s: the file is opened anew and cut',
