@@ -93,8 +93,11 @@ export class Room {
   #text(): string {
     const { bytesMax } = this.#parts
     if (this.#level === 'full') return 'room on the disk of the log'
-    if (bytesMax !== undefined && this.#limitLeft <= this.#volumeLeft)
-      return `room in the log: ${sizeOf(this.#used + this.#since, bytesMax)}`
+    const used = this.#used + this.#since
+    // While only nearly full the volume may be what is short, though the limit leaves less.
+    const isShort = this.#level === 'limited' || used > (bytesMax ?? 0) * ROOMY_SHARE
+    if (bytesMax !== undefined && this.#limitLeft <= this.#volumeLeft && isShort)
+      return `room in the log: ${sizeOf(used, bytesMax)}`
     const free = Math.max(0, this.#volume.free - this.#since)
     return `room on the volume of the log: ${sizeText(free)} left, ${sizeText(this.#freeMin)} of them stay free`
   }

@@ -164,7 +164,7 @@ describe('room()', () => {
 
 describe('the floor of free space', () => {
   it('is left free by appends, and what others write is seen within a MiB', async () => {
-    const { disk, append, names } = await opened({ freeBytesMin: 5 * MIB, segmentBytesMax: 2 * MIB })
+    const { disk, append, names } = await opened({ freeBytesMin: 5 * MIB, segmentBytesMax: 2 * MIB, seal: false })
     await append(1)
     disk.capacityBytes = 12 * MIB
     const blob = 'f'.repeat(300_000)
@@ -186,6 +186,13 @@ describe('the floor of free space', () => {
     await append(n, blob)
     expect(names()).toEqual(['log-nearly-full', 'log-limited', 'log-nearly-full', 'log-open'])
     expect(await wholeBatches(log)).toHaveLength(n)
+  })
+
+  it('is what is named where the volume is short, though the limit leaves less', async () => {
+    const disk = new SimulatedDisk()
+    disk.capacityBytes = 10 * MIB
+    await opened({ freeBytesMin: 9.8 * MIB, bytesMax: 100_000 }, disk)
+    expect(log.pressure).toMatch(/^room on the volume of the log: 10\.5 MB left, 10\.3 MB of them stay free$/)
   })
 
   it('is by default 256 MiB, a twentieth of a small volume, and nothing where asked', async () => {
