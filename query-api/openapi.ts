@@ -397,7 +397,7 @@ const PROBLEM_STATUSES: Readonly<Record<number, string>> = {
   413: 'The body is too large',
   503: 'Not now: the view has stopped or is being rebuilt, or the application is not ready, or is shutting down',
   504: 'The views have not reached what `after` names; `waitingFor` says what they wait for',
-  507: 'The disk is full',
+  507: 'The log is at its limit, or its disk is full',
 }
 
 function problemResponses(): Json {

@@ -65,6 +65,9 @@ export type SourceEvent =
   | { readonly event: 'snapshot-ended'; readonly source: string; readonly rows: number; readonly seconds: number }
   | { readonly event: 'handover'; readonly source: string; readonly position: string }
   | { readonly event: 'streaming'; readonly source: string; readonly position: string }
+  /** It reads no further until the log has room again: connection and slot stay. */
+  | { readonly event: 'source-paused'; readonly source: string; readonly waitingFor: string }
+  | { readonly event: 'source-resumed'; readonly source: string }
   | { readonly event: 'source-waiting'; readonly source: string; readonly waitingFor: string }
   | {
       readonly event: 'source-retrying'
@@ -84,7 +87,8 @@ export type SourceEvent =
       readonly error: string
     }
 
-export type SourceState = 'connecting' | 'snapshotting' | 'streaming' | 'retrying' | 'failed' | 'stopped'
+/** paused: there is no room in the log, or soon none; it goes on by itself. */
+export type SourceState = 'connecting' | 'snapshotting' | 'streaming' | 'paused' | 'retrying' | 'failed' | 'stopped'
 
 export interface SourceStatus {
   readonly name: string

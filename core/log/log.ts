@@ -192,11 +192,20 @@ export interface Scans {
 }
 
 export interface LogStatus {
-  /** open: all is well; full: appends are refused for want of space; failed: after an I/O error, being reopened. */
-  readonly state: 'open' | 'full' | 'failed' | 'closed'
+  /**
+   * open: appends are taken; limited: its limit, or what must stay free on the volume, is reached; full: the disk took no more;
+   * failed: after an I/O error, being reopened. Reads go on in all of them but closed; limited and full end by themselves.
+   */
+  readonly state: 'open' | 'limited' | 'full' | 'failed' | 'closed'
   readonly end: number
   readonly bytes: number
   readonly segments: number
+  /** The limit, null where there is none. */
+  readonly bytesMax: number | null
+  /** What is still taken, by the limit and by the volume when last asked; null where nothing bounds it. */
+  readonly bytesLeft: number | null
+  /** Room, in words: while it is nearly full and sources pause, or takes nothing. */
+  readonly waitingFor: string | null
 }
 
 export interface Log {
@@ -220,5 +229,14 @@ export interface Log {
   /** @param after the position after which to begin: 0 for all */
   read(after: number): LogReader
   status(): LogStatus
+  /** In words, why sources should pause: the log is nearly full, or takes nothing. Null while there is room. */
+  readonly pressure: string | null
+  /** Tells when pressure begins (the words) and ends (null); what is returned ends that. */
+  onPressure(listener: (pressure: string | null) => void): () => void
+  /**
+   * Resolves when a batch of so many bytes (default 0) would be taken, at once where it would be. The log looks about once a
+   * second. Resolves on close too. Rejects with the signal's reason.
+   */
+  room(options?: { readonly bytes?: number; readonly signal?: AbortSignal }): Promise<void>
   close(): Promise<void>
 }

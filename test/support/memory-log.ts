@@ -202,8 +202,17 @@ export class MemoryLog implements Log, Streams {
   }
 
   status(): LogStatus {
-    return { state: this.#closed ? 'closed' : 'open', end: this.end, bytes: 0, segments: 1 }
+    const room = { bytesMax: null, bytesLeft: null, waitingFor: null }
+    return { state: this.#closed ? 'closed' : 'open', end: this.end, bytes: 0, segments: 1, ...room }
   }
+
+  readonly pressure = null
+
+  onPressure(): () => void {
+    return () => {}
+  }
+
+  async room(): Promise<void> {}
 
   async close(): Promise<void> {
     this.#closed = true

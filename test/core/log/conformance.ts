@@ -243,6 +243,31 @@ export function describeLog(name: string, open: () => Promise<LogUnderTest>): vo
       await again.close()
     })
 
+    it('has room, and says nothing of pressure, as long as nothing bounds it', async () => {
+      const { log } = await open()
+      const said: (string | null)[] = []
+      const unwatch = log.onPressure(pressure => said.push(pressure))
+      expect(log.pressure).toBeNull()
+      expect(log.status()).toMatchObject({ state: 'open', bytesMax: null, waitingFor: null })
+      await log.room()
+      await appendMarkers(log, await log.topic(markersContract), 1, 1)
+      await log.room({ bytes: 1_000_000, signal: new AbortController().signal })
+      unwatch()
+      await log.close()
+      expect(said).toEqual([])
+    })
+
+    it('gives a closed reader nothing more, though it has not read all', async () => {
+      const { log } = await open()
+      const topic = await log.topic(markersContract)
+      for (let n = 1; n <= 3; n++) await appendMarkers(log, topic, n, 1)
+      const reader = log.read(0)
+      reader.close()
+      expect(await reader.ready()).toEqual([])
+      expect(await reader.next()).toBeUndefined()
+      await log.close()
+    })
+
     it('reads records by a contract that has grown, over restarts too, and refuses one that does not fit them', async () => {
       const { log, reopen } = await open()
       const topic = await log.topic(orders)
