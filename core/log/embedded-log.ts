@@ -108,7 +108,11 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
     const wake = () => {
       if (seal) sealer.wake()
     }
-    const onDurable = () => readers.durable()
+    const streams = new KeyStreams({ fs, topics, tail, segments })
+    const onDurable = () => {
+      readers.durable()
+      streams.durable()
+    }
     const writer = new Writer({
       recovery,
       recovered,
@@ -121,7 +125,6 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
       onDurable,
       onClosed: wake,
     })
-    const streams = new KeyStreams({ fs, topics, tail, segments })
     const blocks = new ScanBlocks({ fs, topics, tail, segments })
     wake()
     return new OpenLog({

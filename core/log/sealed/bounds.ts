@@ -30,6 +30,8 @@ export const UNPACKED_BYTES_PER_TURN = 512 * 1024
 export const UNPACKED_VALUES_PER_TURN = 256 * 1024
 /** Sealed files held open, per log; the least recently used are closed, and opened again when needed. */
 export const SEALED_FILES_OPEN_MAX = 128
+/** What may be appended before the index of streams in the newest segment takes it in unasked: some ten milliseconds' work. */
+export const HOT_KEYS_BEHIND_BYTES_MAX = 1024 * 1024
 /** Pages and chunks of key indexes kept unpacked, per log. */
 export const KEY_CACHE_BYTES_MAX = 128 * 1024 * 1024
 /** Distinct streams of a run: a number of 21 bits beside the hash of 32 fits a float exactly. */

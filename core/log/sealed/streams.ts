@@ -28,10 +28,17 @@ export class Streams {
   readonly #parts: StreamsParts
   readonly #keys = new KeyReader()
   readonly #hot = new WeakMap<Segment, HotKeys>()
+  #asked = false
   readonly #columns = new Map<number, (key: unknown) => Buffer>()
 
   constructor(parts: StreamsParts) {
     this.#parts = parts
+  }
+
+  /** Something became durable: where streams are asked for, their index goes along. */
+  durable(): void {
+    const active = this.#parts.segments[this.#parts.segments.length - 1]
+    if (this.#asked && active && !(active instanceof SealedSegment)) this.#hotKeys(active).follow()
   }
 
   async lastVersion(topic: LogTopic, key: unknown): Promise<number> {
@@ -69,6 +76,7 @@ export class Streams {
   }
 
   async #portions(topic: LogTopic, key: unknown): Promise<Portion[]> {
+    this.#asked = true
     const name = this.#name(topic, key)
     const segments = [...this.#parts.segments]
     // Kept until their index is up to date: they may be sealed meanwhile.
@@ -118,7 +126,7 @@ export class Streams {
       this.#columns.set(topic.id, bytesOf)
     }
     const bytes = bytesOf(key)
-    return new StreamName().set(topic.id, bytes, bytes.length).take()
+    return new StreamName().of(topic.id).add(bytes, 0, bytes.length).take()
   }
 }
 
