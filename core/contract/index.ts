@@ -6,6 +6,7 @@ export { formatMinorUnits, minorUnits, minorUnitsOf, parseMinorUnits, parseMinor
 export { compileParser, issuesText, type Parser } from './parser.ts'
 export { createRowCodec, type RowCodec } from './row-codec.ts'
 export { env, readSetting, type Setting } from './setting.ts'
+export { isTagged, type TagFields, type TagValue, tagBytes, tagTypeIn } from './tags.ts'
 export { type Contract, checkName, compileContract, type ObjectContract, topic } from './topic.ts'
 export {
   type CompiledUpcast,

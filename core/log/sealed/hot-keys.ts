@@ -13,6 +13,7 @@ import { planOf } from './block-writer.ts'
 import { HOT_KEYS_BEHIND_BYTES_MAX, SEAL_RECORDS_PER_TURN } from './bounds.ts'
 import type { StoredEvent } from './key-reader.ts'
 import { KeyTable, StreamName } from './key-table.ts'
+import { TAGS, TagReader } from './tags.ts'
 
 export interface HotKeysParts {
   readonly fs: FileSystem
@@ -37,12 +38,44 @@ export class HotKeys {
   #events = 0
   #sinceTurn = 0
   readonly #keyers: (Keyer | undefined)[] = []
+  readonly #tags: TagReader
+  /** Of the topics' tags, by which events are indexed here. */
+  readonly tagsVersion: number
   #offset = SEGMENT_HEADER_BYTES
   #updating: Promise<void> | undefined
 
   constructor(parts: HotKeysParts, segment: Segment) {
     this.#parts = parts
     this.#segment = segment
+    this.#tags = new TagReader(parts.topics)
+    this.tagsVersion = parts.topics.tagsVersion
+  }
+
+  /** True where every event stands under the values of a tag. */
+  hasTag(topic: number, field: string): boolean {
+    return this.#tags.indexed().some(tag => tag.topic === topic && tag.field === field)
+  }
+
+  /** Layouts of the events that are in it. */
+  get layouts(): number[] {
+    return this.#keyers.flatMap((keyer, id) => (keyer ? [id] : []))
+  }
+
+  /** All events up to a position, in order or the other way round. Asked after a look-up, which brings them in. */
+  *events(to: number, backwards: boolean): Generator<StoredEvent> {
+    let before = 0
+    for (let n = 0; n < this.#events; n++) {
+      const event = this.#event(backwards ? this.#events - 1 - n : n)
+      // An event stands there once for its key and once for each tag.
+      if (event.position === before || event.position > to) continue
+      before = event.position
+      yield event
+    }
+  }
+
+  #event(n: number): StoredEvent {
+    const buffer = this.#payloads[this.#payload[n]!]!
+    return { position: this.#position[n]!, layout: this.#layout[n]!, buffer, at: this.#at[n]! }
   }
 
   /** A stream's events that are durable now. @throws LOG_CORRUPT */
@@ -71,8 +104,7 @@ export class HotKeys {
     const events = new Array<StoredEvent>(count)
     let event = newest
     for (let n = count - 1; n >= 0; n--) {
-      const buffer = this.#payloads[this.#payload[event]!]!
-      events[n] = { position: this.#position[event]!, layout: this.#layout[event]!, buffer, at: this.#at[event]! }
+      events[n] = this.#event(event)
       event = this.#before[event]!
     }
     return events
@@ -111,7 +143,7 @@ export class HotKeys {
       const end = reader.at + length
       const layout = reader.varint()
       if (reader.u8() === OP_EVENT) {
-        this.#event(block.first + n, layout, reader)
+        this.#take(block.first + n, layout, reader)
       }
       reader.at = end
       if (++this.#sinceTurn < SEAL_RECORDS_PER_TURN) continue
@@ -121,11 +153,18 @@ export class HotKeys {
     this.#offset = block.offset + block.bytes
   }
 
-  #event(position: number, id: number, reader: ByteReader): void {
+  #take(position: number, id: number, reader: ByteReader): void {
     const { at } = reader
     const keyer = this.#keyers[id] ?? this.#keyer(id)
     const name = this.#name.of(keyer.topic)
     keyer.read(reader)
+    this.#append(name, position, id, at)
+    this.#tags.each(id, reader.buffer, at, tag => {
+      this.#append(this.#name.of(TAGS).add(tag.bytes, 0, tag.length), position, id, at)
+    })
+  }
+
+  #append(name: StreamName, position: number, id: number, at: number): void {
     const known = this.#streams.size
     const stream = this.#streams.add(name.hash, name.bytes, 0, name.length)
     this.#reserve()

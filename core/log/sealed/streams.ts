@@ -1,8 +1,8 @@
 // The streams of an event topic: all events of one key, numbered from 1 in the order of the log. Each segment says how many
 // events of the key it has, so a version is found, and the last one counted, without reading the others.
-import { ByteReader, ByteWriter, createRowCodec, type KeyColumn } from '../../contract/index.ts'
+import { ByteReader, ByteWriter, createRowCodec, type KeyColumn, type TagValue } from '../../contract/index.ts'
 import { fail } from '../../errors.ts'
-import type { LogTopic, StreamOptions, StreamRecord } from '../log.ts'
+import type { LogTopic, StreamOptions, StreamRecord, TaggedOptions, TaggedRecord } from '../log.ts'
 import { corrupt } from '../records.ts'
 import type { AnySegment } from '../recovery.ts'
 import type { Segment } from '../segment.ts'
@@ -10,6 +10,7 @@ import { HotKeys, type HotKeysParts } from './hot-keys.ts'
 import { KeyReader, type StoredEvent } from './key-reader.ts'
 import { StreamName } from './key-table.ts'
 import { SealedSegment } from './sealed-segment.ts'
+import { tagged } from './tagged.ts'
 
 interface StreamsParts extends HotKeysParts {
   readonly segments: readonly AnySegment[]
@@ -39,6 +40,13 @@ export class Streams {
   durable(): void {
     const active = this.#parts.segments[this.#parts.segments.length - 1]
     if (this.#asked && active && !(active instanceof SealedSegment)) this.#hotKeys(active).follow()
+  }
+
+  tagged(topic: LogTopic, field: string, value: TagValue, options?: TaggedOptions): AsyncGenerator<TaggedRecord> {
+    this.#asked = true
+    const { topics, segments } = this.#parts
+    const parts = { topics, segments, keys: this.#keys, hotKeys: (segment: Segment) => this.#hotKeys(segment) }
+    return tagged(parts, topic, { field, value }, options)
   }
 
   async lastVersion(topic: LogTopic, key: unknown): Promise<number> {
@@ -108,7 +116,7 @@ export class Streams {
 
   #hotKeys(segment: Segment): HotKeys {
     let keys = this.#hot.get(segment)
-    if (!keys) {
+    if (keys?.tagsVersion !== this.#parts.topics.tagsVersion) {
       keys = new HotKeys(this.#parts, segment)
       this.#hot.set(segment, keys)
     }
