@@ -22,8 +22,8 @@ export const KEYS_PER_CHUNK = 8_192
 export const RUN_PAYLOAD_BYTES_FULL = 96 * 1024 * 1024
 /** Records converted in one turn of the event loop: about a millisecond. */
 export const SEAL_RECORDS_PER_TURN = 1_024
-/** A section up to this is unpacked where it is asked for, a tenth of a millisecond; a larger one by zlib's threads. */
-export const UNPACKED_AT_ONCE_BYTES_MAX = 64 * 1024
+/** A section up to this is unpacked in one go, about a millisecond; a larger one by zlib's threads, which cost more in all. */
+export const UNPACKED_AT_ONCE_BYTES_MAX = 1024 * 1024
 /** Bytes checked and unpacked in one turn of the event loop: about a millisecond. */
 export const UNPACKED_BYTES_PER_TURN = 512 * 1024
 /** Values of columns made ready in one turn of the event loop: about a millisecond. */
