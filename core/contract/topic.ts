@@ -5,6 +5,7 @@ import type { Field, ObjectType } from './describe.ts'
 import type { KeyColumns, Topic } from './input.ts'
 import { KeyCodec } from './key.ts'
 import { compileParser, type Parser } from './parser.ts'
+import { checkRetain, type Retain } from './retain.ts'
 import { createRowCodec, type RowCodec } from './row-codec.ts'
 import { type CompiledUpcast, compileUpcasts, type Upcast, upcastable } from './upcast.ts'
 import {
@@ -34,14 +35,20 @@ export function checkName(what: string, name: string): void {
  * @param name durable: the records in the log are found by it
  * @param contract `value`: the schema of a record, `z.object({ … })` or `z.discriminatedUnion('type', [ … ])` of such; `key`: the
  * field, or fields, that say whose record it is, of the same type in every variant; `time`: the date field that is its event
- * time (default: its append time)
+ * time (default: its append time); `retain`: how much history is kept (default: all)
  * @throws DEFINITION_INVALID, CONTRACT_UNSUPPORTED
  */
 export function topic<const N extends string, Z extends RecordSchema, const K extends KeyColumns<z.output<Z>>>(
   name: N,
-  contract: { readonly key: K; readonly value: Z; readonly time?: keyof z.output<Z> & string },
+  contract: {
+    readonly key: K
+    readonly value: Z
+    readonly time?: keyof z.output<Z> & string
+    readonly retain?: Retain
+  },
 ): Topic<N, Z, K> {
   checkName('topic', name)
+  checkRetain(name, contract.retain)
   compileContract(name, 'topic', contract.value, contract.key)
   return upcastable({ kind: 'topic', name, ...contract }) as unknown as Topic<N, Z, K>
 }
