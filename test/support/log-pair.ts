@@ -17,8 +17,7 @@ import {
   type SourceMark,
   type Streams,
 } from '../../core/index.ts'
-import { batchesIn as allBatchesIn, type SeenBatch } from './log-batches.ts'
-import { blocksOf } from './log-records.ts'
+import { batchesIn, batchesOf, rowsOfTables, scannedPositions } from './log-seen.ts'
 import { MemoryLog } from './memory-log.ts'
 import type { Random } from './random.ts'
 import { randomObject, randomSchema, randomText } from './random-schema.ts'
@@ -70,12 +69,6 @@ function mustEqual(what: string, model: unknown, embedded: unknown): void {
     JSON.stringify(value, (_, part: unknown) => (typeof part === 'bigint' ? `${part}n` : part), 1)?.slice(0, 4_000)
   throw new Error(`${what}\nmodel: ${text(model)}\nembedded: ${text(embedded)}`)
 }
-
-/** Without the marks of where a base ends, or once did: which of them are there depends on how the log is cut into files. */
-const batchesIn = (blocks: readonly LogBlock[]): SeenBatch[] =>
-  allBatchesIn(blocks).filter(({ records, mark }) => records.length > 0 || mark)
-
-const batchesOf = async (log: Log, after = 0): Promise<SeenBatch[]> => batchesIn(await blocksOf(log, after))
 
 export class LogPair {
   readonly #random: Random
@@ -326,7 +319,7 @@ export class LogPair {
       compact: asked('table'),
       ...(random.next() < 0.3 ? { to: random.int(this.#model.end + 2) } : {}),
     }
-    const rows = await this.#rows()
+    const rows = await rowsOfTables(this.#embedded)
     const report = await this.#embedded.clean(request)
     if (report.to === 0) return
     const { recordsBefore, recordsAfter } = await this.#model.clean({ ...request, to: report.to })
@@ -334,23 +327,9 @@ export class LogPair {
     mustEqual(what, [recordsBefore, recordsAfter], [report.recordsBefore, report.recordsAfter])
     const [model, embedded] = [this.#model.base, this.#embedded.base].map(({ generation: _, ...base }) => base)
     mustEqual(`the base after ${what}`, model, embedded)
-    mustEqual(`the rows of tables after ${what}`, rows, await this.#rows())
+    mustEqual(`the rows of tables after ${what}`, rows, await rowsOfTables(this.#embedded))
     mustEqual(`all after ${what}`, await batchesOf(this.#model), await batchesOf(this.#embedded))
     await this.#scan()
-  }
-
-  /** The rows of all tables, folded from the embedded log. */
-  async #rows(): Promise<unknown> {
-    const rows = new Map<string, AnyRow>()
-    for (const { records } of await batchesOf(this.#embedded)) {
-      for (const { topic, op, before, after } of records) {
-        if (op === 'event') continue
-        const keyOf = (row: AnyRow) => `${topic} ${row['key']}`
-        if (before) rows.delete(keyOf(before))
-        if (after) rows.set(keyOf(after), after)
-      }
-    }
-    return [...rows].sort(([a], [b]) => (a < b ? -1 : 1))
   }
 
   /** What scans find of each topic, from a place on. */
@@ -361,14 +340,8 @@ export class LogPair {
       const known = batches.flatMap(({ records }) =>
         records.filter(({ topic, op }) => topic === contract.name && op !== 'parked').map(({ position }) => position),
       )
-      const found: number[] = []
-      for await (const { parts } of this.#embedded.scan(this.#embedded.findTopic(contract.name)!, { from }))
-        for (const part of parts) found.push(...part.positions())
-      mustEqual(
-        `a scan of ${contract.name} from ${from}`,
-        known,
-        found.sort((a, b) => a - b),
-      )
+      const found = await scannedPositions(this.#embedded, contract.name, from)
+      mustEqual(`a scan of ${contract.name} from ${from}`, known, found)
     }
   }
 
