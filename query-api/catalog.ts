@@ -1,5 +1,5 @@
 // What the application has and how it is: bodies of the calls about views and sources.
-import { type ErrorReport, type ParkedEntry, wireSchema } from '../core/index.ts'
+import { type ErrorReport, type Log, type LogStatus, type ParkedEntry, wireSchema } from '../core/index.ts'
 import { keyType, type Reads, type ServedView } from './reads.ts'
 
 export interface ViewSummary {
@@ -49,3 +49,28 @@ export interface ParkedWire extends Omit<ParkedEntry, 'logPosition'> {
 
 export const parkedWire = (entries: readonly ParkedEntry[]): readonly ParkedWire[] =>
   entries.map(entry => ({ ...entry, logPosition: String(entry.logPosition) }))
+
+/** The log, and its topics in the order in which they came. */
+export interface LogWire {
+  /** UUID of the data folder. */
+  readonly id: string
+  readonly state: LogStatus['state']
+  readonly end: string
+  readonly bytes: number
+  readonly segments: number
+  readonly topics: readonly {
+    readonly name: string
+    readonly kind: 'topic' | 'table'
+    readonly key: readonly string[]
+    /** Of its contract. */
+    readonly version: number
+  }[]
+}
+
+export function logWire(log: Log): LogWire {
+  const { state, end, bytes, segments } = log.status()
+  const topics = log.topics().map(({ name, contract: { kind, key, version } }) => {
+    return { name, kind, key: key.columns.map(column => column.name), version }
+  })
+  return { id: log.id, state, end: String(end), bytes, segments, topics }
+}

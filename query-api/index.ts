@@ -3,10 +3,11 @@
 import type { RunningServer, ServerOptions } from './server-options.ts'
 
 export { type AppendResult, Appends } from './append.ts'
-export type { ParkedWire, ViewDetail, ViewSummary } from './catalog.ts'
+export type { LogWire, ParkedWire, ViewDetail, ViewSummary } from './catalog.ts'
 export { type Answer, type Client, createLocalClient, type ReadOptions, type ViewClient } from './client.ts'
 export { HOST_DEFAULT, LOG_PAGE_MAX, PORT_DEFAULT } from './limits.ts'
-export type { LogRecordWire } from './log-page.ts'
+export type { CleanWire } from './log-clean.ts'
+export { type LogRecordWire, recordJson } from './log-page.ts'
 export { type Problem, problemOf } from './problem.ts'
 export { openReads, Reads, type ReadsOptions } from './reads.ts'
 export type { RunningServer, ServerOptions } from './server-options.ts'

@@ -115,7 +115,8 @@ function readBlock(
   return false
 }
 
-function recordJson(cursor: RecordCursor, block: LogBlock): string {
+/** The record at which a cursor stands, as JSON text of a `LogRecordWire`. */
+export function recordJson(cursor: RecordCursor, block: LogBlock): string {
   const { topic, op } = cursor
   const write = writerOf(topic)
   const row = (value: unknown) => (value === null ? 'null' : write(value))

@@ -105,6 +105,16 @@ const parked = object({
   raw: { type: 'object', additionalProperties: nullable(text) },
 })
 
+/** By topic: up to where; null for as far as possible. */
+const horizons: Json = { type: 'object', additionalProperties: nullable(position) }
+
+const logTopic = object({
+  name: text,
+  kind: { type: 'string', enum: ['topic', 'table'] },
+  key: array(text),
+  version: count,
+})
+
 const entry = object({ key: {}, value: {} })
 const read: Json = { ...object({ view: text, key: {} }), additionalProperties: false }
 
@@ -122,6 +132,33 @@ export const SCHEMAS = {
   Parked: object({ parked: array(parked), total: count }),
   DropReport: object({ source: text, dropped: array(text) }),
   Appended: object({ positions: array(position), token: text }),
+  Log: object({
+    id: text,
+    state: { type: 'string', enum: ['open', 'full', 'failed', 'closed'] },
+    end: position,
+    bytes: count,
+    segments: count,
+    topics: array(logTopic),
+  }),
+  CleanRequest: {
+    ...object({ trim: horizons, compact: horizons, to: nullable(position), force: flag }, [
+      'trim',
+      'compact',
+      'to',
+      'force',
+    ]),
+    additionalProperties: false,
+  },
+  CleanReport: object({
+    generation: count,
+    to: position,
+    limitedBy: nullable(object({ name: text, position })),
+    recordsBefore: count,
+    recordsAfter: count,
+    bytesBefore: count,
+    bytesAfter: count,
+    ms: { type: 'number' },
+  }),
   LogPage: object({ records: array(record), next: position, end: position, horizon: nullable(position) }),
   Health: object({ application: text, status: { type: 'string', enum: ['live', 'ready'] } }),
 }

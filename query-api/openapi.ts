@@ -278,6 +278,26 @@ function topicPaths(): Paths {
       { type: 'object' },
       [topic],
     ),
+    '/v1/log': {
+      get: {
+        operationId: 'getLog',
+        summary: 'The log: its state, its size and its topics',
+        tags: ['log'],
+        responses: { 200: json(ref('Log'), 'The log'), ...problems(400) },
+      },
+    },
+    '/v1/log/clean': {
+      post: {
+        operationId: 'cleanLog',
+        summary: 'Remove history: trim events, compact tables to the newest row of each key',
+        tags: ['log'],
+        requestBody: body(ref('CleanRequest')),
+        responses: {
+          200: json(ref('CleanReport'), 'What was removed, and what held it back'),
+          ...problems(400, 403, 404, 413, 503, 507),
+        },
+      },
+    },
     '/v1/log/{topic}': {
       get: {
         operationId: 'readLog',

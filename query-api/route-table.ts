@@ -16,6 +16,8 @@ export const ROUTES: readonly RoutePath[] = [
   { path: '/v1/sources', methods: ['GET'] },
   { path: '/v1/sources/{source}', methods: ['GET', 'DELETE'] },
   { path: '/v1/sources/{source}/parked', methods: ['GET'] },
+  { path: '/v1/log', methods: ['GET'] },
+  { path: '/v1/log/clean', methods: ['POST'] },
   { path: '/v1/log/{topic}', methods: ['GET'] },
   { path: '/v1/topics/{topic}', methods: ['POST'] },
   { path: '/health/live', methods: ['GET'] },
@@ -29,5 +31,7 @@ const PATTERNS = ROUTES.map(({ path, methods }) => ({
 }))
 
 /** The methods that a path takes, [] where there is no such path. */
-export const allowedMethods = (path: string): readonly string[] =>
-  PATTERNS.find(({ pattern }) => pattern.test(path))?.allowed ?? []
+export const allowedMethods = (path: string): readonly string[] => [
+  // A topic may have the name of a call.
+  ...new Set(PATTERNS.flatMap(({ pattern, allowed }) => (pattern.test(path) ? allowed : []))),
+]

@@ -1,7 +1,7 @@
 // Calls for those who operate the application: the log, sources, health, and the description of all calls.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fail } from '../core/index.ts'
-import { parkedWire } from './catalog.ts'
+import { logWire, parkedWire } from './catalog.ts'
 import { type Ailing, ailingText, type HealthMonitor } from './health.ts'
 import { LOG_PAGE_DEFAULT, LOG_PAGE_MAX } from './limits.ts'
 import { readLogPage } from './log-page.ts'
@@ -40,6 +40,10 @@ export function addOperationRoutes(server: FastifyInstance, parts: OperationPart
     sendJson(reply, JSON.stringify({ parked: parkedWire(source.parked(limit)), total: source.status().parked }))
   })
 
+  server.get('/v1/log', (request, reply) => {
+    checkNames(queryOf(request), [])
+    sendJson(reply, JSON.stringify(logWire(log)))
+  })
   server.get<{ Params: { topic: string } }>('/v1/log/:topic', async (request, reply) => {
     const limit = pageLimit(request, ['from', 'limit'])
     const from = integer(queryOf(request), 'from', { min: 0, max: Number.MAX_SAFE_INTEGER, fallback: 1 })

@@ -1,14 +1,16 @@
-// Calls that change something: appends to the application's own topics, and dropping a source.
+// Calls that change something: appends to the application's own topics, removing history, and dropping a source.
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { fail, type SourceConnector } from '../core/index.ts'
 import type { Appends } from './append.ts'
+import { cleanRequestOf, cleanWire } from './log-clean.ts'
 import { bodyJson, checkNames } from './parameters.ts'
+import type { Reads } from './reads.ts'
 import { queryOf, sendJson } from './routes-reads.ts'
 
 export function addWriteRoutes(
   server: FastifyInstance,
   appends: Appends,
-  sources: ReadonlyMap<string, SourceConnector>,
+  { log, sources }: Pick<Reads, 'log' | 'sources'>,
 ): void {
   server.post<{ Params: { topic: string } }>('/v1/topics/:topic', async (request, reply) => {
     checkOrigin(request)
@@ -17,6 +19,14 @@ export function addWriteRoutes(
     appends.topic(request.params.topic)
     const result = await appends.appendJson(request.params.topic, bodyJson(request.body))
     sendJson(reply, JSON.stringify(result))
+    return reply
+  })
+
+  server.post('/v1/log/clean', async (request, reply) => {
+    checkOrigin(request)
+    checkNames(queryOf(request), [])
+    const report = await log.clean(cleanRequestOf(bodyJson(request.body)))
+    sendJson(reply, JSON.stringify(cleanWire(report)))
     return reply
   })
 

@@ -31,7 +31,7 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   const appends = new Appends(reads.log, topics)
   const openapi = createOpenApi(options)
   addReadRoutes(server, reads)
-  addWriteRoutes(server, appends, reads.sources)
+  addWriteRoutes(server, appends, reads)
   addOperationRoutes(server, { application: options.application, reads, health, openapi: JSON.stringify(openapi) })
   const close = async () => {
     clearInterval(sampler)

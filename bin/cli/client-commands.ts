@@ -1,28 +1,14 @@
-// Commands that ask a running application by HTTP: views, get, log, sources, parked.
+// Commands that ask a running application by HTTP: views, get, sources, parked.
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { SourceStatus } from '../../core/index.ts'
-import {
-  HOST_DEFAULT,
-  LOG_PAGE_MAX,
-  type LogRecordWire,
-  type ParkedWire,
-  PORT_DEFAULT,
-  type ViewSummary,
-} from '../../query-api/index.ts'
+import { HOST_DEFAULT, LOG_PAGE_MAX, type ParkedWire, PORT_DEFAULT, type ViewSummary } from '../../query-api/index.ts'
 import { wholeNumber } from './arguments.ts'
 import { call, callText } from './http.ts'
-import { byteSize, duration, formatTable, grouped } from './table.ts'
+import { byteSize, duration, formatTable, grouped, line } from './table.ts'
 
 export interface ClientFlags {
   readonly url: string
   readonly json?: boolean
-}
-
-const FOLLOW_POLL_MS = 250
-const LOG_LIMIT_DEFAULT = 100
-
-const line = (text: string): void => {
-  process.stdout.write(`${text}\n`)
 }
 
 /** Adds `--url` and `--json`, which all commands that talk to a running application have. */
@@ -45,7 +31,6 @@ function parseUrl(text: string): string {
 export function addClientCommands(program: Command): void {
   addViews(program)
   addGet(program)
-  addLog(program)
   addSources(program)
   addParked(program)
 }
@@ -109,74 +94,6 @@ function addGet(program: Command): void {
       const path = `/v1/views/${encodeURIComponent(view)}/rows/${keySegment(key)}`
       line(await callText(url, path, { query: { after, timeoutMs: timeout } }))
     })
-}
-
-interface LogFlags extends ClientFlags {
-  readonly from: number
-  readonly limit?: number
-  readonly follow?: boolean
-}
-
-interface LogAnswer {
-  readonly records: readonly LogRecordWire[]
-  readonly next: string
-  readonly end: string
-}
-
-function addLog(program: Command): void {
-  withClientOptions(program.command('log').description('print records of a topic in the order of the log'))
-    .argument('<topic>', 'a topic; of a table it is <source>.<table>')
-    .option('--from <position>', 'first position to look at', wholeNumber(0, Number.MAX_SAFE_INTEGER), 1)
-    .option(
-      '--limit <count>',
-      `most records to print (default: ${LOG_LIMIT_DEFAULT}, without end where --follow is given)`,
-      wholeNumber(1, 1e9),
-    )
-    .option('--follow', 'go on with what is appended, until Ctrl-C; with --json one record per line')
-    .addHelpText(
-      'after',
-      '\nExamples:\n  mainstem log shop.orders --from 1000 --limit 20\n  mainstem log purchases --follow --json',
-    )
-    .action(printLog)
-}
-
-async function printLog(topic: string, flags: LogFlags): Promise<void> {
-  const path = `/v1/log/${encodeURIComponent(topic)}`
-  let left = flags.limit ?? (flags.follow ? Number.POSITIVE_INFINITY : LOG_LIMIT_DEFAULT)
-  let from: string | number = flags.from
-  const kept: LogRecordWire[] = []
-  for (;;) {
-    const page: LogAnswer = await call<LogAnswer>(flags.url, path, {
-      query: { from, limit: Math.min(left, LOG_PAGE_MAX) },
-    })
-    left -= page.records.length
-    from = page.next
-    if (!flags.json) recordLines(page.records).forEach(line)
-    else if (flags.follow) page.records.map(record => JSON.stringify(record)).forEach(line)
-    else kept.push(...page.records)
-    const level = Number(page.next) > Number(page.end)
-    if (left <= 0 || (level && !flags.follow)) {
-      if (flags.json && !flags.follow) line(JSON.stringify({ records: kept, next: page.next, end: page.end }))
-      return
-    }
-    if (level) await new Promise(resolve => setTimeout(resolve, FOLLOW_POLL_MS))
-  }
-}
-
-const recordLines = (records: readonly LogRecordWire[]): string[] =>
-  formatTable(records, [
-    { text: record => grouped(record.position), align: 'right' },
-    { text: ({ source }) => (source ? `${source.source} ${source.position}` : '') },
-    { text: ({ source }) => (source?.snapshot ? 'snapshot' : source?.transaction ? `tx ${source.transaction}` : '') },
-    { text: record => record.op },
-    { text: recordText },
-  ])
-
-function recordText(record: LogRecordWire): string {
-  if (record.op === 'event') return JSON.stringify(record.value)
-  if (record.op === 'parked') return `${record.parked?.key}: ${record.parked?.error}`
-  if (record.op === 'update') return `${JSON.stringify(record.before)} → ${JSON.stringify(record.after)}`
-  return JSON.stringify(record.after ?? record.before)
 }
 
 function addSources(program: Command): void {

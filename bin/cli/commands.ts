@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { addClientCommands } from './client-commands.ts'
 import { addInit } from './init.ts'
+import { addLogCommands } from './log/index.ts'
 import { addRun } from './run.ts'
 import { addSourcesDrop } from './sources-drop.ts'
 
@@ -14,6 +15,7 @@ function addSourcesCommands(program: Command): void {
 export const COMMANDS: readonly ((program: Command) => void)[] = [
   addRun,
   addClientCommands,
+  addLogCommands,
   addSourcesCommands,
   addInit,
 ]

@@ -1,5 +1,10 @@
 // Tables for people: aligned columns, numbers to the right.
 
+/** A line on standard output. */
+export const line = (text: string): void => {
+  process.stdout.write(`${text}\n`)
+}
+
 export interface Column<T> {
   readonly text: (row: T) => string
   /** Default left. */

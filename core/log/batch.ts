@@ -28,6 +28,8 @@ export interface EncodedBatch {
   readonly bytes: number
   readonly mark: SourceMark | undefined
   readonly markBytes: number
+  /** When it was appended to the log that it comes from; undefined: now. */
+  readonly appendTimeMs: number | undefined
 }
 
 /** Keeps the buffers of small batches for the next ones. */
@@ -130,7 +132,7 @@ export class LogBatch implements Batch {
   /** @param row says of which variant the record is; what has none, a parked row, goes under any */
   #begin(op: number, topic: LogTopic, row?: AnyRow): Layout {
     if (this.#committed) throw fail('INTERNAL', 'a record was added to a batch after its commit')
-    const entry = this.#topics.entry(topic.id)
+    const entry = this.#topics.writing(topic)
     if (!entry) throw fail('TOPIC_UNKNOWN', `topic ${topic.name} is not of this log`)
     const layout = row ? entry.layoutOf(row) : entry.layouts[0]!
     const writer = this.#writer
@@ -173,7 +175,7 @@ export class LogBatch implements Batch {
     this.#open = 0
   }
 
-  async commit(mark?: SourceMark): Promise<Appended> {
+  async commit(mark?: SourceMark, appendTimeMs?: number): Promise<Appended> {
     if (this.#committed) throw fail('INTERNAL', 'a batch was committed twice')
     const markBytes = mark ? encodeMark(mark) : undefined
     this.#committed = true
@@ -186,7 +188,8 @@ export class LogBatch implements Batch {
       if (markBytes) writer.raw(markBytes)
       bytes += writer.at
     }
-    return this.#submit({ blocks: this.#full, count: this.#count, bytes, mark, markBytes: markBytes?.length ?? 0 })
+    const marked = { mark, markBytes: markBytes?.length ?? 0 }
+    return this.#submit({ blocks: this.#full, count: this.#count, bytes, ...marked, appendTimeMs })
   }
 }
 

@@ -13,7 +13,6 @@ import { type FileSystem, type FolderLock, isFull, nodeFileSystem } from './file
 import { IDENTITY_FILE, type LogIdentity, noteNewest, readIdentity } from './identity.ts'
 import { CLEAN_KEYS_BYTES_MAX, SEGMENT_BYTES_MAX } from './limits.ts'
 import type {
-  Batch,
   CleanReport,
   CleanRequest,
   ColumnBatch,
@@ -92,13 +91,28 @@ export interface EmbeddedLog extends Log, Streams, Scans, AsyncDisposable {
  * Opens the log in a folder, or begins one. Cuts off what was never acknowledged.
  * @throws DATA_DIR_IN_USE naming the process, DATA_DIR_INVALID, LOG_CORRUPT naming file and byte, LOG_FORMAT_NEWER, LOG_FULL
  */
-export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<EmbeddedLog> {
+export const openEmbeddedLog = async (options: EmbeddedLogOptions): Promise<EmbeddedLog> =>
+  (await openParts(options, false)).log
+
+/** A log that is filled from another one. */
+export interface FilledLog {
+  readonly log: EmbeddedLog
+  /** Each layout is a topic of its own: see `Topics.open`. */
+  readonly topics: Topics
+  /** Its commit takes the append time of the batch in the other log. */
+  batch(): LogBatch
+}
+
+/** The same, to be filled with what another log holds. @throws as `openEmbeddedLog` */
+export const openFilledLog = (options: EmbeddedLogOptions): Promise<FilledLog> => openParts(options, true)
+
+async function openParts(options: EmbeddedLogOptions, asStored: boolean): Promise<FilledLog> {
   const { path: folder, fileSystem: fs = nodeFileSystem, onEvent = () => {} } = options
   const lock = await takeFolder(fs, folder)
   try {
     const identity = await readIdentity(fs, folder)
     const recovery: Recovery = { fs, folder, identity, onEvent }
-    const topics = await Topics.open(fs, folder)
+    const topics = await Topics.open(fs, folder, asStored)
     const recovered = await recover(recovery)
     const { active, segments, files } = recovered
     if (active.last > 0 && topics.empty) throw topicsLost(folder)
@@ -154,7 +168,7 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
     const cleaner = new Cleaner({ recovery, topics, files, leases, turns, background, base, compression, ...limits })
     const retention = new Retention({ fs, topics, cleaner, clock, segmentBytesMax, sealed: () => sealer.idle() })
     if (seal) sealer.wake()
-    return new OpenLog({
+    const log = new OpenLog({
       identity,
       topics,
       pool,
@@ -171,6 +185,7 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
       streams,
       blocks,
     })
+    return { log, topics, batch: () => log.batch() }
   } catch (error) {
     await lock.release()
     throw folderError(error, folder)
@@ -226,6 +241,10 @@ class OpenLog implements EmbeddedLog {
     return this.#parts.topics.register(contract)
   }
 
+  topics(): readonly LogTopic[] {
+    return this.#parts.topics.entries()
+  }
+
   findTopic(name: string): LogTopic | undefined {
     return this.#parts.topics.find(name)
   }
@@ -234,7 +253,7 @@ class OpenLog implements EmbeddedLog {
     return this.#parts.topics.changed(contract)
   }
 
-  batch(): Batch {
+  batch(): LogBatch {
     const { topics, pool, writer } = this.#parts
     return new LogBatch(topics, pool, batch => writer.submit(batch))
   }

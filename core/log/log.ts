@@ -312,6 +312,8 @@ export interface Log {
    * @throws CONTRACT_CHANGED naming the field or variant otherwise
    */
   topic(contract: Contract): Promise<LogTopic>
+  /** All topics there are, in the order in which they came. */
+  topics(): readonly LogTopic[]
   findTopic(name: string): LogTopic | undefined
   /** True when the stored layout of the topic is not that of `contract` (asked before `topic()`). */
   contractChanged(contract: Contract): boolean

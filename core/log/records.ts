@@ -21,7 +21,7 @@ export interface BlockPlace {
   readonly file: string
 }
 
-const parkedSchema = z.object({
+export const parkedSchema = z.object({
   op: z.enum(['insert', 'update', 'delete']),
   key: z.string(),
   raw: z.record(z.string(), z.string().nullable()),

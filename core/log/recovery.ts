@@ -334,17 +334,27 @@ async function cutTail(
 
 /** The most that any valid block after `from` says about how far the file was durable before it. */
 async function durableBytesSaid(file: File, segment: Segment, from: number, size: number): Promise<number> {
-  const window = Buffer.allocUnsafe(NEXT_BYTES_MAX)
   let most = 0
+  for await (const block of blocksFound(file, segment, from, size)) most = Math.max(most, block.durableBytes)
+  return most
+}
+
+/** Whole blocks from an offset on, wherever they stand: what is left after damage. */
+export async function* blocksFound(
+  file: File,
+  segment: Segment,
+  from: number,
+  size: number,
+): AsyncGenerator<StoredBlock> {
+  const window = Buffer.allocUnsafe(NEXT_BYTES_MAX)
   for (let start = from; start < size; start += window.length - BLOCK_MAGIC_BYTES.length + 1) {
     const bytes = window.subarray(0, await file.read(window, start))
     for (let at = bytes.indexOf(BLOCK_MAGIC_BYTES); at >= 0; at = bytes.indexOf(BLOCK_MAGIC_BYTES, at + 1)) {
       const block = await blockAt(file, segment, start + at, size)
-      if (block) most = Math.max(most, block.durableBytes)
+      if (block) yield block
     }
     if (bytes.length < window.length) break
   }
-  return most
 }
 
 async function blockAt(file: File, segment: Segment, offset: number, size: number): Promise<StoredBlock | undefined> {

@@ -19,7 +19,7 @@ export const segmentOfSidecar = (name: string): string | undefined =>
 
 const SUFFIX = '.index.json'
 
-const markSchema = z.object({
+export const markSchema = z.object({
   source: z.string(),
   position: z.string(),
   transaction: z.string().exactOptional(),

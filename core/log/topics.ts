@@ -64,6 +64,16 @@ const fileSchema = z.object({
   ),
 })
 
+/** Topics as another log's export has them. @throws LOG_CORRUPT */
+export function parseTopics(json: unknown, of: string): readonly StoredTopic[] {
+  const parsed = fileSchema.shape.topics.safeParse(json)
+  const topics = parsed.success ? (parsed.data as unknown as readonly StoredTopic[]) : undefined
+  const fault = topics ? topicsFault(topics) : parsed.error?.issues[0]?.message
+  if (!topics || fault !== undefined)
+    throw fail('LOG_CORRUPT', `the topics of ${of} cannot be read`, { detail: fault ?? '' })
+  return topics
+}
+
 /** One shape of a topic's records, or of a variant of them, and how to read it as the contract of now has it. */
 export interface Layout {
   readonly id: number
@@ -90,9 +100,12 @@ export class TopicEntry implements LogTopic {
   declared: Contract | undefined
   /** In which records are written: one, or one for each variant of the contract, in its order. */
   layouts: readonly Layout[] = []
+  /** Of which log it is. */
+  readonly owner: Topics
   #made: Contract | undefined
 
-  constructor(stored: StoredTopic, contract: Contract | undefined) {
+  constructor(owner: Topics, stored: StoredTopic, contract: Contract | undefined) {
+    this.owner = owner
     this.id = stored.id
     this.name = stored.name
     this.become(stored, contract)
@@ -194,17 +207,23 @@ export class Topics {
   #tail: Promise<unknown> = Promise.resolve()
   /** Grows when the tags of a topic change: what was indexed by them is no longer all. */
   tagsVersion = 0
+  readonly #asStored: boolean
 
-  private constructor(fs: FileSystem, folder: string, stored: readonly StoredTopic[]) {
+  private constructor(fs: FileSystem, folder: string, stored: readonly StoredTopic[], asStored: boolean) {
     this.#fs = fs
     this.#folder = folder
     this.#stored = stored
-    for (const topic of stored) this.#keep(new TopicEntry(topic, undefined))
+    this.#asStored = asStored
+    for (const topic of stored) this.#keepStored(topic)
   }
 
-  /** @throws LOG_CORRUPT, LOG_FORMAT_NEWER */
-  static async open(fs: FileSystem, folder: string): Promise<Topics> {
-    if (!(await fs.list(folder)).includes(FILE)) return new Topics(fs, folder, [])
+  /**
+   * @param asStored each layout is a topic entry of its own, with a contract made from it: rows are read, and written, in the
+   * shape that they were written in, and no application is needed for its upcasts. For tools.
+   * @throws LOG_CORRUPT, LOG_FORMAT_NEWER
+   */
+  static async open(fs: FileSystem, folder: string, asStored = false): Promise<Topics> {
+    if (!(await fs.list(folder)).includes(FILE)) return new Topics(fs, folder, [], asStored)
     const stored = await readStored(fs, folder, FILE)
     const format = z.object({ format: z.int() }).safeParse(stored)
     if (format.success && format.data.format > FORMAT_NEWEST) {
@@ -220,14 +239,31 @@ export class Topics {
     const topics = parsed.data.topics as unknown as readonly StoredTopic[]
     const fault = topicsFault(topics)
     if (fault !== undefined) throw topicsCorrupt(folder, fault)
-    return new Topics(fs, folder, topics)
+    return new Topics(fs, folder, topics, asStored)
+  }
+
+  /** The topics, as the application has them. */
+  entries(): readonly TopicEntry[] {
+    return [...this.#byName.values()]
+  }
+
+  /** Takes over topics that another log has; ids must be new or the same. @throws LOG_FULL */
+  async adopt(stored: readonly StoredTopic[]): Promise<void> {
+    await this.#save(stored)
+    for (const topic of stored) this.#keepStored(topic)
+  }
+
+  /** The topic as this log has it. */
+  writing(topic: LogTopic): TopicEntry | undefined {
+    return topic instanceof TopicEntry && topic.owner === this ? topic : this.#byId.get(topic.id)
   }
 
   /** Topics as they were stored, for reading only. */
   static of(fs: FileSystem, folder: string, stored: readonly StoredTopic[]): Topics {
-    return new Topics(fs, folder, stored)
+    return new Topics(fs, folder, stored, false)
   }
 
+  /** In the order of topics.json. */
   get stored(): readonly StoredTopic[] {
     return this.#stored
   }
@@ -282,7 +318,7 @@ export class Topics {
     }
     const stored = withTags(untagged, contract.tags)
     await this.#save([...this.#stored, stored])
-    return this.#keep(new TopicEntry(stored, contract))
+    return this.#keep(new TopicEntry(this, stored, contract))
   }
 
   #nextLayoutId(): number {
@@ -296,6 +332,13 @@ export class Topics {
       throw asMainstemError(error, isFull(error) ? 'LOG_FULL' : 'LOG_FAILED', `cannot write ${FILE}`)
     }
     this.#stored = topics
+  }
+
+  #keepStored(stored: StoredTopic): void {
+    // A tag's field may be missing in an older layout.
+    const { tags: _, ...untagged } = stored
+    const parts = this.#asStored ? stored.layouts.map(layout => ({ ...untagged, layouts: [layout] })) : [stored]
+    for (const part of parts) this.#keep(new TopicEntry(this, part, undefined))
   }
 
   #keep(entry: TopicEntry): TopicEntry {

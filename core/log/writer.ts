@@ -156,13 +156,13 @@ export class Writer {
   /** Gives positions and fills in headers. Small blocks are copied together, so that their buffers are free again. */
   async #stamp(batches: readonly Queued[]): Promise<Group> {
     const segment = this.active
-    const appendTimeMs = Math.max(this.#appendTimeMs, Math.floor(this.#parts.clock()))
+    const nowMs = Math.floor(this.#parts.clock())
+    let appendTimeMs = this.#appendTimeMs
     const group = {
       batches,
       appended: [] as Appended[],
       buffers: [] as Buffer[],
       blocks: [] as StoredBlock[],
-      appendTimeMs,
     }
     const small = Buffer.allocUnsafeSlow(smallBytes(batches))
     let smallAt = 0
@@ -172,6 +172,7 @@ export class Writer {
     let next = segment.last + 1
     for (const batch of batches) {
       const first = next
+      appendTimeMs = Math.max(appendTimeMs, batch.appendTimeMs ?? nowMs)
       for (const [part, { writer, count }] of batch.blocks.entries()) {
         let bytes = writer.buffer.subarray(0, writer.at)
         if (bytes.length <= SMALL_BLOCK_BYTES_MAX) {
@@ -210,7 +211,7 @@ export class Writer {
       group.appended.push({ first, last: next - 1 })
     }
     if (smallAt > smallFrom) group.buffers.push(small.subarray(smallFrom, smallAt))
-    return group
+    return { ...group, appendTimeMs }
   }
 
   #publish(group: Group): void {

@@ -82,6 +82,10 @@ export class MemoryLog implements Log, Streams {
     return known
   }
 
+  topics(): readonly LogTopic[] {
+    return [...this.#kept.topics.values()]
+  }
+
   findTopic(name: string): LogTopic | undefined {
     return this.#kept.topics.get(name)
   }

@@ -12,7 +12,7 @@ import { ByteReader } from '../../contract/index.ts'
 import { readMark, readU64, type SegmentKind, writeMark, writeU64 } from '../block.ts'
 import type { SourceMark } from '../log.ts'
 import type { BlockEntry, GroupEntry, ZoneEntry } from './block-writer.ts'
-import { newWriter, readU32, writeU32 } from './sections.ts'
+import { checkZeros, newWriter, readU32, writeU32 } from './sections.ts'
 
 export const SEALED_FORMAT = 3
 /** From this format on blocks may be sparse, and streams say how many of their events were removed. */
@@ -58,6 +58,7 @@ export function openBlock(block: Buffer, entry: BlockStamp, seed: number): { hea
     block.readUInt32LE(32) !== entry.count
   )
     throw new RangeError('a block’s head is not that of the directory')
+  checkZeros(block, end, (end + 7) & ~7)
   return { head: new ByteReader(block.subarray(0, end), BLOCK_FIXED_BYTES), body: block.subarray((end + 7) & ~7) }
 }
 

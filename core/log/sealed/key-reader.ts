@@ -8,7 +8,7 @@ import { type Page, readPage } from './key-page.ts'
 import type { SealedSegment, StoredPiece } from './sealed-segment.ts'
 import { readU32 } from './sections.ts'
 
-interface PageEntry extends StoredPiece {
+export interface PageEntry extends StoredPiece {
   readonly firstGroup: number
 }
 
@@ -191,7 +191,8 @@ function lowerBound(values: Uint32Array, value: number): number {
   return low
 }
 
-function readChunk(raw: Buffer, format: number): Chunk {
+/** @throws RangeError where the bytes are not a chunk */
+export function readChunk(raw: Buffer, format: number): Chunk {
   const reader = new ByteReader(raw)
   const count = reader.varint()
   const pageCount = reader.varint()

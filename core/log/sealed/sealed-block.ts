@@ -164,6 +164,11 @@ export class SealedBlock {
     }
   }
 
+  /** Bytes of the columns, as they are stored and unpacked. */
+  get size(): { readonly bytes: number; readonly rawBytes: number } {
+    return this.#sections.size
+  }
+
   damaged(error: unknown): Error {
     if (isMainstemError(error)) return error
     return corrupt(this.place.file, this.entry.offset, `${asMainstemError(error).detail}`, error)

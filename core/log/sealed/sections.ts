@@ -54,6 +54,12 @@ function whole(raw: Buffer, rawBytes: number): Buffer {
 
 const aligned = (at: number): number => (at + 7) & ~7
 
+/** What fills up to a multiple of 8 has no checksum, but is known. @throws RangeError */
+export function checkZeros(bytes: Buffer, from: number, to: number): void {
+  for (let at = from; at < Math.min(to, bytes.length); at++)
+    if (bytes[at] !== 0) throw new RangeError('the bytes that fill up a section are not zero')
+}
+
 export class SectionWriter {
   readonly #raw: Uint8Array[] = []
 
@@ -142,7 +148,14 @@ export class Sections {
     const stored = this.#body.subarray(section.at, section.at + section.bytes)
     if (stored.length < section.bytes) throw new RangeError(`section ${n} of a block is cut short`)
     if (crc32(stored, this.#seed) !== section.crc) throw new RangeError(`the checksum of section ${n} is wrong`)
+    checkZeros(this.#body, section.at + section.bytes, aligned(section.at + section.bytes))
     return [stored, section.rawBytes]
+  }
+
+  /** Bytes of all of them as they are stored, and unpacked. */
+  get size(): { readonly bytes: number; readonly rawBytes: number } {
+    const sum = (of: 'bytes' | 'rawBytes') => this.#sections.reduce((total, section) => total + section[of], 0)
+    return { bytes: sum('bytes'), rawBytes: sum('rawBytes') }
   }
 }
 

@@ -110,17 +110,31 @@ describe.concurrent('the client commands', () => {
     expect((await mainstem(['get', 'nothing', '1', ...url])).stderr).toContain('VIEW_UNKNOWN')
   })
 
-  test('log prints changes with their place in the source', async () => {
-    const { code, stdout } = await mainstem(['log', 'shop.orders', ...url])
+  test('log tail prints changes with their place in the source', async () => {
+    const { code, stdout } = await mainstem(['log', 'tail', 'shop.orders', ...url])
     expect(code).toBe(0)
     expect(stdout).toBe(
       '  4   shop 0/1A   tx 902   insert   {"id":1,"total":"10"}\n  5   shop 0/1A   tx 902   update   {"id":1,"total":"10"} → {"id":2,"total":null}\n',
     )
-    const json = await mainstem(['log', 'purchases', '--from', '2', '--limit', '1', '--json', ...url])
+    const json = await mainstem(['log', 'tail', 'purchases', '--from', '2', '--limit', '1', '--json', ...url])
     expect(lastJson(json.stdout)).toMatchObject({
       records: [{ position: '2', value: { customer: 'a,b/c' } }],
       next: '3',
     })
+  })
+
+  test('log tail --since finds the first record of a time, and log topics what there is', async () => {
+    const { records } = lastJson((await mainstem(['log', 'tail', 'shop.orders', '--json', ...url])).stdout) as {
+      records: { appendTime: string }[]
+    }
+    const since = async (time: string) =>
+      lastJson((await mainstem(['log', 'tail', 'shop.orders', '--since', time, '--json', ...url])).stdout)
+    expect(await since(records[0]!.appendTime)).toMatchObject({ records })
+    expect(await since('2999-01-01')).toMatchObject({ records: [] })
+    const topics = await mainstem(['log', 'topics', ...url])
+    expect(topics.stdout).toMatch(/^ {2}purchases {5}topic {3}key customer$/m)
+    expect(topics.stdout).toContain(`log ${world.log.id}: open, ends at 5, `)
+    expect((await mainstem(['log', 'tail', ...url])).stderr).toContain('REQUEST_INVALID no topic was given')
   })
 
   test('sources and parked rows are tables', async () => {
@@ -159,7 +173,10 @@ describe.concurrent('the client commands', () => {
     [['views', 'too', 'many']],
     [['get', 'spending']],
     [['get', 'spending', 'ada', '--timeout', 'soon']],
-    [['log', 'x', '--limit', '0']],
+    [['log', 'tail', 'x', '--limit', '0']],
+    [['log', 'tail', 'x', '--since', 'yesterday']],
+    [['log', 'shop.orders']],
+    [['log', 'verify']],
     [['views', '--url', 'not a url']],
     [['views', '--url', 'ftp://x']],
   ])('%j is wrong usage: exit code 2', async args => {
@@ -182,8 +199,8 @@ describe.concurrent('the client commands', () => {
   })
 })
 
-test('log --follow goes on with what is appended, one record per line, until it is stopped', async () => {
-  const child = spawn(process.execPath, [launcher, 'log', 'breaking', '--follow', '--json', ...url])
+test('log tail --follow goes on with what is appended, one record per line, until it is stopped', async () => {
+  const child = spawn(process.execPath, [launcher, 'log', 'tail', 'breaking', '--follow', '--json', ...url])
   let lines = ''
   const first = new Promise<void>(resolve => {
     child.stdout.on('data', data => {

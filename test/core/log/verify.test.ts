@@ -1,0 +1,54 @@
+// `verifyLog` finds every byte that is not as it was written, in any file, and never stops, crashes or writes.
+import { describe, expect, it } from 'vitest'
+import { verifyLog } from '../../../core/index.ts'
+import { DAMAGES, FUZZ_PATH, fuzzBase } from '../../support/log-fuzz.ts'
+import { Random } from '../../support/random.ts'
+import type { SimulatedDisk } from '../../support/simulated-disk.ts'
+
+const verify = (disk: SimulatedDisk) => verifyLog(FUZZ_PATH, { fileSystem: disk })
+const segments = (disk: SimulatedDisk) => disk.paths.filter(path => /\.(segment|sealed)$/.test(path))
+const contents = (disk: SimulatedDisk) =>
+  Object.fromEntries(disk.paths.map(path => [path, disk.bytes(path).toString('hex')]))
+
+describe.each(['closed', 'sealed'] as const)('a log that was %s', end => {
+  it('is found whole', async () => {
+    const { disk, batches } = await fuzzBase(end)
+    const before = contents(disk)
+    const report = await verify(disk)
+    expect(report).toMatchObject({ damages: [], damaged: 0, tailBytes: 0, segments: segments(disk).length })
+    expect(report.records).toBe(batches.reduce((sum, batch) => sum + batch.records.length, 0))
+    expect(report.bytes).toBe(segments(disk).reduce((sum, path) => sum + disk.bytes(path).length, 0))
+    expect(contents(disk)).toEqual(before)
+  })
+
+  it('has no byte that could change unseen', async () => {
+    const { disk } = await fuzzBase(end)
+    for (let seed = 1; seed <= 400; seed++) {
+      const random = new Random(seed)
+      const path = random.pick(segments(disk))
+      const damaged = disk.copy()
+      const bytes = Buffer.from(disk.bytes(path))
+      const at = random.int(bytes.length)
+      bytes[at] = bytes[at]! ^ (1 << random.int(8))
+      damaged.plant(path, bytes)
+      const { damages } = await verify(damaged)
+      expect(
+        damages.map(({ file }) => file),
+        `seed ${seed}: byte ${at} of ${path}`,
+      ).toContain(path)
+      expect(damages.find(({ file }) => file === path)!.offset, `seed ${seed}`).toBeLessThanOrEqual(at)
+    }
+  })
+
+  it.each(Object.keys(DAMAGES))('%s are no reason to fail', async name => {
+    const { disk } = await fuzzBase(end)
+    for (let seed = 1; seed <= 40; seed++) {
+      const random = new Random(seed)
+      const path = random.pick(disk.paths.filter(each => !each.includes('lock')))
+      const damaged = disk.copy()
+      damaged.plant(path, DAMAGES[name]!(random, Buffer.from(disk.bytes(path))))
+      const outcome = await verify(damaged).catch((error: { code?: string }) => error.code)
+      if (typeof outcome === 'string') expect(outcome, `seed ${seed} of ${path}`).toBe('LOG_FORMAT_NEWER')
+    }
+  })
+})
