@@ -1,11 +1,11 @@
 export { CONTROL_TOPIC } from './control-topic.ts'
 export { type EmbeddedLog, type EmbeddedLogOptions, openEmbeddedLog } from './embedded-log.ts'
-export { type Exported, type ExportOptions, exportLog } from './export.ts'
 export { type File, type FileSystem, type FolderLock, nodeFileSystem, type VolumeSpace } from './file-system.ts'
-export { type Imported, type ImportedBatch, ImportReader, importLog } from './import.ts'
 export type * from './log.ts'
-export { LogFolder } from './offline.ts'
 export type { LogEvent } from './recovery.ts'
+export { type Exported, type ExportOptions, exportLog } from './tools/export.ts'
+export { type Imported, type ImportedBatch, ImportReader, importLog } from './tools/import.ts'
+export { LogFolder } from './tools/offline.ts'
 export {
   type BlockSummary,
   positionAt,
@@ -15,5 +15,5 @@ export {
   summarizeSegment,
   summarizeTopics,
   type TopicSummary,
-} from './survey.ts'
-export { type Damage, type VerifyReport, verifyLog } from './verify.ts'
+} from './tools/survey.ts'
+export { type Damage, type VerifyReport, verifyLog } from './tools/verify.ts'

@@ -3,17 +3,17 @@
 // or remove is only passed over. Closed segments do not change, but they may be replaced by sealed ones and go; then the folder
 // is looked at anew, and reading goes on where it was.
 import { join } from 'node:path'
-import { fail, isMainstemError } from '../errors.ts'
-import { Leases } from './base/leases.ts'
-import { type File, type FileSystem, nodeFileSystem } from './file-system.ts'
-import { type LogIdentity, readIdentity } from './identity.ts'
-import type { LogBase, LogBlock } from './log.ts'
-import { Readers } from './reader.ts'
-import { type AnySegment, type Recovered, recover } from './recovery.ts'
-import type { Segment } from './segment.ts'
-import type { SegmentEnd } from './sidecar.ts'
-import { Tail } from './tail.ts'
-import { Topics } from './topics.ts'
+import { fail, isMainstemError } from '../../errors.ts'
+import { Leases } from '../base/leases.ts'
+import { type File, type FileSystem, nodeFileSystem } from '../file-system.ts'
+import { type LogIdentity, readIdentity } from '../identity.ts'
+import type { LogBase, LogBlock } from '../log.ts'
+import { Readers } from '../reader.ts'
+import { type AnySegment, type Recovered, recover } from '../recovery.ts'
+import type { Segment } from '../segment.ts'
+import type { SegmentEnd } from '../sidecar.ts'
+import { Tail } from '../tail.ts'
+import { Topics } from '../topics.ts'
 
 /** How often what changes meanwhile is looked at again. */
 const ATTEMPTS_MAX = 8

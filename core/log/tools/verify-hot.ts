@@ -1,12 +1,12 @@
 // The check of a hot segment and of the index file beside it. After damage it goes on with the next block that is whole.
 import { join } from 'node:path'
-import { checkSegmentHeader, HOT_SEGMENT, SEGMENT_HEADER_BYTES, type StoredBlock } from './block.ts'
-import type { File } from './file-system.ts'
-import { NEXT_BYTES_MAX } from './limits.ts'
-import { Block } from './records.ts'
-import { blocksFound } from './recovery.ts'
-import { readBlocks, Segment } from './segment.ts'
-import { readSidecar, type Sidecar, sidecarName } from './sidecar.ts'
+import { checkSegmentHeader, HOT_SEGMENT, SEGMENT_HEADER_BYTES, type StoredBlock } from '../block.ts'
+import type { File } from '../file-system.ts'
+import { NEXT_BYTES_MAX } from '../limits.ts'
+import { Block } from '../records.ts'
+import { blocksFound } from '../recovery.ts'
+import { readBlocks, Segment } from '../segment.ts'
+import { readSidecar, type Sidecar, sidecarName } from '../sidecar.ts'
 import type { Verification } from './verify.ts'
 
 /** @throws what the file system says, where the file has gone */

@@ -1,18 +1,18 @@
 // Reads what `export.ts` wrote, batch by batch, and fills a log with it. A batch is appended when its last line has been read:
 // whole or not at all. A line that is not right ends the reading, and is named.
 import { z } from 'zod'
-import { type AnyRow, createRowCodec, type ObjectType, type RowCodec } from '../contract/index.ts'
-import { fail, isMainstemError, type MainstemError, textOf } from '../errors.ts'
-import { type FilledLog, openFilledLog } from './embedded-log.ts'
+import { type AnyRow, createRowCodec, type ObjectType, type RowCodec } from '../../contract/index.ts'
+import { fail, isMainstemError, type MainstemError, textOf } from '../../errors.ts'
+import { type FilledLog, openFilledLog } from '../embedded-log.ts'
+import { type FileSystem, nodeFileSystem } from '../file-system.ts'
+import { sameFields } from '../layout.ts'
+import type { Appended, LogTopic, ParkedRow, RecordOp, SourceMark } from '../log.ts'
+import { parkedSchema } from '../records.ts'
+import { markSchema } from '../sidecar.ts'
+import { parseTopics } from '../topics.ts'
+import { type StoredTopic, versionOf } from '../versions.ts'
 import { fromExact } from './exact.ts'
 import { EXPORT_FORMAT } from './export.ts'
-import { type FileSystem, nodeFileSystem } from './file-system.ts'
-import { sameFields } from './layout.ts'
-import type { Appended, LogTopic, ParkedRow, RecordOp, SourceMark } from './log.ts'
-import { parkedSchema } from './records.ts'
-import { markSchema } from './sidecar.ts'
-import { parseTopics } from './topics.ts'
-import { type StoredTopic, versionOf } from './versions.ts'
 
 export interface ImportedRecord {
   /** Line of the text, from 1. */

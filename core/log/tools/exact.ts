@@ -1,9 +1,9 @@
 // Values as the lines of an export carry them: JSON that gives every stored value back as it was. As on the wire (int64 and dates
 // as strings, bytes as base64, maps as pairs), and further: −0 is "-0", and where an absent value stands in a list, where JSON
 // could not leave it out, each value of that place is a list of one, or of none.
-import type { Field, ValueType } from '../contract/index.ts'
-import { type AnyRow, toWire } from '../contract/index.ts'
-import { fail } from '../errors.ts'
+import type { Field, ValueType } from '../../contract/index.ts'
+import { type AnyRow, toWire } from '../../contract/index.ts'
+import { fail } from '../../errors.ts'
 
 /** A value as JSON. */
 export function toExact(type: ValueType, value: unknown): unknown {

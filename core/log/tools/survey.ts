@@ -1,19 +1,19 @@
 // What stands in a log's folder, counted: segments, the blocks of one, topics. Sealed segments say most of it in their footers;
 // hot ones are read. For tools: nothing here is needed to run a log.
 import { join } from 'node:path'
-import { fail } from '../errors.ts'
-import { readU64, SEGMENT_HEADER_BYTES } from './block.ts'
-import { NEXT_BYTES_MAX } from './limits.ts'
-import type { LogTopic, RecordOp, SourceMark } from './log.ts'
+import { fail } from '../../errors.ts'
+import { readU64, SEGMENT_HEADER_BYTES } from '../block.ts'
+import { NEXT_BYTES_MAX } from '../limits.ts'
+import type { LogTopic, RecordOp, SourceMark } from '../log.ts'
+import { Block, corrupt, OPS } from '../records.ts'
+import type { AnySegment } from '../recovery.ts'
+import { planOf } from '../sealed/block-writer.ts'
+import { type KeyIndexSize, keyIndexSize } from '../sealed/key-index.ts'
+import { SealedSegment } from '../sealed/sealed-segment.ts'
+import { readBlocks, type Segment } from '../segment.ts'
+import type { SegmentEnd } from '../sidecar.ts'
+import { type Layout, TopicEntry, type Topics } from '../topics.ts'
 import type { LogFolder } from './offline.ts'
-import { Block, corrupt, OPS } from './records.ts'
-import type { AnySegment } from './recovery.ts'
-import { planOf } from './sealed/block-writer.ts'
-import { type KeyIndexSize, keyIndexSize } from './sealed/key-index.ts'
-import { SealedSegment } from './sealed/sealed-segment.ts'
-import { readBlocks, type Segment } from './segment.ts'
-import type { SegmentEnd } from './sidecar.ts'
-import { type Layout, TopicEntry, type Topics } from './topics.ts'
 
 export interface SegmentSummary {
   readonly file: string

@@ -1,10 +1,10 @@
 // A log as lines of JSON (NDJSON): a head that says how records are stored, a line per record in the order of the log, and a last
 // line, without which the text is not whole. All that the log holds is in it, exactly: kinds of change, parked rows, the old
 // layouts of old records, append times, what was read of sources, and which records were one batch.
-import type { AnyRow } from '../contract/index.ts'
-import { fail } from '../errors.ts'
+import type { AnyRow } from '../../contract/index.ts'
+import { fail } from '../../errors.ts'
+import type { LogBlock, RecordCursor, SourceMark } from '../log.ts'
 import { toExact } from './exact.ts'
-import type { LogBlock, RecordCursor, SourceMark } from './log.ts'
 import type { LogFolder } from './offline.ts'
 import { layoutOf } from './survey.ts'
 

@@ -1,13 +1,13 @@
 // The check of a sealed segment: header, trailer and footer, each block against its entry in the footer, the key index against the
 // events of the blocks, and that nothing but zeros stands outside of all of them.
-import { checkSegmentHeader, SEGMENT_HEADER_BYTES } from './block.ts'
-import { OP_EVENT } from './records.ts'
-import { type BlockEntry, isSparse, planOf } from './sealed/block-writer.ts'
-import { type Footer, SEALED_SEGMENT, TRAILER_BYTES } from './sealed/format.ts'
-import { verifyKeyIndex } from './sealed/key-index.ts'
-import type { GroupData, SealedBlock } from './sealed/sealed-block.ts'
-import { type SealedName, SealedSegment } from './sealed/sealed-segment.ts'
-import type { Topics } from './topics.ts'
+import { checkSegmentHeader, SEGMENT_HEADER_BYTES } from '../block.ts'
+import { OP_EVENT } from '../records.ts'
+import { type BlockEntry, isSparse, planOf } from '../sealed/block-writer.ts'
+import { type Footer, SEALED_SEGMENT, TRAILER_BYTES } from '../sealed/format.ts'
+import { verifyKeyIndex } from '../sealed/key-index.ts'
+import type { GroupData, SealedBlock } from '../sealed/sealed-block.ts'
+import { type SealedName, SealedSegment } from '../sealed/sealed-segment.ts'
+import type { Topics } from '../topics.ts'
 import type { Verification } from './verify.ts'
 
 /**
