@@ -19,11 +19,14 @@ import {
 import { type ApplicationParts, sourcesByView } from './application.ts'
 import { Checkpoints, yieldToEventLoop } from './checkpoint.ts'
 import type { Engine, EngineStatus, LiveView } from './engine.ts'
+import type { RecordInfo } from './handler-context.ts'
 import { LagMeter } from './lag-meter.ts'
 import { PositionWaiters } from './position-waiters.ts'
 import { installPurityGuards } from './purity.ts'
+import type { Route } from './route.ts'
 import { ShardView } from './shard-view.ts'
-import { FoldedView, type RecordInfo, type Route } from './view.ts'
+import { StateMemory } from './state/memory.ts'
+import { FoldedView } from './view.ts'
 
 const SLICE_MS = 2
 /** Records folded between two looks at the clock. */
@@ -49,6 +52,11 @@ export interface EngineOptions {
   readonly checkpointIntervalMs?: number
   /** Longest run without a yield to the event loop, so that reads and sources stay alive; milliseconds, default 2. */
   readonly sliceMs?: number
+  /**
+   * Bytes that the rows of all views may take; a view that would go beyond stops with STATE_TOO_LARGE. Strings, nested values
+   * and maps count by estimate, and may take three fifths of V8's heap. Default: three fifths of the memory of the machine or container.
+   */
+  readonly stateBytesMax?: number
   readonly onEvent?: (event: EngineEvent) => void
 }
 
@@ -107,7 +115,8 @@ class Shard implements Engine {
     this.#options = options
     this.#sliceMs = options.sliceMs ?? SLICE_MS
     this.#log = options.log
-    this.#folded = options.parts.projections.map(definition => new FoldedView(definition, this.#info))
+    const memory = new StateMemory(options.stateBytesMax)
+    this.#folded = options.parts.projections.map(definition => new FoldedView(definition, this.#info, memory))
     this.#checkpoints = new Checkpoints(
       openTableStore(options.path),
       options.log.id,
