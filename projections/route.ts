@@ -5,12 +5,17 @@ import type { FoldedView } from './view.ts'
 
 export type Handler = (state: AnyRow, ...rest: unknown[]) => unknown
 
+/** Gives the key of an input's row. */
+export interface InputKey {
+  fromRow(row: AnyRow): unknown
+}
+
 export interface Route {
   readonly view: FoldedView
   readonly input: string
   /** True where rows come and go; false for events. */
   readonly table: boolean
-  readonly keysOf: (row: AnyRow, inputKey: () => unknown) => unknown
+  readonly keysOf: (row: AnyRow, inputKey: InputKey) => unknown
   readonly many: boolean
   readonly add: Handler
   readonly remove: Handler | undefined
@@ -26,8 +31,7 @@ export function compileRoute(view: FoldedView, { input, by, handlers }: On): Rou
     view,
     input: input.name,
     table: input.kind === 'table' || input.kind === 'projection',
-    keysOf:
-      typeof by === 'function' ? (row, inputKey) => by(row, by.length > 1 ? inputKey() : undefined) : columnsOf(by),
+    keysOf: typeof by === 'function' ? byFunction(by) : byColumns(by),
     many: typeof by === 'function',
     add: add as Handler,
     remove: remove as Handler | undefined,
@@ -35,8 +39,13 @@ export function compileRoute(view: FoldedView, { input, by, handlers }: On): Rou
   }
 }
 
-function columnsOf(by: string | Readonly<Record<string, string>>): (row: AnyRow) => unknown {
-  if (typeof by === 'string') return row => row[by]
+const byFunction = (by: (row: AnyRow, key: unknown) => unknown): Route['keysOf'] =>
+  by.length > 1 ? (row, inputKey) => by(row, inputKey.fromRow(row)) : row => by(row, undefined)
+
+/** Generated, so that each route's access to its column is fast, whatever others read. */
+function byColumns(by: string | Readonly<Record<string, string>>): (row: AnyRow) => unknown {
+  if (typeof by === 'string')
+    return new Function('row', `return row[${JSON.stringify(by)}]`) as (row: AnyRow) => unknown
   const pairs = Object.entries(by)
   return row => {
     const key: AnyRow = {}

@@ -10,6 +10,7 @@ import {
   type Log,
   type LogBlock,
   type LogReader,
+  type LogTopic,
   type MainstemError,
   openTableStore,
   type RecordCursor,
@@ -86,6 +87,9 @@ class Shard implements Engine {
   readonly #info: RecordInfo = { position: 0, timeMs: 0 }
   readonly #folded: FoldedView[]
   readonly #byTopic = new Map<string, TopicRoutes>()
+  /** The topic of the last record, and what folds it. */
+  #topic: LogTopic | undefined
+  #routes: TopicRoutes | undefined
   readonly #checkpoints: Checkpoints
   readonly #lag = new LagMeter()
   readonly #complete = new Set<string>()
@@ -212,15 +216,23 @@ class Shard implements Engine {
     const commitTimeMs = block.mark?.commitTimeUs === undefined ? block.appendTimeMs : block.mark.commitTimeUs / 1000
     let left = RECORDS_PER_CLOCK_LOOK
     while (cursor.next()) {
-      const routes = this.#byTopic.get(cursor.topic.name)
+      const { topic } = cursor
+      if (topic !== this.#topic) this.#enter(topic)
+      const routes = this.#routes
       if (routes !== undefined) this.#foldRecord(cursor, routes, commitTimeMs)
-      else if (cursor.topic.name === CONTROL_TOPIC) this.#foldControl(cursor.after())
+      else if (topic.name === CONTROL_TOPIC) this.#foldControl(cursor.after())
       if (--left === 0) {
         if (performance.now() > sliceEndMs) return false
         left = RECORDS_PER_CLOCK_LOOK
       }
     }
     return true
+  }
+
+  /** Most records are of the topic of the one before. */
+  #enter(topic: LogTopic): void {
+    this.#topic = topic
+    this.#routes = this.#byTopic.get(topic.name)
   }
 
   #foldRecord(cursor: RecordCursor, routes: TopicRoutes, commitTimeMs: number): void {
@@ -242,14 +254,15 @@ class Shard implements Engine {
       const time = after[routes.time]
       if (time instanceof Date) info.timeMs = time.getTime()
     }
-    const inputKey = (row: AnyRow) => contract.key.fromRow(row)
     for (const route of routes.direct) {
-      if (route.view.position < info.position) route.view.fold(route, before, after, inputKey)
+      if (route.view.position < info.position) route.view.fold(route, before, after, contract.key)
     }
     for (const route of routes.changes) {
       if (route.view.position >= info.position) continue
       const row = after ?? before
-      if (row !== null) route.view.fold(route, null, { op: cursor.op, before, after }, () => inputKey(row))
+      if (row === null) continue
+      const inputKey = { fromRow: () => contract.key.fromRow(row) }
+      route.view.fold(route, null, { op: cursor.op, before, after }, inputKey)
     }
   }
 

@@ -16,7 +16,7 @@ import {
 import { HandlerContext, type RecordInfo } from './handler-context.ts'
 import type { ProjectionDefinition } from './projection.ts'
 import { enterHandlers, type HandlerOwner, leaveHandlers } from './purity.ts'
-import { compileRoute, type Handler, type Route } from './route.ts'
+import { compileRoute, type Handler, type InputKey, type Route } from './route.ts'
 import { Changes, LIVE, TOUCHED } from './state/changes.ts'
 import type { StateMemory } from './state/memory.ts'
 import { RowList } from './state/row-list.ts'
@@ -92,7 +92,7 @@ export class FoldedView implements HandlerOwner {
   }
 
   /** Folds one change of a row (or an event, as `after` alone) through a route. Stops the view when a handler fails. */
-  fold(route: Route, before: AnyRow | null, after: AnyRow | null, inputKey: (row: AnyRow) => unknown): void {
+  fold(route: Route, before: AnyRow | null, after: AnyRow | null, inputKey: InputKey): void {
     if (this.error) return
     this.#route = route
     this.#step = 'update'
@@ -121,9 +121,9 @@ export class FoldedView implements HandlerOwner {
     return `${this.name}.on(${this.#route?.input})${this.#route?.table ? `.${this.#step}` : ''}`
   }
 
-  #updateInPlace(route: Route, before: AnyRow, after: AnyRow, inputKey: (row: AnyRow) => unknown): boolean {
-    const from = route.keysOf(before, () => inputKey(before))
-    const to = route.keysOf(after, () => inputKey(after))
+  #updateInPlace(route: Route, before: AnyRow, after: AnyRow, inputKey: InputKey): boolean {
+    const from = route.keysOf(before, inputKey)
+    const to = route.keysOf(after, inputKey)
     if (from === null || from === undefined || to === null || to === undefined) return false
     if (Array.isArray(from) || Array.isArray(to)) return false
     const { keys } = this.table
@@ -133,8 +133,8 @@ export class FoldedView implements HandlerOwner {
     return true
   }
 
-  #each(route: Route, handler: Handler, row: AnyRow, weight: number, inputKey: (row: AnyRow) => unknown): void {
-    const keys = route.keysOf(row, () => inputKey(row))
+  #each(route: Route, handler: Handler, row: AnyRow, weight: number, inputKey: InputKey): void {
+    const keys = route.keysOf(row, inputKey)
     if (keys === null || keys === undefined) return
     if (route.many && Array.isArray(keys)) {
       for (const key of keys) this.#call(handler, key, row, weight)
@@ -236,7 +236,8 @@ export class FoldedView implements HandlerOwner {
     if ((copy >= 0 || exists) && !(copy >= 0 && exists && table.isEqual(copy, row))) {
       const before = copy >= 0 ? table.toObject(copy) : null
       const after = exists ? table.toObject(row) : null
-      for (const route of this.consumers) route.view.fold(route, before, after, () => table.keyOf(row))
+      const inputKey = { fromRow: () => table.keyOf(row) }
+      for (const route of this.consumers) route.view.fold(route, before, after, inputKey)
     }
     if (copy >= 0) table.releaseCopy(copy)
   }

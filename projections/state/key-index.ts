@@ -9,33 +9,28 @@ const GROUP_SHIFT = 25
 const FIRST_CAPACITY = 8
 /** A group grows when it is fuller than this. */
 const FULL = 0.7
-const ENTRY_BYTES = 8
 
 /** What the index asks the table of rows. */
 export interface KeyedRows {
   holds(row: number, id: KeyId): boolean
 }
 
-/** Pairs of (row + 1, hash); 0 is an empty place. */
-interface Group {
-  entries: Uint32Array
-  /** Its capacity less one: a mask of hashes. */
-  mask: number
-  used: number
-}
+/** Pairs of (row + 1, hash); a row of 0 is an empty place. */
+type Entries = Uint32Array
 
-const EMPTY = new Uint32Array(2)
+const EMPTY: Entries = new Uint32Array(2)
 
 export class KeyIndex {
   readonly #rows: KeyedRows
   readonly #memory: StateMemory
-  readonly #groups: Group[] = []
+  readonly #groups: Entries[] = new Array<Entries>(KEY_GROUPS).fill(EMPTY)
+  /** Rows of each group. */
+  readonly #used = new Uint32Array(KEY_GROUPS)
   #bytes = 0
 
   constructor(rows: KeyedRows, memory: StateMemory) {
     this.#rows = rows
     this.#memory = memory
-    for (let n = 0; n < KEY_GROUPS; n++) this.#groups.push({ entries: EMPTY, mask: 0, used: 0 })
   }
 
   get bytes(): number {
@@ -44,7 +39,8 @@ export class KeyIndex {
 
   /** The row of a key, or −1. */
   find(id: KeyId, hash: number): number {
-    const { entries, mask } = this.#groups[hash >>> GROUP_SHIFT]!
+    const entries = this.#groups[hash >>> GROUP_SHIFT]!
+    const mask = (entries.length >>> 1) - 1
     for (let at = hash & mask; ; at = (at + 1) & mask) {
       const row = entries[at * 2]! - 1
       if (row < 0) return -1
@@ -54,19 +50,20 @@ export class KeyIndex {
 
   /** Adds a row whose key is not there. @throws STATE_TOO_LARGE */
   add(row: number, hash: number): void {
-    const group = this.#groups[hash >>> GROUP_SHIFT]!
-    if (group.used + 1 > (group.mask + 1) * FULL) this.#grow(group)
-    place(group, row + 1, hash)
-    group.used++
+    const group = hash >>> GROUP_SHIFT
+    if ((this.#used[group]! + 1) * 2 > this.#groups[group]!.length * FULL) this.#grow(group)
+    place(this.#groups[group]!, row + 1, hash)
+    this.#used[group]!++
   }
 
   remove(row: number, id: KeyId): void {
     const hash = hashOf(id)
-    const group = this.#groups[hash >>> GROUP_SHIFT]!
-    const { entries, mask } = group
+    const group = hash >>> GROUP_SHIFT
+    const entries = this.#groups[group]!
+    const mask = (entries.length >>> 1) - 1
     let hole = hash & mask
     while (entries[hole * 2] !== row + 1) hole = (hole + 1) & mask
-    group.used--
+    this.#used[group]!--
     // Whoever stands behind the hole and would be looked for before it moves into it.
     for (let at = (hole + 1) & mask; entries[at * 2] !== 0; at = (at + 1) & mask) {
       const home = entries[at * 2 + 1]! & mask
@@ -78,19 +75,21 @@ export class KeyIndex {
     entries[hole * 2] = 0
   }
 
-  #grow(group: Group): void {
-    const { entries } = group
-    const capacity = Math.max(FIRST_CAPACITY, (group.mask + 1) * 2)
-    const bytes = (capacity - (entries === EMPTY ? 0 : group.mask + 1)) * ENTRY_BYTES
+  #grow(group: number): void {
+    const entries = this.#groups[group]!
+    const known = entries === EMPTY ? 0 : entries.length
+    const length = Math.max(FIRST_CAPACITY * 2, known * 2)
+    const bytes = (length - known) * Uint32Array.BYTES_PER_ELEMENT
     this.#memory.take(bytes)
     this.#bytes += bytes
-    group.entries = new Uint32Array(capacity * 2)
-    group.mask = capacity - 1
-    for (let at = 0; at < entries.length; at += 2) if (entries[at] !== 0) place(group, entries[at]!, entries[at + 1]!)
+    const grown = new Uint32Array(length)
+    for (let at = 0; at < known; at += 2) if (entries[at] !== 0) place(grown, entries[at]!, entries[at + 1]!)
+    this.#groups[group] = grown
   }
 }
 
-function place({ entries, mask }: Group, rowAndOne: number, hash: number): void {
+function place(entries: Entries, rowAndOne: number, hash: number): void {
+  const mask = (entries.length >>> 1) - 1
   let at = hash & mask
   while (entries[at * 2] !== 0) at = (at + 1) & mask
   entries[at * 2] = rowAndOne

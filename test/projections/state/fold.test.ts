@@ -118,17 +118,17 @@ class World {
       const row = { key }
       switch (random.int(3)) {
         case 0:
-          view.fold(view.routes[0]!, null, row, () => key)
+          view.fold(view.routes[0]!, null, row, { fromRow: () => key })
           entry.support++
           break
         case 1:
           if (entry.support === 0) break
-          view.fold(view.routes[0]!, row, null, () => key)
+          view.fold(view.routes[0]!, row, null, { fromRow: () => key })
           entry.support--
           break
         default: {
           const seed = random.int(1e6)
-          view.fold(view.routes[1]!, null, { key, seed }, () => key)
+          view.fold(view.routes[1]!, null, { key, seed }, { fromRow: () => key })
           scribble(entry.state, this.fields, seed)
           entry.state = stored(view, entry.state)
           entry.support++
