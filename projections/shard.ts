@@ -43,6 +43,10 @@ export type EngineEvent =
   | { readonly event: 'rebuild-started'; readonly views: readonly string[]; readonly records: number }
   | { readonly event: 'rebuild-ended'; readonly records: number; readonly seconds: number }
 
+function setTime(info: RecordInfo, time: unknown): void {
+  if (time instanceof Date) info.timeMs = time.getTime()
+}
+
 export interface EngineOptions {
   readonly log: Log
   readonly parts: ApplicationParts
@@ -237,32 +241,41 @@ class Shard implements Engine {
 
   #foldRecord(cursor: RecordCursor, routes: TopicRoutes, commitTimeMs: number): void {
     if (cursor.op === 'parked') return
-    let before: AnyRow | null
-    let after: AnyRow | null
-    try {
-      before = cursor.before()
-      after = cursor.after()
-    } catch (error) {
-      this.#stopReaders(routes, error)
-      return
-    }
-    const { contract } = cursor.topic
     const info = this.#info
     info.position = cursor.position
     info.timeMs = commitTimeMs
-    if (routes.time !== undefined && after !== null) {
-      const time = after[routes.time]
-      if (time instanceof Date) info.timeMs = time.getTime()
+    try {
+      if (routes.direct.length > 0) this.#foldDirect(cursor, routes)
+      if (routes.changes.length > 0) this.#foldChanges(cursor, routes)
+    } catch (error) {
+      this.#stopReaders(routes, error)
     }
+  }
+
+  /** Handlers see the record by accessors; they are taken back when all have had it. */
+  #foldDirect(cursor: RecordCursor, routes: TopicRoutes): void {
+    const before = cursor.lendBefore()
+    const after = cursor.lendAfter()
+    const info = this.#info
+    if (routes.time !== undefined && after !== null) setTime(info, after[routes.time])
+    const { key } = cursor.topic.contract
     for (const route of routes.direct) {
-      if (route.view.position < info.position) route.view.fold(route, before, after, contract.key)
+      if (route.view.position < info.position) route.view.fold(route, before, after, key)
     }
+    cursor.recall()
+  }
+
+  /** A stream of changes is of events that hold rows: handlers may keep them. */
+  #foldChanges(cursor: RecordCursor, routes: TopicRoutes): void {
+    const before = cursor.before()
+    const after = cursor.after()
+    const row = after ?? before
+    if (row === null) return
+    const { key } = cursor.topic.contract
+    const inputKey = { fromRow: () => key.fromRow(row) }
+    const change = { op: cursor.op, before, after }
     for (const route of routes.changes) {
-      if (route.view.position >= info.position) continue
-      const row = after ?? before
-      if (row === null) continue
-      const inputKey = { fromRow: () => contract.key.fromRow(row) }
-      route.view.fold(route, null, { op: cursor.op, before, after }, inputKey)
+      if (route.view.position < this.#info.position) route.view.fold(route, null, change, inputKey)
     }
   }
 

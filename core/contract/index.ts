@@ -5,6 +5,14 @@ export { KEY_BYTES_MAX, KeyCodec, type KeyColumn } from './key.ts'
 export { formatMinorUnits, minorUnits, minorUnitsOf, parseMinorUnits, parseMinorUnitsBigint } from './minor-units.ts'
 export { compileParser, issuesText, type Parser } from './parser.ts'
 export { createRowCodec, type RowCodec } from './row-codec.ts'
+export {
+  createRowViewCode,
+  type RowSource,
+  type RowView,
+  type RowViewCode,
+  type ViewField,
+  type ViewSlot,
+} from './row-view.ts'
 export { env, readSetting, type Setting } from './setting.ts'
 export { type Contract, checkName, compileContract, topic } from './topic.ts'
 export {
