@@ -215,9 +215,10 @@ function shapeOf(parts: ApplicationParts): string {
     hash.update(`view ${name}`)
     hash.update(JSON.stringify(spec.key._zod.def) + JSON.stringify(Object.keys(spec.state.shape)))
     for (const { input, by, handlers } of ons) {
-      const functions = typeof handlers === 'function' ? [handlers] : Object.values(handlers)
+      const parts = typeof handlers === 'function' ? { handlers } : handlers
       hash.update(`${input.kind} ${input.name} ${typeof by === 'function' ? by.toString() : JSON.stringify(by)}`)
-      for (const handler of functions) hash.update(String(handler))
+      for (const [part, how] of Object.entries(parts))
+        hash.update(typeof how === 'function' ? how.toString() : `${part} ${JSON.stringify(how)}`)
     }
   }
   for (const { name, upcasts = [] } of [...parts.topics, ...parts.tables])

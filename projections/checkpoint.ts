@@ -101,7 +101,7 @@ export class Checkpoints {
       const key = table.keys.bytesOf(table.idOf(row))
       const support = table.support(row)
       if (support <= 0) this.#store.remove(view.name, key)
-      else this.#store.put(view.name, key, this.#encode(view, support, table.toObject(row)))
+      else this.#store.put(view.name, key, this.#encode(view, support, table.toStored(row)))
     } catch (error) {
       saving.error ??= asMainstemError(error, 'STATE_INVALID', `a row of '${view.name}' cannot be stored`)
     }

@@ -15,6 +15,7 @@ import {
   type TableInput,
   type TopicInput,
 } from '../core/index.ts'
+import { type Aggregate, type Aggregates, areAggregates } from './aggregate.ts'
 
 type Columns<R, V> = { [C in keyof R & string]: NonNullable<R[C]> extends V ? C : never }[keyof R & string]
 type Scalar<V> = V extends Atom ? true : false
@@ -94,12 +95,13 @@ export interface Projection<N extends string, P extends ProjectionSpec>
   /**
    * Folds the rows of a table (or view), or the events of a topic, into the state of one key.
    * @param by a column, a column per key field, or a function giving a key, null (nowhere) or several keys
+   * @param handlers functions, or for fields of the state what to compute: `{ orders: count(), cents: sum('amount_cents') }`
    * @throws HANDLER_ASYNC, DEFINITION_INVALID
    */
   on<C extends Input>(
     input: C,
     by: ByColumn<C['~input']['row'], Key<P>> | ByFunction<C['~input'], Key<P>>,
-    handlers: Handlers<C['~input'], Draft<Value<P>>, Context<P>>,
+    handlers: Handlers<C['~input'], Draft<Value<P>>, Context<P>> | Aggregates<C['~input']['row'], Value<P>>,
   ): Projection<N, P>
 }
 
@@ -114,7 +116,7 @@ export interface TableHandlers {
 export interface On {
   readonly input: Input & { readonly key?: unknown }
   readonly by: string | Readonly<Record<string, string>> | ((row: AnyRow, key: unknown) => unknown)
-  readonly handlers: AnyHandler | TableHandlers
+  readonly handlers: AnyHandler | TableHandlers | Readonly<Record<string, Aggregate>>
 }
 
 /** A projection as the runtime sees it. */
@@ -132,12 +134,12 @@ export class ProjectionDefinition {
 
   /** A new definition with one input more: declarations are never changed. */
   on(input: On['input'], by: On['by'], handlers: On['handlers']): ProjectionDefinition {
-    checkHandlers(`${this.name}.on(${input.name})`, input, handlers)
+    if (!areAggregates(handlers)) checkHandlers(`${this.name}.on(${input.name})`, input, handlers)
     return new ProjectionDefinition(this.name, this.spec, [...this.ons, { input, by, handlers }])
   }
 }
 
-function checkHandlers(where: string, input: On['input'], handlers: On['handlers']): void {
+function checkHandlers(where: string, input: On['input'], handlers: AnyHandler | TableHandlers): void {
   const isTable = input.kind === 'table' || input.kind === 'projection'
   if (
     isTable &&

@@ -22,11 +22,10 @@ export interface Route {
   readonly update: Handler | undefined
 }
 
-export function compileRoute(view: FoldedView, { input, by, handlers }: On): Route {
+/** @param handlers the functions themselves, where `.on` was given aggregates too */
+export function compileRoute(view: FoldedView, { input, by }: On, handlers: Handler | TableHandlers): Route {
   const [add, remove, update] =
-    typeof handlers === 'function'
-      ? [handlers, undefined, undefined]
-      : [(handlers as TableHandlers).add, handlers.remove, handlers.update]
+    typeof handlers === 'function' ? [handlers, undefined, undefined] : [handlers.add, handlers.remove, handlers.update]
   return {
     view,
     input: input.name,

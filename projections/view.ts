@@ -13,8 +13,10 @@ import {
   type ObjectType,
   type RowCodec,
 } from '../core/index.ts'
+import { areAggregates } from './aggregate.ts'
+import { aggregateHandlers, hiddenFields } from './aggregate-code.ts'
 import { HandlerContext, type RecordInfo } from './handler-context.ts'
-import type { ProjectionDefinition } from './projection.ts'
+import type { ProjectionDefinition, TableHandlers } from './projection.ts'
 import { enterHandlers, type HandlerOwner, leaveHandlers } from './purity.ts'
 import { compileRoute, type Handler, type InputKey, type Route } from './route.ts'
 import { Changes, LIVE, TOUCHED } from './state/changes.ts'
@@ -56,11 +58,18 @@ export class FoldedView implements HandlerOwner {
     this.key = keyCodecOf(definition)
     const zero = zeroOf(spec.state, name)
     this.value = describeFields(spec.state, 'output', `${name}.state`)
-    this.codec = createRowCodec(this.value)
-    this.table = new StateTable(definition, this.value, this.key, zero, memory)
+    const hidden = hiddenFields(definition, this.value)
+    this.codec = createRowCodec({ kind: 'object', fields: [...this.value.fields, ...hidden] })
+    for (const field of hidden) zero[field.name] = new Map()
+    this.table = new StateTable(definition, this.value, hidden, this.key, zero, memory)
     this.changes = new Changes(this.table)
     this.#context = new HandlerContext(info, this.table, this.key)
-    this.routes = definition.ons.map(on => compileRoute(this, on))
+    this.routes = definition.ons.map(on => {
+      if (!areAggregates(on.handlers)) return compileRoute(this, on, on.handlers as Handler | TableHandlers)
+      const { add, remove } = aggregateHandlers(definition, on, this.value, hidden)
+      const table = on.input.kind === 'table' || on.input.kind === 'projection'
+      return compileRoute(this, on, table ? { add, remove } : (add as Handler))
+    })
     this.#invertible = this.routes.every(route => route.table)
   }
 
@@ -80,7 +89,7 @@ export class FoldedView implements HandlerOwner {
     }
   }
 
-  /** Puts a row read from a checkpoint. @throws STATE_TOO_LARGE, STATE_INVALID */
+  /** Puts a row read from a checkpoint, its hidden fields too. @throws STATE_TOO_LARGE, STATE_INVALID */
   restore(keyBytes: Buffer, support: number, state: AnyRow): void {
     const { table } = this
     const row = table.findOrAdd(table.keys.idOf(this.key.decode(keyBytes)))

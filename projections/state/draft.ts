@@ -12,6 +12,8 @@ export interface DraftCode {
   row(at: Place): AnyRow
   /** A copy of a row as a plain object; nested values are the frozen ones that the row holds. */
   toObject(words: Float64Array, base: number, refs: readonly unknown[], refBase: number): AnyRow
+  /** The same with its hidden fields. */
+  toStored(words: Float64Array, base: number, refs: readonly unknown[], refBase: number): AnyRow
 }
 
 const known = new WeakMap<object, DraftCode>()
@@ -84,22 +86,24 @@ class Text {
   readonly #groups: string[] = []
 
   constructor(layout: Layout) {
-    const row = this.#group(layout.fields, '', '')
+    const row = this.#group(layout.fields, '', '', layout.hidden)
     const copy = this.#objectOf(layout.fields)
+    const stored = this.#objectOf([...layout.fields, ...layout.hidden])
     this.program = `'use strict'
 const { expired, bad, settle, heldBytes, makeMap, types, Date, plainMap } = env
 ${this.#groups.join('\n')}
-return { row: at => new ${row}(at), toObject(w, b, r, rb) { return ${copy} } }`
+return { row: at => new ${row}(at), toObject(w, b, r, rb) { return ${copy} }, toStored(w, b, r, rb) { return ${stored} } }`
   }
 
   /** Writes the class of a group of fields, and gives its name. */
-  #group(fields: readonly NamedSlot[], path: string, guard: string): string {
+  #group(fields: readonly NamedSlot[], path: string, guard: string, hidden: readonly NamedSlot[] = []): string {
     const inner: string[] = []
-    const accessors = fields.map(({ name, slot }) => {
+    const accessors = [...fields, ...hidden].map((field, n) => {
+      const { name, slot } = field
       const at = `${path}${name}`
       const check = `const at = this.#at; if (at.base < 0${guard}) expired(${quote(at)});`
       const [read, write] = this.#accessor(slot, at, guard, inner)
-      return `[${quote(name)}]: { enumerable: true, get() { ${check} ${read} }, set(v) { ${check} ${write} } }`
+      return `[${quote(name)}]: { enumerable: ${n < fields.length}, get() { ${check} ${read} }, set(v) { ${check} ${write} } }`
     })
     const name = `Group${this.#groups.length}`
     this.#groups.push(`class ${name} {

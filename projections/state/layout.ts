@@ -34,8 +34,11 @@ export interface NamedSlot {
 }
 
 export interface Layout {
-  readonly type: ObjectType
   readonly fields: readonly NamedSlot[]
+  /** Fields that are kept with a row and shown to nobody; they stand last. */
+  readonly hidden: readonly NamedSlot[]
+  /** References of a row without those of its hidden fields. */
+  readonly shownRefs: number
   /** Words of a row, the hidden ones too. */
   readonly words: number
   /** References of a row, the hidden one too. */
@@ -48,12 +51,17 @@ export interface Layout {
   readonly maps: ReadonlySet<number>
 }
 
-/** @param textKeys whether the rows' keys may be texts */
-export function layoutOf(type: ObjectType, textKeys: boolean): Layout {
+/**
+ * @param hiddenMaps fields of maps that are kept with each row and shown to nobody
+ * @param textKeys whether the rows' keys may be texts
+ */
+export function layoutOf(type: ObjectType, hiddenMaps: readonly Field[], textKeys: boolean): Layout {
   const keyRefs = textKeys ? 1 : 0
   const next: Next = { words: HEADER_WORDS, refs: keyRefs, drifting: new Set(), maps: new Set() }
   const fields = slotsOf(type.fields, next)
-  return { type, fields, keyRefs, ...next }
+  const shownRefs = next.refs
+  const hidden = slotsOf(hiddenMaps, next)
+  return { fields, hidden, shownRefs, keyRefs, ...next }
 }
 
 interface Next {

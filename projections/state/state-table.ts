@@ -1,7 +1,7 @@
 // The rows of one view: fixed strides of float64 words in pages of 4 MiB, what is no number in an array beside them, found by
 // key through an index per key group. A row's number is its place and stays while it lives; places of rows that left are
 // taken again. Memory is counted as it is taken: beyond the limit a row is refused with a typed error.
-import { type AnyRow, fail, type KeyCodec, type ObjectType } from '../../core/index.ts'
+import { type AnyRow, type Field, fail, type KeyCodec, type ObjectType } from '../../core/index.ts'
 import { type DraftCode, draftCode, heldBytes } from './draft.ts'
 import { isDeepEqual, isSameMap } from './equality.ts'
 import { KeyIndex } from './key-index.ts'
@@ -50,12 +50,20 @@ export class StateTable {
 
   /**
    * @param definition what the rows are of; accessors are made once for each
-   * @param zero a new row, as a plain object
+   * @param hidden fields that are kept and shown to nobody: maps, which begin empty
+   * @param zero a new row, as a plain object, with its hidden fields
    * @throws DEFINITION_INVALID when the new row is not of its own type
    */
-  constructor(definition: Named, type: ObjectType, key: KeyCodec, zero: AnyRow, memory: StateMemory) {
+  constructor(
+    definition: Named,
+    type: ObjectType,
+    hidden: readonly Field[],
+    key: KeyCodec,
+    zero: AnyRow,
+    memory: StateMemory,
+  ) {
     this.keys = keysOf(key)
-    const layout = layoutOf(type, this.keys.texts)
+    const layout = layoutOf(type, hidden, this.keys.texts)
     if (layout.words > PAGE_WORDS) {
       throw fail('DEFINITION_INVALID', `the state of '${definition.name}' has ${layout.words} fields`, {
         detail: `the limit is ${PAGE_WORDS}`,
@@ -91,6 +99,7 @@ export class StateTable {
 
   #write(value: AnyRow): void {
     for (const { name } of this.layout.fields) this.draft[name] = value[name]
+    for (const { name } of this.layout.hidden) this.draft[name] = value[name]
   }
 
   /** Bytes that its pages, index and values take. */
@@ -255,6 +264,12 @@ export class StateTable {
     return this.#code.toObject(words, this.#baseOf(row), refs, this.#refBaseOf(row))
   }
 
+  /** The same with its hidden fields, as `assign` takes it. */
+  toStored(row: number): AnyRow {
+    const { words, refs } = this.#pageOf(row)
+    return this.#code.toStored(words, this.#baseOf(row), refs, this.#refBaseOf(row))
+  }
+
   /** Writes all fields of a row. @throws STATE_INVALID */
   assign(row: number, value: AnyRow): void {
     this.open(row)
@@ -262,17 +277,17 @@ export class StateTable {
     this.close()
   }
 
-  /** Whether two rows have equal values; keys, support and flags aside. */
+  /** Whether two rows have equal values; keys, support, flags and hidden fields aside. */
   isEqual(a: number, b: number): boolean {
-    return this.#equals(a, this.#pageOf(b), this.#baseOf(b), this.#refBaseOf(b), false)
+    return this.#equals(a, this.#pageOf(b), this.#baseOf(b), this.#refBaseOf(b), this.layout.shownRefs, false)
   }
 
   /** Whether a row is as it began; floats aside, since their sums drift. */
   isZero(row: number): boolean {
-    return this.#equals(row, this.#template, 0, 0, true)
+    return this.#equals(row, this.#template, 0, 0, this.layout.refs, true)
   }
 
-  #equals(row: number, other: Page, otherBase: number, otherRefBase: number, drift: boolean): boolean {
+  #equals(row: number, other: Page, otherBase: number, otherRefBase: number, refsEnd: number, drift: boolean): boolean {
     const { words, refs } = this.#pageOf(row)
     const base = this.#baseOf(row)
     for (let n = FLAGS + 1; n < this.layout.words; n++) {
@@ -281,7 +296,7 @@ export class StateTable {
     }
     const refBase = this.#refBaseOf(row)
     const { maps, keyRefs } = this.layout
-    for (let n = keyRefs; n < this.layout.refs; n++) {
+    for (let n = keyRefs; n < refsEnd; n++) {
       const isEqual = maps.has(n) ? isSameMap : isDeepEqual
       if (!isEqual(refs[refBase + n], other.refs[otherRefBase + n])) return false
     }

@@ -27,7 +27,7 @@ const schema = z.object({
 function open(): { rows: StateTable; draft: AnyRow; row: number } {
   const type = describeFields(schema, 'output', 'state')
   const key = new KeyCodec([{ name: 'key', type: { kind: 'int' } }], true, 'v')
-  const rows = new StateTable({ name: 'v' }, type, key, zeroOf(schema, 'v'), new StateMemory())
+  const rows = new StateTable({ name: 'v' }, type, [], key, zeroOf(schema, 'v'), new StateMemory())
   const row = rows.findOrAdd(1)
   rows.open(row)
   return { rows, draft: rows.draft, row }

@@ -3,7 +3,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { type AnyRow, ByteReader, ByteWriter, topic } from '../../../core/index.ts'
+import { type AnyRow, ByteReader, ByteWriter, MainstemError, topic } from '../../../core/index.ts'
 import { type Context, projection } from '../../../projections/index.ts'
 import type { ProjectionDefinition } from '../../../projections/projection.ts'
 import { StateMemory } from '../../../projections/state/memory.ts'
@@ -201,6 +201,22 @@ describe('a view over pages', () => {
       expect(view.table.bytes).toBe(0)
     },
   )
+})
+
+describe('a checkpoint under way', () => {
+  it('is finished when its view stops', () => {
+    const world = new World(5)
+    const { view } = world
+    for (let n = 0; n < 10; n++) world.transaction()
+    const saved: number[] = []
+    view.changes.begin(row => void saved.push(row))
+    expect(view.changes.step()).toBe(true)
+    const rest = view.size
+    view.stop(new MainstemError('HANDLER_FAILED', 'a test'))
+    expect(saved.length).toBeGreaterThanOrEqual(rest)
+    expect(new Set(saved).size).toBe(saved.length)
+    expect([view.size, view.table.bytes, view.changes.step()]).toEqual([0, 0, false])
+  })
 })
 
 function restored({ definition }: World, disk: ReadonlyMap<string, Buffer>): FoldedView {

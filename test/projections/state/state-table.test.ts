@@ -13,6 +13,7 @@ function table(schema: z.ZodObject, key: z.ZodType = z.int(), memory = new State
   return new StateTable(
     { name: 'v' },
     value,
+    [],
     new KeyCodec([{ name: 'key', type }], true, 'v'),
     zeroOf(schema, 'v'),
     memory,
