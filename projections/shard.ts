@@ -10,12 +10,10 @@ import {
   type Log,
   type LogBlock,
   type LogReader,
-  type LogTopic,
   type MainstemError,
   openTableStore,
   type RecordCursor,
   reportOf,
-  type SourceTable,
 } from '../core/index.ts'
 import { type ApplicationParts, sourcesByView } from './application.ts'
 import { Checkpoints, yieldToEventLoop } from './checkpoint.ts'
@@ -24,7 +22,7 @@ import type { RecordInfo } from './handler-context.ts'
 import { LagMeter } from './lag-meter.ts'
 import { PositionWaiters } from './position-waiters.ts'
 import { installPurityGuards } from './purity.ts'
-import type { Route } from './route.ts'
+import { RecordFolder } from './record-folder.ts'
 import { ShardView } from './shard-view.ts'
 import { StateMemory } from './state/memory.ts'
 import { FoldedView } from './view.ts'
@@ -42,10 +40,6 @@ export type EngineEvent =
   | ({ readonly event: 'view-stopped'; readonly view: string } & ErrorReport)
   | { readonly event: 'rebuild-started'; readonly views: readonly string[]; readonly records: number }
   | { readonly event: 'rebuild-ended'; readonly records: number; readonly seconds: number }
-
-function setTime(info: RecordInfo, time: unknown): void {
-  if (time instanceof Date) info.timeMs = time.getTime()
-}
 
 export interface EngineOptions {
   readonly log: Log
@@ -76,24 +70,12 @@ export async function openEngine(
   return shard
 }
 
-/** What folds a topic: its routes as a table or topic, and as a stream of changes. */
-interface TopicRoutes {
-  readonly direct: Route[]
-  readonly changes: Route[]
-  /** The event-time field, if the topic declares one. */
-  readonly time: string | undefined
-}
-
 class Shard implements Engine {
   readonly #options: EngineOptions
   readonly #sliceMs: number
   readonly #log: Log
-  readonly #info: RecordInfo = { position: 0, timeMs: 0 }
   readonly #folded: FoldedView[]
-  readonly #byTopic = new Map<string, TopicRoutes>()
-  /** The topic of the last record, and what folds it. */
-  #topic: LogTopic | undefined
-  #routes: TopicRoutes | undefined
+  readonly #records: RecordFolder
   readonly #checkpoints: Checkpoints
   readonly #lag = new LagMeter()
   readonly #complete = new Set<string>()
@@ -123,15 +105,16 @@ class Shard implements Engine {
     this.#options = options
     this.#sliceMs = options.sliceMs ?? SLICE_MS
     this.#log = options.log
+    const info: RecordInfo = { position: 0, timeMs: 0 }
     const memory = new StateMemory(options.stateBytesMax)
-    this.#folded = options.parts.projections.map(definition => new FoldedView(definition, this.#info, memory))
+    this.#folded = options.parts.projections.map(definition => new FoldedView(definition, info, memory))
     this.#checkpoints = new Checkpoints(
       openTableStore(options.path),
       options.log.id,
       options.fingerprint,
       this.#sliceMs,
     )
-    this.#connect()
+    this.#records = new RecordFolder(this.#folded, options.parts, info)
     const sources = sourcesByView(options.parts)
     this.views = new Map(
       this.#folded.map(view => [
@@ -139,26 +122,6 @@ class Shard implements Engine {
         new ShardView(view, sources.get(view.name) ?? [], options.fingerprint, this),
       ]),
     )
-  }
-
-  /** Ties each view's routes to the topics and views they fold. */
-  #connect(): void {
-    const views = new Map(this.#folded.map(view => [view.name, view]))
-    const times = new Map(this.#options.parts.topics.map(topic => [topic.name, (topic as { time?: string }).time]))
-    for (const view of this.#folded) {
-      view.routes.forEach((route, n) => {
-        const input = view.definition.ons[n]?.input
-        const folded = input?.kind === 'projection' ? views.get(route.input) : undefined
-        if (folded) {
-          folded.consumers.push(route)
-          return
-        }
-        const topic = input?.kind === 'changes' ? (input as unknown as { table: SourceTable }).table.name : route.input
-        const routes = this.#byTopic.get(topic) ?? { direct: [], changes: [], time: times.get(topic) }
-        this.#byTopic.set(topic, routes)
-        ;(input?.kind === 'changes' ? routes.changes : routes.direct).push(route)
-      })
-    }
   }
 
   async load(): Promise<void> {
@@ -220,70 +183,14 @@ class Shard implements Engine {
     const commitTimeMs = block.mark?.commitTimeUs === undefined ? block.appendTimeMs : block.mark.commitTimeUs / 1000
     let left = RECORDS_PER_CLOCK_LOOK
     while (cursor.next()) {
-      const { topic } = cursor
-      if (topic !== this.#topic) this.#enter(topic)
-      const routes = this.#routes
-      if (routes !== undefined) this.#foldRecord(cursor, routes, commitTimeMs)
-      else if (topic.name === CONTROL_TOPIC) this.#foldControl(cursor.after())
+      if (!this.#records.fold(cursor, commitTimeMs) && cursor.topic.name === CONTROL_TOPIC)
+        this.#foldControl(cursor.after())
       if (--left === 0) {
         if (performance.now() > sliceEndMs) return false
         left = RECORDS_PER_CLOCK_LOOK
       }
     }
     return true
-  }
-
-  /** Most records are of the topic of the one before. */
-  #enter(topic: LogTopic): void {
-    this.#topic = topic
-    this.#routes = this.#byTopic.get(topic.name)
-  }
-
-  #foldRecord(cursor: RecordCursor, routes: TopicRoutes, commitTimeMs: number): void {
-    if (cursor.op === 'parked') return
-    const info = this.#info
-    info.position = cursor.position
-    info.timeMs = commitTimeMs
-    try {
-      if (routes.direct.length > 0) this.#foldDirect(cursor, routes)
-      if (routes.changes.length > 0) this.#foldChanges(cursor, routes)
-    } catch (error) {
-      this.#stopReaders(routes, error)
-    }
-  }
-
-  /** Handlers see the record by accessors; they are taken back when all have had it. */
-  #foldDirect(cursor: RecordCursor, routes: TopicRoutes): void {
-    const before = cursor.lendBefore()
-    const after = cursor.lendAfter()
-    const info = this.#info
-    if (routes.time !== undefined && after !== null) setTime(info, after[routes.time])
-    const { key } = cursor.topic.contract
-    for (const route of routes.direct) {
-      if (route.view.position < info.position) route.view.fold(route, before, after, key)
-    }
-    cursor.recall()
-  }
-
-  /** A stream of changes is of events that hold rows: handlers may keep them. */
-  #foldChanges(cursor: RecordCursor, routes: TopicRoutes): void {
-    const before = cursor.before()
-    const after = cursor.after()
-    const row = after ?? before
-    if (row === null) return
-    const { key } = cursor.topic.contract
-    const inputKey = { fromRow: () => key.fromRow(row) }
-    const change = { op: cursor.op, before, after }
-    for (const route of routes.changes) {
-      if (route.view.position < this.#info.position) route.view.fold(route, null, change, inputKey)
-    }
-  }
-
-  /** A record that its upcast cannot read stops the views that fold its topic, and no others. */
-  #stopReaders(routes: TopicRoutes, error: unknown): void {
-    const known = asMainstemError(error)
-    if (!known.code.startsWith('CONTRACT_UPCAST')) throw error
-    for (const route of [...routes.direct, ...routes.changes]) route.view.stop(known)
   }
 
   /** Records of the system topic say which sources' snapshots are complete as of here. */
