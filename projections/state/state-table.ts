@@ -104,7 +104,12 @@ export class StateTable {
 
   /** Bytes that its pages, index and values take. */
   get bytes(): number {
-    return this.#pageBytes + this.#index.bytes + this.#heapTaken + this.#at.heapBytes
+    return this.#pageBytes + this.#index.bytes + this.heapBytes
+  }
+
+  /** Of them, about how many are in V8's heap: strings, nested values and maps. */
+  get heapBytes(): number {
+    return this.#heapTaken + this.#at.heapBytes
   }
 
   /** The row of a key, or −1. */
