@@ -11,6 +11,7 @@ export {
   MainstemError,
   minorUnits,
   type Position,
+  type RecordSchema,
   type Row,
   type Setting,
   type Sync,

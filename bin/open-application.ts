@@ -6,7 +6,6 @@ import type { z } from 'zod'
 import {
   type AnyTopic,
   type CapturedTable,
-  type Contract,
   compileContract,
   contractOfTable,
   fail,
@@ -50,6 +49,13 @@ export interface OpenOptions {
    * Default true. False leaves what is closed from now on as it was appended.
    */
   readonly seal?: boolean
+  /**
+   * What the log may have, in bytes. Sources pause at 90 % of it; what would pass it is refused with LOG_FULL, while reads go on.
+   * Default: no limit.
+   */
+  readonly logBytesMax?: number
+  /** What the log leaves free on its volume, in bytes. Default 256 MiB, or a twentieth of a smaller volume; 0: nothing. */
+  readonly logFreeBytesMin?: number
   readonly onEvent?: (event: ApplicationEvent) => void
 }
 
@@ -92,7 +98,11 @@ export async function openApplication<A extends Application>(app: A, options: Op
 
 function logDetail(event: LogEvent): string {
   switch (event.event) {
+    case 'log-nearly-full':
+      return `sources pause, waiting for ${event.message}`
+    case 'log-limited':
     case 'log-full':
+      return `appends are refused, waiting for ${event.message}`
     case 'log-failed':
     case 'log-seal-failed':
       return event.message
@@ -101,7 +111,7 @@ function logDetail(event: LogEvent): string {
     case 'log-segment-rescanned':
       return event.file
     case 'log-open':
-      return 'appends go on'
+      return `appends and sources go on: ${event.message}`
   }
 }
 
@@ -118,6 +128,8 @@ async function openParts<A extends Application>(
   const log = await openEmbeddedLog({
     path: join(dataDir, 'log'),
     seal: options.seal ?? true,
+    ...(options.logBytesMax === undefined ? {} : { bytesMax: options.logBytesMax }),
+    ...(options.logFreeBytesMin === undefined ? {} : { freeBytesMin: options.logFreeBytesMin }),
     onEvent: event => onEvent({ event: 'log', what: event.event, detail: logDetail(event) }),
   })
   closers.push(() => log.close())
@@ -186,7 +198,7 @@ async function openSources(
     const tables: CapturedTable[] = []
     for (const table of parts.tables) {
       if (table.source !== source) continue
-      const contract: Contract = contractOfTable(table)
+      const contract = contractOfTable(table)
       tables.push({ table, contract, topic: await log.topic(contract) })
     }
     return source.open({
@@ -215,10 +227,10 @@ function shapeOf(parts: ApplicationParts): string {
     hash.update(`view ${name}`)
     hash.update(JSON.stringify(spec.key._zod.def) + JSON.stringify(Object.keys(spec.state.shape)))
     for (const { input, by, handlers } of ons) {
-      const parts = typeof handlers === 'function' ? { handlers } : handlers
+      const parts = typeof handlers === 'function' ? { on: handlers } : handlers
       hash.update(`${input.kind} ${input.name} ${typeof by === 'function' ? by.toString() : JSON.stringify(by)}`)
       for (const [part, how] of Object.entries(parts))
-        hash.update(typeof how === 'function' ? how.toString() : `${part} ${JSON.stringify(how)}`)
+        hash.update(`${part} ${typeof how === 'function' ? how.toString() : JSON.stringify(how)}`)
     }
   }
   for (const { name, upcasts = [] } of [...parts.topics, ...parts.tables])

@@ -40,7 +40,11 @@ export const ERRORS = {
     retriable: false,
     hint: 'use the version of mainstem that wrote it, or a newer one',
   },
-  LOG_FULL: { status: 507, retriable: true, hint: 'free disk space; appends go on by themselves then' },
+  LOG_FULL: {
+    status: 507,
+    retriable: true,
+    hint: 'free disk space, or raise --log-limit; appends go on by themselves then',
+  },
   LOG_FAILED: { status: 503, retriable: true },
   LOG_CLOSED: { status: 503, retriable: false },
   // sources

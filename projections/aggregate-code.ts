@@ -2,7 +2,15 @@
 // hand, and equals it. Least and greatest values over tables need what they were chosen from: a hidden map of the row, from
 // value to how many rows have it, checkpointed with the row and seen by nobody. Names reach the text only through JSON.stringify.
 import type { z } from 'zod'
-import { describeFields, type Field, fail, type ObjectType, type ValueType } from '../core/index.ts'
+import {
+  describeFields,
+  discriminatorOf,
+  type Field,
+  fail,
+  type ObjectType,
+  type RecordSchema,
+  type ValueType,
+} from '../core/index.ts'
 import { type Aggregate, areAggregates } from './aggregate.ts'
 import type { On, ProjectionDefinition, TableHandlers } from './projection.ts'
 
@@ -67,9 +75,9 @@ export function aggregateHandlers(
 const RealDate = Date
 
 interface InputSchemas {
-  readonly row?: z.ZodType
-  readonly value?: z.ZodType
-  readonly spec?: { readonly state: z.ZodType }
+  readonly row?: z.ZodObject
+  readonly value?: RecordSchema
+  readonly spec?: { readonly state: z.ZodObject }
 }
 
 function rowType(on: On, where: string): ObjectType {
@@ -77,6 +85,11 @@ function rowType(on: On, where: string): ObjectType {
   const schema = row ?? value ?? spec?.state
   if (!schema || on.input.kind === 'changes')
     throw fail('DEFINITION_INVALID', `${where} takes a function: aggregates are of tables, views and topics`)
+  if (discriminatorOf(schema) !== undefined)
+    throw fail(
+      'DEFINITION_INVALID',
+      `${where} takes functions: aggregates are of records of one shape, not of variants`,
+    )
   return describeFields(schema, 'output', where)
 }
 

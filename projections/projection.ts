@@ -6,12 +6,15 @@ import {
   type Atom,
   checkName,
   type Draft,
+  discriminatorOf,
   fail,
   type Input,
   type Position,
+  type RecordSchema,
   type Row,
   type Show,
   type Sync,
+  shapeOf,
   type TableInput,
   type TopicInput,
 } from '../core/index.ts'
@@ -24,7 +27,12 @@ type ByColumn<R, V> = true extends Scalar<V> ? Columns<R, V> : { readonly [F in 
 /** Where a record goes: a function; null goes nowhere, an array to several keys. */
 type ByFunction<I extends AnyInput, V> = (row: Row<I['row']>, key: I['key']) => V | null | readonly V[]
 
-/** What to do with an input's records: a pair for tables, a function for events. */
+/** A function for each variant of a union; events of a variant without one go nowhere. */
+type VariantHandlers<R, D, S, X> = D extends keyof R & string
+  ? { readonly [N in R[D] & string]?: (state: S, event: Row<Extract<R, Readonly<Record<D, N>>>>, ctx: X) => Sync }
+  : never
+
+/** What to do with an input's records: a pair for tables, a function for events, or one for each variant of them. */
 export type Handlers<I extends AnyInput, S, X> =
   I extends TableInput<infer R, unknown>
     ? {
@@ -33,8 +41,8 @@ export type Handlers<I extends AnyInput, S, X> =
         /** Instead of remove + add, where the row stays at its key. */
         update?(state: S, before: Row<R>, after: Row<R>, ctx: X): Sync
       }
-    : I extends TopicInput<infer R, unknown>
-      ? (state: S, event: Row<R>, ctx: X) => Sync
+    : I extends TopicInput<infer R, unknown, infer D>
+      ? ((state: S, event: Row<R>, ctx: X) => Sync) | ([D] extends [never] ? never : VariantHandlers<R, D, S, X>)
       : never
 
 type HasZero<T> = null extends T
@@ -95,7 +103,9 @@ export interface Projection<N extends string, P extends ProjectionSpec>
   /**
    * Folds the rows of a table (or view), or the events of a topic, into the state of one key.
    * @param by a column, a column per key field, or a function giving a key, null (nowhere) or several keys
-   * @param handlers functions, or for fields of the state what to compute: `{ orders: count(), cents: sum('amount_cents') }`
+   * @param handlers of a table `{ add, remove }`; of a topic a function, or where its contract is a union a function for each
+   * variant that matters: `{ Held: (state, event) => … }`; events of the others do not touch a row
+   * Or, for fields of the state, what to compute: `{ orders: count(), cents: sum('amount_cents') }`
    * @throws HANDLER_ASYNC, DEFINITION_INVALID
    */
   on<C extends Input>(
@@ -112,11 +122,16 @@ export interface TableHandlers {
   readonly update?: AnyHandler
 }
 
+/** By variant of a union. */
+export type EventHandlers = Readonly<Record<string, AnyHandler>>
+
+export type DeclaredHandlers = AnyHandler | TableHandlers | EventHandlers
+
 /** One `.on`, as declared. */
 export interface On {
-  readonly input: Input & { readonly key?: unknown }
+  readonly input: Input & { readonly key?: unknown; readonly value?: RecordSchema }
   readonly by: string | Readonly<Record<string, string>> | ((row: AnyRow, key: unknown) => unknown)
-  readonly handlers: AnyHandler | TableHandlers | Readonly<Record<string, Aggregate>>
+  readonly handlers: DeclaredHandlers | Readonly<Record<string, Aggregate>>
 }
 
 /** A projection as the runtime sees it. */
@@ -139,25 +154,38 @@ export class ProjectionDefinition {
   }
 }
 
-function checkHandlers(where: string, input: On['input'], handlers: AnyHandler | TableHandlers): void {
-  const isTable = input.kind === 'table' || input.kind === 'projection'
-  if (
-    isTable &&
-    (typeof handlers !== 'object' || typeof handlers.add !== 'function' || typeof handlers.remove !== 'function')
-  ) {
-    throw fail('DEFINITION_INVALID', `${where} needs add and remove`, {
-      hint: 'a row of a table comes and goes: { add, remove }',
-    })
+function checkHandlers(where: string, input: On['input'], handlers: DeclaredHandlers): void {
+  if (input.kind === 'table' || input.kind === 'projection') checkTableHandlers(where, handlers)
+  else if (typeof handlers !== 'function') checkEventHandlers(where, input, handlers)
+  for (const handler of typeof handlers === 'function' ? [handlers] : Object.values(handlers)) {
+    if (handler?.constructor.name === 'AsyncFunction') throw fail('HANDLER_ASYNC', `a handler of ${where} is async`)
   }
-  if (!isTable && typeof handlers !== 'function') {
+}
+
+function checkTableHandlers(where: string, handlers: DeclaredHandlers): void {
+  if (typeof handlers === 'object' && typeof handlers['add'] === 'function' && typeof handlers['remove'] === 'function')
+    return
+  throw fail('DEFINITION_INVALID', `${where} needs add and remove`, {
+    hint: 'a row of a table comes and goes: { add, remove }',
+  })
+}
+
+function checkEventHandlers(where: string, { name, value }: On['input'], handlers: object): void {
+  const variants = value && discriminatorOf(value) !== undefined ? shapeOf(value, name).variants : []
+  if (variants.length === 0 || typeof handlers !== 'object' || handlers === null) {
     throw fail('DEFINITION_INVALID', `${where} needs one function`, {
       hint: 'an event is a fact: (state, event) => { … }',
     })
   }
-  const functions = typeof handlers === 'function' ? [handlers] : [handlers.add, handlers.remove, handlers.update]
-  for (const handler of functions) {
-    if (handler?.constructor.name === 'AsyncFunction') throw fail('HANDLER_ASYNC', `a handler of ${where} is async`)
-  }
+  const names = variants.map(variant => variant.name)
+  const unknown = Object.keys(handlers).find(each => !names.includes(each))
+  if (unknown !== undefined)
+    throw fail('DEFINITION_INVALID', `${where} handles '${unknown}', which is no variant of ${name}`, {
+      detail: `its variants are ${names.join(', ')}`,
+    })
+  const functions: unknown[] = Object.values(handlers)
+  if (functions.length === 0 || functions.some(handler => typeof handler !== 'function'))
+    throw fail('DEFINITION_INVALID', `${where} needs a function for each variant that it names, and one at least`)
 }
 
 /**

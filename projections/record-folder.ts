@@ -99,7 +99,7 @@ export class RecordFolder {
   /** A record that its upcast cannot read stops the views that fold its topic, and no others. */
   #stopReaders(routes: TopicRoutes, error: unknown): void {
     const known = asMainstemError(error)
-    if (!known.code.startsWith('CONTRACT_UPCAST')) throw error
+    if (!known.code.startsWith('CONTRACT_UPCAST') && known.code !== 'HANDLER_IMPURE') throw error
     for (const route of [...routes.direct, ...routes.changes]) route.view.stop(known)
   }
 }

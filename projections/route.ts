@@ -1,6 +1,7 @@
 // One `.on` of a view, compiled: which records it takes, to which keys they go, and what handles them.
 import type { AnyRow } from '../core/index.ts'
-import type { On, TableHandlers } from './projection.ts'
+import type { DeclaredHandlers, On, TableHandlers } from './projection.ts'
+import { variantHandlersOf } from './variant-handlers.ts'
 import type { FoldedView } from './view.ts'
 
 export type Handler = (state: AnyRow, ...rest: unknown[]) => unknown
@@ -22,15 +23,21 @@ export interface Route {
   readonly update: Handler | undefined
 }
 
-/** @param handlers the functions themselves, where `.on` was given aggregates too */
-export function compileRoute(view: FoldedView, { input, by }: On, handlers: Handler | TableHandlers): Route {
+/** @param declared the functions themselves, where `.on` was given aggregates too */
+export function compileRoute(view: FoldedView, on: On, declared: DeclaredHandlers): Route {
+  const { input, by } = on
+  const variants = variantHandlersOf(input, declared)
+  const handlers = variants?.handler ?? declared
   const [add, remove, update] =
-    typeof handlers === 'function' ? [handlers, undefined, undefined] : [handlers.add, handlers.remove, handlers.update]
+    typeof handlers === 'function'
+      ? [handlers, undefined, undefined]
+      : [(handlers as TableHandlers).add, (handlers as TableHandlers).remove, (handlers as TableHandlers).update]
+  const keysOf = typeof by === 'function' ? byFunction(by) : byColumns(by)
   return {
     view,
     input: input.name,
     table: input.kind === 'table' || input.kind === 'projection',
-    keysOf: typeof by === 'function' ? byFunction(by) : byColumns(by),
+    keysOf: variants ? (row, inputKey) => (variants.handles(row) ? keysOf(row, inputKey) : null) : keysOf,
     many: typeof by === 'function',
     add: add as Handler,
     remove: remove as Handler | undefined,

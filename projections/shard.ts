@@ -7,6 +7,7 @@ import {
   describeError,
   type ErrorReport,
   fail,
+  installPurityGuards,
   type Log,
   type LogBlock,
   type LogReader,
@@ -21,7 +22,6 @@ import type { Engine, EngineStatus, LiveView } from './engine.ts'
 import type { RecordInfo } from './handler-context.ts'
 import { LagMeter } from './lag-meter.ts'
 import { PositionWaiters } from './position-waiters.ts'
-import { installPurityGuards } from './purity.ts'
 import { RecordFolder } from './record-folder.ts'
 import { ShardView } from './shard-view.ts'
 import { StateMemory } from './state/memory.ts'

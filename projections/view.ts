@@ -6,9 +6,12 @@ import {
   createRowCodec,
   describe,
   describeFields,
+  enterHandlers,
   fail,
+  type HandlerOwner,
   isMainstemError,
   KeyCodec,
+  leaveHandlers,
   type MainstemError,
   type ObjectType,
   type RowCodec,
@@ -16,8 +19,7 @@ import {
 import { areAggregates } from './aggregate.ts'
 import { aggregateHandlers, hiddenFields } from './aggregate-code.ts'
 import { HandlerContext, type RecordInfo } from './handler-context.ts'
-import type { ProjectionDefinition, TableHandlers } from './projection.ts'
-import { enterHandlers, type HandlerOwner, leaveHandlers } from './purity.ts'
+import type { DeclaredHandlers, ProjectionDefinition } from './projection.ts'
 import { compileRoute, type Handler, type InputKey, type Route } from './route.ts'
 import { Changes, LIVE, TOUCHED } from './state/changes.ts'
 import type { StateMemory } from './state/memory.ts'
@@ -65,7 +67,7 @@ export class FoldedView implements HandlerOwner {
     this.changes = new Changes(this.table)
     this.#context = new HandlerContext(info, this.table, this.key)
     this.routes = definition.ons.map(on => {
-      if (!areAggregates(on.handlers)) return compileRoute(this, on, on.handlers as Handler | TableHandlers)
+      if (!areAggregates(on.handlers)) return compileRoute(this, on, on.handlers as DeclaredHandlers)
       const { add, remove } = aggregateHandlers(definition, on, this.value, hidden)
       const table = on.input.kind === 'table' || on.input.kind === 'projection'
       return compileRoute(this, on, table ? { add, remove } : (add as Handler))

@@ -1,13 +1,13 @@
 // Appends to the application's own topics: one record, or many that become visible together or not at all.
 import {
   type AnyRow,
-  describeFields,
+  describeRecord,
   fail,
   fromWire,
   isMainstemError,
   type Log,
   type LogTopic,
-  type ValueType,
+  type RecordType,
 } from '../core/index.ts'
 import { formatLogToken } from './token.ts'
 
@@ -21,7 +21,7 @@ export interface AppendResult {
 export class Appends {
   readonly #log: Log
   readonly #topics: ReadonlyMap<string, LogTopic>
-  readonly #inputs = new Map<LogTopic, ValueType>()
+  readonly #inputs = new Map<LogTopic, RecordType>()
 
   /** @param topics the application's own topics by name; all others are read-only */
   constructor(log: Log, topics: ReadonlyMap<string, LogTopic>) {
@@ -72,10 +72,10 @@ export class Appends {
     }
   }
 
-  #inputType(topic: LogTopic): ValueType {
+  #inputType(topic: LogTopic): RecordType {
     let type = this.#inputs.get(topic)
     if (!type) {
-      type = describeFields(topic.contract.schema, 'input', topic.name)
+      type = describeRecord(topic.contract.schema, 'input', topic.name)
       this.#inputs.set(topic, type)
     }
     return type

@@ -64,8 +64,8 @@ export class HealthMonitor {
   awaited(): readonly Ailing[] {
     const { engine, log, sources } = this.#parts
     const awaited: Ailing[] = []
-    const { state } = log.status()
-    if (state !== 'open') awaited.push({ part: 'log', state, waitingFor: LOG_WAITS[state] })
+    const { state, waitingFor } = log.status()
+    if (state !== 'open') awaited.push({ part: 'log', state, waitingFor: state === 'failed' ? REOPENING : waitingFor })
     for (const [name, source] of sources) {
       const status = source.status()
       if (status.state !== 'streaming') awaited.push(ailingSource(name, status))
@@ -106,12 +106,7 @@ export class HealthMonitor {
   }
 }
 
-const LOG_WAITS = {
-  open: null,
-  full: 'disk space',
-  failed: 'the log to be reopened after an I/O error',
-  closed: null,
-} as const
+const REOPENING = 'the log to be reopened after an I/O error'
 
 const progressOf = (status: SourceStatus): string =>
   `${status.state} ${status.position} ${status.serverPosition} ${status.changes} ${status.snapshot?.rows}`

@@ -1,6 +1,6 @@
 // Values of a described type as JSON text: straight-line code generated once per type, because the row route spends most
 // of its own time here. Names reach the generated text only through JSON.stringify. Its form is that of `toWire`.
-import { type AnyRow, toWire, type ValueType } from '../core/index.ts'
+import { type AnyRow, type RecordType, toWire, type ValueType } from '../core/index.ts'
 
 export type JsonWriter = (value: unknown) => string
 
@@ -22,6 +22,13 @@ export function compileWriter(type: ValueType): JsonWriter {
     other: typeof viaWire,
   ) => JsonWriter
   return make(build.types, JSON.stringify, finite, viaWire)
+}
+
+/** The same for records: those of a union by their variant. */
+export function compileRecordWriter(type: RecordType): JsonWriter {
+  if (type.kind === 'object') return compileWriter(type)
+  const writers = new Map<unknown, JsonWriter>(type.variants.map(({ name, type }) => [name, compileWriter(type)]))
+  return value => writers.get((value as AnyRow)[type.discriminator])!(value)
 }
 
 const finite = (value: number): string => (Number.isFinite(value) ? `${value}` : 'null')

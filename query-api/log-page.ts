@@ -11,7 +11,7 @@ import {
   type SourceMark,
   toWire,
 } from '../core/index.ts'
-import { compileWriter, type JsonWriter } from './json-writer.ts'
+import { compileRecordWriter, type JsonWriter } from './json-writer.ts'
 import { LOG_PAGE_CHARS_MAX, LOG_SCAN_MS_MAX, SLICE_MS } from './limits.ts'
 
 export interface LogPage {
@@ -51,7 +51,7 @@ const writers = new WeakMap<object, JsonWriter>()
 function writerOf({ contract }: LogTopic): JsonWriter {
   let writer = writers.get(contract)
   if (!writer) {
-    writer = compileWriter(contract.type)
+    writer = compileRecordWriter(contract.type)
     writers.set(contract, writer)
   }
   return writer

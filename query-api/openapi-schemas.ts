@@ -53,7 +53,10 @@ const view = {
 const source = {
   name: text,
   technology: text,
-  state: { type: 'string', enum: ['connecting', 'snapshotting', 'streaming', 'retrying', 'failed', 'stopped'] },
+  state: {
+    type: 'string',
+    enum: ['connecting', 'snapshotting', 'streaming', 'paused', 'retrying', 'failed', 'stopped'],
+  },
   waitingFor: nullable(text),
   position: nullable(text),
   serverPosition: nullable(text),

@@ -1,7 +1,7 @@
 // OpenAPI 3.1 of one application: the fixed calls, and for each view and topic its own paths with its own types, so that
 // a generated client knows rows and records by name. Schemas come from the contracts, through the same `wireSchema` that
 // describes views.
-import { describeFields, ERRORS, type LogTopic, wireSchema } from '../core/index.ts'
+import { describeRecord, ERRORS, type LogTopic, wireSchema } from '../core/index.ts'
 import type { LiveView } from '../projections/index.ts'
 import { KEYS_MAX, LOG_PAGE_DEFAULT, LOG_PAGE_MAX, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, TOKENS_MAX } from './limits.ts'
 import { SCHEMAS } from './openapi-schemas.ts'
@@ -10,7 +10,7 @@ import type { ServerOptions } from './server-options.ts'
 
 type Json = Readonly<Record<string, unknown>>
 
-const ref = (name: string): Json => ({ $ref: `#/components/schemas/${name}` })
+const ref = (name: string) => ({ $ref: `#/components/schemas/${name}` })
 const json = (schema: Json, description: string, headers?: Json): Json => ({
   description,
   ...(headers ? { headers } : {}),
@@ -57,7 +57,11 @@ export function createOpenApi({ application, reads, topics, version }: Omit<Serv
       ...operationPaths(),
     }),
     components: {
-      schemas: { ...SCHEMAS, Problem: problemSchema() },
+      schemas: {
+        ...SCHEMAS,
+        Problem: problemSchema(),
+        ...Object.assign({}, ...[...topics.values()].map(variantSchemas)),
+      },
       parameters: parameters(),
       headers: {
         'mainstem-types': {
@@ -236,10 +240,34 @@ const topicPathOf = (topic: LogTopic): Paths => ({
   [`/v1/topics/${topic.name}`]: appendOperation(
     `append${titled(topic.name)}`,
     `Append one record to ${topic.name}, or several as one unit`,
-    wireSchema(describeFields(topic.contract.schema, 'input', topic.name)),
+    recordSchema(topic),
     [],
   ),
 })
+
+const inputOf = ({ contract, name }: LogTopic) => describeRecord(contract.schema, 'input', name)
+
+/** A component's name may have letters, digits, `.`, `-` and `_` only: other characters stand as their code. */
+const componentOf = (topic: LogTopic, variant: string): string =>
+  `${topic.name}.${variant.replace(/[^A-Za-z0-9-]/g, char => `_${char.codePointAt(0)?.toString(16)}_`)}`
+
+/** What a topic takes. A discriminator needs its variants by reference. */
+function recordSchema(topic: LogTopic): Json {
+  const type = inputOf(topic)
+  if (type.kind === 'object') return wireSchema(type)
+  const refs = type.variants.map(({ name }) => [name, ref(componentOf(topic, name))] as const)
+  const mapping = Object.fromEntries(refs.map(([name, { $ref }]) => [name, $ref]))
+  return { oneOf: refs.map(([, each]) => each), discriminator: { propertyName: type.discriminator, mapping } }
+}
+
+/** A component for each variant of a topic whose contract is a union. */
+function variantSchemas(topic: LogTopic): Json {
+  const type = inputOf(topic)
+  if (type.kind === 'object') return {}
+  return Object.fromEntries(
+    type.variants.map(({ name, type: variant }) => [componentOf(topic, name), wireSchema(variant)]),
+  )
+}
 
 function topicPaths(): Paths {
   const topic = path('topic', 'Name of the topic')
@@ -369,7 +397,7 @@ const PROBLEM_STATUSES: Readonly<Record<number, string>> = {
   413: 'The body is too large',
   503: 'Not now: the view has stopped or is being rebuilt, or the application is not ready, or is shutting down',
   504: 'The views have not reached what `after` names; `waitingFor` says what they wait for',
-  507: 'The disk is full',
+  507: 'The log is at its limit, or its disk is full',
 }
 
 function problemResponses(): Json {

@@ -96,6 +96,10 @@ export class RunDisplay {
         return `  ${event.source}: streaming from ${event.position}`
       case 'source-waiting':
         return `  ${event.source}: waiting for ${event.waitingFor}`
+      case 'source-paused':
+        return `  ${event.source}: paused, waiting for ${event.waitingFor}`
+      case 'source-resumed':
+        return `  ${event.source}: reads on`
       case 'source-retrying':
         return `  ${event.source}: ${event.code} ${event.message}${event.detail ? ` (${event.detail})` : ''}; again in ${(event.delayMs / 1000).toFixed(1)} s`
       case 'source-failed':

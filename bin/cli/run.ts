@@ -1,7 +1,7 @@
 // `mainstem run app.ts`: opens the application, serves it, says what happens, and stops cleanly.
 import type { Command } from 'commander'
 import { openApplication, type Running } from '../open-application.ts'
-import { wholeNumber } from './arguments.ts'
+import { byteSize, wholeNumber } from './arguments.ts'
 import { loadApplication } from './load-application.ts'
 import { RunDisplay } from './run-display.ts'
 import type { RunEvent, StatusEvent } from './run-events.ts'
@@ -13,10 +13,14 @@ interface RunFlags {
   readonly resnapshot?: string[]
   readonly checkpointInterval: number
   readonly seal: boolean
+  readonly logLimit?: number
+  readonly logFreeMin?: number
   readonly json?: boolean
 }
 
 const STATUS_INTERVAL_MS = 1_000
+/** Below it nearly every write would be refused. */
+const LOG_LIMIT_MIN = 1_000_000
 
 export function addRun(program: Command): void {
   program
@@ -32,6 +36,16 @@ export function addRun(program: Command): void {
     )
     .option('--checkpoint-interval <ms>', 'milliseconds between checkpoints', wholeNumber(0, 3_600_000), 1_000)
     .option('--no-seal', 'leave closed segments of the log as they are: five times the space, no background thread')
+    .option(
+      '--log-limit <size>',
+      'what the log may take, e.g. 50GB: at 90 % of it sources pause, at all of it appends are refused (default: no limit)',
+      byteSize(LOG_LIMIT_MIN),
+    )
+    .option(
+      '--log-free-min <size>',
+      'what the log leaves free on its volume, 0 for nothing (default: 256MiB, or a twentieth of a smaller volume)',
+      byteSize(0),
+    )
     .option('--json', 'one JSON object per event on stdout, instead of lines for people on stderr')
     .addHelpText('after', '\nExample:\n  SHOP_URL=postgres://me@localhost/shop mainstem run app.ts --port 8080')
     .action(run)
@@ -46,6 +60,8 @@ async function run(file: string, flags: RunFlags): Promise<void> {
     checkpointIntervalMs: flags.checkpointInterval,
     seal: flags.seal,
     onEvent: display,
+    ...(flags.logLimit === undefined ? {} : { logBytesMax: flags.logLimit }),
+    ...(flags.logFreeMin === undefined ? {} : { logFreeBytesMin: flags.logFreeMin }),
     ...(flags.dataDir === undefined ? {} : { dataDir: flags.dataDir }),
     ...(flags.resnapshot === undefined ? {} : { resnapshot: flags.resnapshot }),
   })

@@ -1,5 +1,6 @@
 // The life of a source: opens with checks, runs attempts one after the other, and says at any time where it is and what it
-// waits for. Retriable failures are retried for ever, with growing pauses; permanent ones leave it `failed`.
+// waits for. Retriable failures are retried for ever, with growing pauses; permanent ones leave it `failed`. Where the log has no
+// room it is paused until the log says that there is some again.
 import { setTimeout as wait } from 'node:timers/promises'
 import {
   asMainstemError,
@@ -101,6 +102,8 @@ export class PostgresConnector implements SourceConnector {
   #running: Promise<void> | undefined
   #state: SourceState = 'connecting'
   #waitingFor: string | null = null
+  /** What it waits for where the log has no room. */
+  #pausedFor: string | null = null
   #error: MainstemError | undefined
   #snapshot: SnapshotProgress | null = null
   #stream: ReplicationStream | undefined
@@ -178,6 +181,7 @@ export class PostgresConnector implements SourceConnector {
       onStreaming: () => this.#onStreaming(),
       onComplete: (complete, position) => this.#onComplete(complete, position),
       onServer: lsn => this.#onServer(lsn),
+      onPaused: paused => this.#setPaused(paused ? (log.pressure ?? ROOM) : null),
     }
   }
 
@@ -185,6 +189,15 @@ export class PostgresConnector implements SourceConnector {
     if (reason === this.#waitingFor) return
     this.#waitingFor = reason
     announceWaiting(this.#parts.setup, reason)
+  }
+
+  #setPaused(waitingFor: string | null): void {
+    const before = this.#pausedFor
+    this.#pausedFor = waitingFor
+    if ((before === null) === (waitingFor === null)) return
+    const { onEvent } = this.#parts.setup
+    if (waitingFor === null) onEvent({ event: 'source-resumed', source: this.name })
+    else onEvent({ event: 'source-paused', source: this.name, waitingFor })
   }
 
   #onStreaming(): void {
@@ -246,6 +259,7 @@ export class PostgresConnector implements SourceConnector {
     await this.#closeMirror()
     const { onEvent } = this.#parts.setup
     const { code, message, detail } = error
+    if (code === 'LOG_FULL') return this.#untilTaken(error)
     if (!isRetriable(error)) {
       this.#state = 'failed'
       this.#waitingFor = null
@@ -259,6 +273,19 @@ export class PostgresConnector implements SourceConnector {
     onEvent({ event: 'source-retrying', source: this.name, code, message, ...(detail ? { detail } : {}), delayMs })
     await wait(delayMs, undefined, { signal: this.#stopping.signal }).catch(() => {})
     return !this.#stopping.signal.aborted
+  }
+
+  /** Waits until the log would take what it refused; false where the connector was stopped meanwhile. */
+  async #untilTaken({ detail, data }: MainstemError): Promise<boolean> {
+    const { log } = this.#parts
+    const { signal } = this.#stopping
+    this.#state = 'connecting'
+    this.#waitingFor = null
+    this.#setPaused(log.pressure ?? `${ROOM}${detail ? `: ${detail}` : ''}`)
+    await log.room({ bytes: Number(data?.['wantedBytes'] ?? 0), signal }).catch(() => {})
+    // Otherwise the next attempt begins paused, and is said to go on when it does.
+    if (log.pressure === null) this.#setPaused(null)
+    return !signal.aborted
   }
 
   #explain(cause: unknown): MainstemError {
@@ -299,11 +326,12 @@ export class PostgresConnector implements SourceConnector {
     const position = this.#complete > 0n ? this.#complete : undefined
     const server = this.#server
     const error = this.#error
+    const paused = this.#pausedFor !== null && PAUSABLE.has(this.#state)
     return {
       name: this.name,
       technology: 'postgres',
-      state: this.#state,
-      waitingFor: this.#waitingFor,
+      state: paused ? 'paused' : this.#state,
+      waitingFor: paused ? (log.pressure ?? this.#pausedFor) : this.#waitingFor,
       position: position === undefined ? (log.mark(this.name)?.position ?? null) : formatLsn(position),
       serverPosition: server === undefined ? null : formatLsn(server),
       lagBytes: server === undefined || position === undefined ? null : Math.max(0, Number(server - position)),
@@ -386,6 +414,10 @@ export class PostgresConnector implements SourceConnector {
     return dropFromServer(this.name, this.#parts.setup.target, this.#parts.setup)
   }
 }
+
+const ROOM = 'room in the log'
+/** What goes on when there is room again; a failure says more. */
+const PAUSABLE: ReadonlySet<SourceState> = new Set(['connecting', 'snapshotting', 'streaming'])
 
 /** In use was waited for already. */
 const isRetriable = (error: MainstemError): boolean => error.retriable && error.code !== 'SOURCE_SLOT_IN_USE'

@@ -1,11 +1,11 @@
 // Row images → rows of the contract: a reader generated per table, for images that come from the stream and from COPY.
 import {
   type AnyRow,
-  type Contract,
   defOf,
   isCutRaw,
   isMainstemError,
   issuesText,
+  type ObjectContract,
   type RefusedRow,
   refusedBy,
 } from '../../core/index.ts'
@@ -31,7 +31,7 @@ export interface Fill {
 const UNCHANGED_RAW = '(unchanged)'
 
 export class RowReader {
-  readonly #contract: Contract
+  readonly #contract: ObjectContract
   readonly #columns: readonly ColumnReader[]
   /** Where each contract column stands in the image. */
   readonly #places: readonly number[]
@@ -39,7 +39,7 @@ export class RowReader {
   readonly #keyPlaces: readonly number[]
 
   /** @param columns the image's columns in order: name and type */
-  constructor(contract: Contract, columns: readonly { readonly name: string; readonly type: PgType }[]) {
+  constructor(contract: ObjectContract, columns: readonly { readonly name: string; readonly type: PgType }[]) {
     this.#contract = contract
     const names = columns.map(column => column.name)
     const fields = Object.entries(contract.schema.shape)

@@ -4,6 +4,7 @@ import type { Appended, ControlEvent, ControlState, Log, LogTopic, Mirror, Sourc
 import { readTables } from './catalog.ts'
 import { type Client, connect } from './connection.ts'
 import { watchLocks } from './lock-watch.ts'
+import { untilRoom } from './log-room.ts'
 import { formatLsn, parseLsn } from './lsn.ts'
 import type { Relation } from './pgoutput.ts'
 import { type Checked, type CheckedTable, checkTable, preflight } from './preflight.ts'
@@ -29,6 +30,8 @@ export interface SessionHost {
   onStreaming(): void
   onComplete(complete: bigint, position: number): void
   onServer(lsn: bigint): void
+  /** There is no room in the log to read on, or there is again. */
+  onPaused(paused: boolean): void
 }
 
 export const loggedLsn = (log: Log, source: string): bigint => {
@@ -58,8 +61,10 @@ export async function runSession(host: SessionHost): Promise<void> {
       checkStart(host, sql),
     )
     signal.throwIfAborted()
-    if (start === 'snapshot') await takeSnapshot(host, sql, checked)
-    else await waitUntilFree(sql, setup.source, setup.slot, host.onWaiting.bind(host), signal)
+    if (start === 'snapshot') {
+      await untilRoom(host.log, host.onPaused.bind(host), signal)
+      await takeSnapshot(host, sql, checked)
+    } else await waitUntilFree(sql, setup.source, setup.slot, host.onWaiting.bind(host), signal)
     signal.throwIfAborted()
     await stream(host, checked)
   } finally {
@@ -79,6 +84,7 @@ async function stream(host: SessionHost, checked: Checked): Promise<void> {
     onStreaming: () => host.onStreaming(),
     onComplete: (complete, position) => host.onComplete(complete, position),
     onServer: lsn => host.onServer(lsn),
+    onPaused: paused => host.onPaused(paused),
     onEvent: setup.onEvent,
   })
   host.onStream(replication)
@@ -168,6 +174,7 @@ async function readSnapshot(
       first,
       onEvent,
       onProgress: progress => host.onSnapshot(progress),
+      onPaused: paused => host.onPaused(paused),
       signal,
     })
     const { rows } = await watchLocks(setup.target, client, host.onWaiting.bind(host), () => reader.read(client))

@@ -16,6 +16,7 @@ import {
 import { onlyTable } from './catalog.ts'
 import { type Client, quoteName, socketOf } from './connection.ts'
 import { copyOut, readCopyRow } from './copy.ts'
+import { untilRoom } from './log-room.ts'
 import { formatLsn } from './lsn.ts'
 import { Tuple } from './pgoutput.ts'
 import { Pipeline } from './pipeline.ts'
@@ -47,6 +48,7 @@ export interface SnapshotOptions {
   readonly first: boolean
   readonly onEvent: (event: SourceEvent) => void
   readonly onProgress: (progress: SnapshotProgress) => void
+  readonly onPaused: (paused: boolean) => void
   readonly signal: AbortSignal
 }
 
@@ -62,6 +64,7 @@ export class SnapshotReader {
   #rows = 0
   #progressMs = 0
   #error: unknown
+  readonly #failed = new AbortController()
   #client: Client | undefined
   /** The current table's rows are looked up in the mirror, and so written to its overlay at once. */
   #lookUp = false
@@ -86,6 +89,7 @@ export class SnapshotReader {
 
   readonly #onError = (error: unknown): void => {
     this.#error ??= error
+    this.#failed.abort()
     // A copy whose socket is paused would never end.
     if (this.#client) socketOf(this.#client).destroy()
   }
@@ -103,6 +107,7 @@ export class SnapshotReader {
     this.#options.signal.addEventListener('abort', end, { once: true })
     try {
       for (const table of this.#options.tables) {
+        await this.#untilRoom()
         await this.#readTable(client, table)
         if (!this.#options.first) await this.#sweep(this.#options.mirror.table(table.setup.contract.name))
       }
@@ -197,7 +202,8 @@ export class SnapshotReader {
   /** Pauses the socket while too much is on its way to the disk, or the mirror's overlay has to be committed. */
   #holdBack(mirrored: MirrorTable, client: Client): void {
     const { mirror } = this.#options
-    const full = this.#pipeline.count >= CHUNKS_IN_FLIGHT_MAX || mirror.commits >= MIRROR_COMMITS_MAX
+    const inFlight = this.#pipeline.count >= CHUNKS_IN_FLIGHT_MAX || mirror.commits >= MIRROR_COMMITS_MAX
+    const full = inFlight || this.#options.log.pressure !== null
     if (this.#flushing || !(full || (this.#lookUp && mirror.pending >= MIRROR_COMMIT_ROWS))) return
     this.#flushing = true
     socketOf(client).pause()
@@ -226,10 +232,17 @@ export class SnapshotReader {
       if (this.#rowsInChunk > 0) this.#endChunk(mirrored)
       await this.#pipeline.settled()
       if (!this.#error) await this.#options.mirror.commit(this.#pipeline.position)
+      await this.#untilRoom()
       return
     }
     await this.#pipeline.below(CHUNKS_IN_FLIGHT_MAX / 2)
     if (this.#options.mirror.commits >= MIRROR_COMMITS_MAX) await this.#options.mirror.committed()
+    await this.#untilRoom()
+  }
+
+  #untilRoom(): Promise<void> {
+    const { log, onPaused, signal } = this.#options
+    return untilRoom(log, onPaused, AbortSignal.any([signal, this.#failed.signal]))
   }
 
   /** Rows that the snapshot did not show are gone. */
@@ -243,7 +256,10 @@ export class SnapshotReader {
         this.#recorder.deleteKey(mirrored, key)
         this.#rowsInChunk++
       }
-      if (this.#rowsInChunk >= CHUNK_ROWS) this.#endChunk(mirrored)
+      if (this.#rowsInChunk >= CHUNK_ROWS) {
+        this.#endChunk(mirrored)
+        await this.#untilRoom()
+      }
       if (++count % 500 === 0) await nextTurn()
     }
     for (const keyText of this.#parkedUnseen) {

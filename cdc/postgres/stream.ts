@@ -1,6 +1,6 @@
 // One replication connection, from START_REPLICATION to its end. It confirms to the server only what the log itself holds
-// (heartbeat batches record progress without changes first), pauses the socket while too much is un-durable, and holds
-// messages back where something needs time: a mirror commit, a truncation, an altered table.
+// (heartbeat batches record progress without changes first), pauses the socket while too much is un-durable or the log has no
+// room (telling the server that it lives, so that the connection stays), and holds messages back where something needs time: a mirror commit, a truncation, an altered table.
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
   fail,
@@ -24,6 +24,8 @@ const TICK_MS = 50
 const ACK_EVERY_MS = 100
 const ACK_BYTES = 1024n * 1024n
 const PING_EVERY_MS = 1_000
+/** While the socket is paused for room the server hears so often: no answer is asked for, since it could not be read. */
+const ALIVE_EVERY_MS = 250
 const HEARTBEAT_EVERY_MS = 1_000
 const HEARTBEAT_BYTES = 16n * 1024n * 1024n
 const MIRROR_COMMIT_EVERY_MS = 250
@@ -48,6 +50,8 @@ export interface StreamOptions {
   /** Everything up to `complete` is durable; `position` is the log's then. */
   readonly onComplete: (complete: bigint, position: number) => void
   readonly onServer: (lsn: bigint) => void
+  /** Reading pauses for want of room in the log, and goes on. */
+  readonly onPaused: (paused: boolean) => void
   readonly onEvent: (event: SourceEvent) => void
 }
 
@@ -67,6 +71,9 @@ export class ReplicationStream {
   #timer: NodeJS.Timeout | undefined
   #held = false
   #paused = false
+  /** The log has no room for what the socket would bring. */
+  #noRoom = false
+  #unwatch: () => void = () => {}
   readonly #slice = new Slice()
   #resting = false
   #waiting: (Buffer | Keepalive)[] = []
@@ -163,7 +170,10 @@ export class ReplicationStream {
     this.#heardMs = performance.now()
     this.#timer = setInterval(() => this.#tick(), TICK_MS)
     this.#ping()
-    this.#options.onStreaming()
+    const { log, onStreaming } = this.#options
+    onStreaming()
+    this.#unwatch = log.onPressure(pressure => this.#setNoRoom(pressure !== null))
+    this.#setNoRoom(log.pressure !== null)
   }
 
   // -- messages, in order; while held they wait
@@ -191,7 +201,7 @@ export class ReplicationStream {
     socketOf(client).pause()
     setImmediate(() => {
       this.#resting = false
-      if (!this.#paused) socketOf(client).resume()
+      this.#readOn()
     })
   }
 
@@ -276,10 +286,23 @@ export class ReplicationStream {
   #setPaused(paused: boolean): void {
     if (paused === this.#paused || !this.#client || this.#ended) return
     this.#paused = paused
+    this.#readOn()
+  }
+
+  #setNoRoom(noRoom: boolean): void {
+    if (this.#ended) return
+    this.#noRoom = noRoom
+    this.#readOn()
+    this.#options.onPaused(noRoom)
+  }
+
+  /** Reads the socket, unless something is against it. */
+  #readOn(): void {
+    if (!this.#client || this.#ended) return
     this.#heardMs = performance.now()
     const socket = socketOf(this.#client)
-    if (paused) socket.pause()
-    else if (!this.#resting) socket.resume()
+    if (this.#paused || this.#noRoom || this.#resting) socket.pause()
+    else socket.resume()
   }
 
   // -- durability, confirmation, time
@@ -298,13 +321,15 @@ export class ReplicationStream {
     const now = performance.now()
     const { logged } = this.#pipeline
     if (logged > this.#acked && now - this.#ackedMs >= ACK_EVERY_MS) this.#acknowledge(false)
-    if (now - this.#pingedMs >= PING_EVERY_MS) this.#ping()
+    if (this.#noRoom) {
+      if (now - this.#ackedMs >= ALIVE_EVERY_MS) this.#acknowledge(false)
+    } else if (now - this.#pingedMs >= PING_EVERY_MS) this.#ping()
     if (this.isIdle) {
-      this.#heartbeat(now)
+      if (!this.#noRoom) this.#heartbeat(now)
       const { mirror } = this.#options
       if (mirror.pending > 0 && now - this.#mirroredMs >= MIRROR_COMMIT_EVERY_MS) this.#hold(() => this.#commitMirror())
     }
-    if (!this.#paused && now - this.#heardMs > SILENCE_MAX_MS) {
+    if (!this.#paused && !this.#noRoom && now - this.#heardMs > SILENCE_MAX_MS) {
       this.#fail(fail('SOURCE_UNREACHABLE', `source ${this.#options.setup.source} has gone silent`))
     }
   }
@@ -334,7 +359,7 @@ export class ReplicationStream {
 
   /** Asks the server how far it is. */
   ping(): void {
-    if (!this.#ended && this.#timer) this.#ping()
+    if (!this.#ended && this.#timer && !this.#noRoom) this.#ping()
   }
 
   // -- the end
@@ -359,6 +384,7 @@ export class ReplicationStream {
 
   async #close(): Promise<void> {
     this.#ended = true
+    this.#unwatch()
     clearInterval(this.#timer)
     const client = this.#client
     // A paused socket does not see its own end.

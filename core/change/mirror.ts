@@ -6,7 +6,7 @@
 // A stored value = 4 bytes epoch (the snapshot that last saw the row) + the contract's stored form of the row.
 import { rmSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { type AnyRow, ByteReader, ByteWriter, type Contract } from '../contract/index.ts'
+import { type AnyRow, ByteReader, ByteWriter, type ObjectContract } from '../contract/index.ts'
 import type { Log, LogTopic, ParkedRow, RecordCursor } from '../log/index.ts'
 import { openTableStore, type TableStore } from '../state/index.ts'
 import { CONTROL_TOPIC, type ControlState, NO_CONTROL, readControl } from './control.ts'
@@ -36,7 +36,7 @@ export interface MirrorOptions {
   readonly path: string
   readonly log: Log
   readonly source: string
-  readonly tables: readonly { readonly contract: Contract; readonly topic: LogTopic }[]
+  readonly tables: readonly { readonly contract: ObjectContract; readonly topic: LogTopic }[]
 }
 
 /** Opens the mirror and brings it level with the log's durable end. */
@@ -84,7 +84,7 @@ const emptyUncommitted = (): Uncommitted => ({ fresh: [], parked: new Map() })
 /** One table's part of the mirror. */
 export class MirrorTable {
   readonly name: string
-  readonly contract: Contract
+  readonly contract: ObjectContract
   readonly topic: LogTopic
   /** How many rows of it are parked. */
   parkedCount = 0
@@ -94,7 +94,7 @@ export class MirrorTable {
   /** What is not committed yet, by the commit that will make it so; the last one is still open. */
   #uncommitted: Uncommitted[] = [emptyUncommitted()]
 
-  constructor(store: TableStore, contract: Contract, topic: LogTopic) {
+  constructor(store: TableStore, contract: ObjectContract, topic: LogTopic) {
     this.name = contract.name
     this.contract = contract
     this.topic = topic

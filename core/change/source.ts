@@ -1,5 +1,5 @@
 // The port that change data capture implements: a source is declared in an application, opened by the runtime.
-import { type AnyTable, type Contract, compileContract } from '../contract/index.ts'
+import { type AnyTable, compileContract, type ObjectContract } from '../contract/index.ts'
 import type { ErrorReport } from '../errors.ts'
 import type { Log, LogTopic } from '../log/index.ts'
 
@@ -29,7 +29,7 @@ export interface DropReport {
 
 export interface CapturedTable {
   readonly table: SourceTable
-  readonly contract: Contract
+  readonly contract: ObjectContract
   readonly topic: LogTopic
 }
 
@@ -65,6 +65,9 @@ export type SourceEvent =
   | { readonly event: 'snapshot-ended'; readonly source: string; readonly rows: number; readonly seconds: number }
   | { readonly event: 'handover'; readonly source: string; readonly position: string }
   | { readonly event: 'streaming'; readonly source: string; readonly position: string }
+  /** It reads no further until the log has room again: connection and slot stay. */
+  | { readonly event: 'source-paused'; readonly source: string; readonly waitingFor: string }
+  | { readonly event: 'source-resumed'; readonly source: string }
   | { readonly event: 'source-waiting'; readonly source: string; readonly waitingFor: string }
   | {
       readonly event: 'source-retrying'
@@ -84,7 +87,8 @@ export type SourceEvent =
       readonly error: string
     }
 
-export type SourceState = 'connecting' | 'snapshotting' | 'streaming' | 'retrying' | 'failed' | 'stopped'
+/** paused: there is no room in the log, or soon none; it goes on by itself. */
+export type SourceState = 'connecting' | 'snapshotting' | 'streaming' | 'paused' | 'retrying' | 'failed' | 'stopped'
 
 export interface SourceStatus {
   readonly name: string
@@ -141,5 +145,5 @@ export interface SourceConnector {
 }
 
 /** A table's contract: its row schema and key columns, compiled. */
-export const contractOfTable = (table: AnyTable): Contract =>
+export const contractOfTable = (table: AnyTable): ObjectContract =>
   compileContract(table.name, 'table', table.row, table.key, table.upcasts)

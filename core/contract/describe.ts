@@ -37,6 +37,7 @@ export interface Def {
   readonly in?: z.ZodType
   readonly out?: z.ZodType
   readonly options?: readonly z.ZodType[]
+  readonly discriminator?: string
   readonly items?: readonly z.ZodType[]
   readonly checks?: readonly { readonly _zod: { readonly def: unknown } }[]
   readonly check?: string

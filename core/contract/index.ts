@@ -14,7 +14,7 @@ export {
   type ViewSlot,
 } from './row-view.ts'
 export { env, readSetting, type Setting } from './setting.ts'
-export { type Contract, checkName, compileContract, topic } from './topic.ts'
+export { type Contract, checkName, compileContract, type ObjectContract, topic } from './topic.ts'
 export {
   type CompiledUpcast,
   type Upcast,
@@ -24,4 +24,14 @@ export {
   upcastable,
 } from './upcast.ts'
 export type * from './values.ts'
+export {
+  describeRecord,
+  discriminatorOf,
+  type RecordSchema,
+  type RecordShape,
+  type RecordType,
+  shapeOf,
+  type UnionType,
+  type Variant,
+} from './variants.ts'
 export { fromWire, parseJson, toWire, wireSchema } from './wire.ts'

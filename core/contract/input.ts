@@ -2,10 +2,12 @@
 import type { z } from 'zod'
 import type { Upcast, Upcaster } from './upcast.ts'
 import type { Show } from './values.ts'
+import type { RecordSchema } from './variants.ts'
 
 export type TableInput<R, K> = { kind: 'table'; row: R; key: K }
-export type TopicInput<R, K> = { kind: 'topic'; row: R; key: K }
-export type AnyInput = TableInput<unknown, unknown> | TopicInput<unknown, unknown>
+/** `D`: the field by which the variants of a union are told apart. */
+export type TopicInput<R, K, D = never> = { kind: 'topic'; row: R; key: K; discriminator: D }
+export type AnyInput = TableInput<unknown, unknown> | TopicInput<unknown, unknown, unknown>
 
 /** Anything with a name that a projection can be `on`. `'~input'` exists for the type checker only. */
 export interface Input<I extends AnyInput = AnyInput> {
@@ -37,9 +39,15 @@ export interface Table<N extends string = string, Z extends z.ZodObject = z.ZodO
   readonly changes: Input<TopicInput<Change<z.output<Z>>, KeyOf<z.output<Z>, K>>>
 }
 
+type DiscriminatorOf<Z> = Z extends { readonly def: { readonly discriminator: infer D } } ? D : never
+
 /** A topic of the application's own events. `Next` is what its next `.upcast` has to give. */
-export interface Topic<N extends string = string, Z extends z.ZodObject = z.ZodObject, K = unknown, Next = z.output<Z>>
-  extends Input<TopicInput<z.output<Z>, KeyOf<z.output<Z>, K>>> {
+export interface Topic<
+  N extends string = string,
+  Z extends RecordSchema = RecordSchema,
+  K = unknown,
+  Next = z.output<Z>,
+> extends Input<TopicInput<z.output<Z>, KeyOf<z.output<Z>, K>, DiscriminatorOf<Z>>> {
   readonly kind: 'topic'
   readonly name: N
   readonly value: Z
@@ -49,15 +57,16 @@ export interface Topic<N extends string = string, Z extends z.ZodObject = z.ZodO
    * Says how records written under an older version of the contract are read. Versions count from 1, the topic's own is the
    * one after its last upcast. Calls stand newest first, each giving the version after its own: a new one is put in front,
    * the older ones stay as they are.
-   * @param schema the contract's `value` as it was
-   * @param how a pure function of the old record, or `{ renamed: { old: 'new' }, added: { field: value } }`, which costs
-   * nothing per record; records are as stored (the schemas' outputs). Keys keep their names and values.
+   * @param schema the contract's `value` as it was, an object or a union
+   * @param how a pure function of the old record, of whichever variant; or, between two plain objects,
+   * `{ renamed: { old: 'new' }, added: { field: value } }`, which costs nothing per record; records are as stored (the schemas'
+   * outputs). Keys keep their names and values.
    * @throws DEFINITION_INVALID
    * @example
    * topic('orders', { key: 'id', value: z.object({ id: z.int(), cents: z.int() }) })
    *   .upcast(1, z.object({ id: z.int(), euros: z.number() }), old => ({ id: old.id, cents: Math.round(old.euros * 100) }))
    */
-  upcast<Old extends z.ZodObject>(
+  upcast<Old extends RecordSchema>(
     version: number,
     schema: Old,
     how: Upcaster<z.output<Old>, Next>,
@@ -68,7 +77,7 @@ export interface Topic<N extends string = string, Z extends z.ZodObject = z.ZodO
 export interface AnyTopic {
   readonly kind: 'topic'
   readonly name: string
-  readonly value: z.ZodObject
+  readonly value: RecordSchema
   readonly upcasts?: readonly Upcast[]
 }
 

@@ -1,20 +1,21 @@
 // Straight-line validators: the text of a function that takes a schema's input to its output, or gives undefined where it
 // is not sure. It relies on one thing only: whatever it accepts, zod accepts with the same output. All else (refusals, error
 // texts, odd prototypes, symbols) is left to zod, which the caller then asks, so that the generated code may always give up.
-// Formats, custom refinements, transforms and unions are asked of zod for their field alone. The semantics followed here
-// are those of zod 4's `_zod.parse` functions; test/core/contract/parser.test.ts compares both over random schemas.
+// Formats, custom refinements, transforms and unions without a discriminator are asked of zod for their field alone. The semantics
+// followed here are those of zod 4's `_zod.parse` functions; test/core/contract/parser.test.ts compares both over random schemas.
 import type { z } from 'zod'
 import { type CheckDef, checksOf, type Def, defOf } from './describe.ts'
 import { minorUnitsOf, parseMinorUnits, parseMinorUnitsBigint } from './minor-units.ts'
 import type { AnyRow } from './values.ts'
+import type { RecordSchema } from './variants.ts'
 
 /** The output, or undefined: zod then says whether and why it is refused. */
 export type FastParse = (input: unknown) => AnyRow | undefined
 
-/** Undefined where zod has to see the whole object: it is strict or loose, or has refinements of its own. */
-export function generateParser(schema: z.ZodObject): FastParse | undefined {
+/** Undefined where zod has to see the whole: an object is strict or loose, or has refinements of its own. */
+export function generateParser(schema: RecordSchema): FastParse | undefined {
   const code = new Code()
-  const root = code.object(schema, 'input')
+  const root = code.record(schema, 'input')
   if (!root) return undefined
   const text = `return input => {\n${root.code}\nreturn ${root.value}\n}`
   const names = code.constants.map((_, n) => `c${n}`)
@@ -82,7 +83,8 @@ class Code {
       case 'readonly':
         return this.#readonly(def, v)
       case 'object':
-        return this.object(schema, v)
+      case 'union':
+        return this.record(schema, v)
       case 'record':
         return this.#record(def, v)
       case 'map':
@@ -253,8 +255,40 @@ ${out}.push(${element.value})
     return taken(code, out)
   }
 
-  object(schema: z.ZodType, v: string): Piece | undefined {
+  /** An object, or a union of such that are told apart by one of their fields. */
+  record(schema: z.ZodType, v: string): Piece | undefined {
     const def = defOf(schema)
+    return def.type === 'object' ? this.#object(def, v) : this.#union(def, v)
+  }
+
+  /** One case per value of the discriminator. Those of options that only zod can judge are left out. */
+  #union(def: Def, v: string): Piece | undefined {
+    const { discriminator } = def
+    if (discriminator === undefined || checksOf(def).length > 0) return undefined
+    const out = this.#fresh()
+    const cases: string[] = []
+    const seen = new Set<unknown>()
+    for (const option of def.options ?? []) {
+      const values = [...(option._zod.propValues?.[discriminator] ?? [])]
+      // zod refuses the whole union then.
+      if (values.some(value => seen.has(value))) return undefined
+      for (const value of values) seen.add(value)
+      const piece = ['object', 'union'].includes(defOf(option).type) ? this.record(option, v) : undefined
+      if (!piece || !values.every(value => typeof value === 'string')) continue
+      cases.push(
+        `${values.map(value => `case ${quote(value)}:`).join(' ')} {\n${piece.code}\n${out} = ${piece.value}\nbreak\n}`,
+      )
+    }
+    const code = `if (typeof ${v} !== 'object' || ${v} === null) ${GIVE_UP}
+let ${out}
+switch (${v}[${quote(discriminator)}]) {
+${cases.join('\n')}
+default: ${GIVE_UP}
+}`
+    return taken(code, out)
+  }
+
+  #object(def: Def, v: string): Piece | undefined {
     const shape = def.shape ?? {}
     if (checksOf(def).length > 0 || 'catchall' in def) return undefined
     if (Object.getOwnPropertySymbols(shape).length > 0 || Object.hasOwn(shape, '__proto__')) return undefined
@@ -349,7 +383,7 @@ function typeTest(def: Def, v: string): string | undefined {
         ? `typeof ${v} === 'bigint' && ${v} >= -9223372036854775808n && ${v} <= 9223372036854775807n`
         : undefined
     case 'date':
-      // The global one may be wrapped later, by the purity guards of projections.
+      // The global one may be wrapped later, by the purity guards.
       return `${v} instanceof RealDate && !Number.isNaN(${v}.getTime())`
     default:
       return def.format === undefined ? `typeof ${v} === '${def.type}'` : undefined

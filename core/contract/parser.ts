@@ -4,11 +4,12 @@ import type { z } from 'zod'
 import { fail } from '../errors.ts'
 import { type FastParse, generateParser } from './parser-code.ts'
 import type { AnyRow } from './values.ts'
+import type { RecordSchema } from './variants.ts'
 
 /** @throws RECORD_REFUSED, `detail` naming each field and what is wrong with it */
 export type Parser = (input: unknown) => AnyRow
 
-export function compileParser(schema: z.ZodObject, name: string): Parser {
+export function compileParser(schema: RecordSchema, name: string): Parser {
   let fast: FastParse | undefined
   let generated = false
   return input => {

@@ -43,7 +43,7 @@ export function createRowCodec(type: ObjectType): RowCodec {
   }
 }
 
-/** Taken before the purity guards of projections wrap the global one, which would slow each decoded date. */
+/** Taken before the purity guards wrap the global one, which would slow each decoded date. */
 const RealDate = Date
 
 type EncodeFunction = (

@@ -2,9 +2,10 @@
 // the one after the last. An upcaster is between what is stored on both sides, so it takes and gives the schemas' outputs.
 import { z } from 'zod'
 import { fail } from '../errors.ts'
-import { checksOf, type Def, defOf, describeFields, type ObjectType } from './describe.ts'
+import { checksOf, type Def, defOf, type ObjectType } from './describe.ts'
 import { compileParser, type Parser } from './parser.ts'
 import type { AnyRow } from './values.ts'
+import { type RecordSchema, type RecordShape, shapeOf } from './variants.ts'
 
 /** The fields of `R` that can hold a `T`. */
 type FieldFor<R, T> = { [F in keyof R]-?: [T] extends [R[F]] ? F : never }[keyof R]
@@ -17,14 +18,18 @@ export interface UpcastColumns<Old, Next> {
   readonly added?: { readonly [F in keyof Next]?: Next[F] }
 }
 
-/** A pure function of the old record alone, or what happens to its columns. */
-export type Upcaster<Old, Next> = ((old: Old) => Next) | UpcastColumns<Old, Next>
+type IsUnion<T, U = T> = T extends unknown ? ([U] extends [T] ? false : true) : never
+
+/** A pure function of the old record alone; or, where both are plain objects, what happens to its columns. */
+export type Upcaster<Old, Next> =
+  | ((old: Old) => Next)
+  | (true extends IsUnion<Old> | IsUnion<Next> ? never : UpcastColumns<Old, Next>)
 
 /** One `.upcast(…)` call. */
 export interface Upcast {
   readonly version: number
   /** The contract as it was. */
-  readonly schema: z.ZodObject
+  readonly schema: RecordSchema
   readonly how: ((old: never) => unknown) | UpcastData
 }
 
@@ -34,12 +39,9 @@ export interface UpcastData {
   readonly added?: Readonly<Record<string, unknown>>
 }
 
-/** An upcast as the log reads with it. */
-export interface CompiledUpcast {
+/** An upcast as the log reads with it: the shape is the old version's. */
+export interface CompiledUpcast extends RecordShape {
   readonly version: number
-  /** The stored form of the old version. */
-  readonly type: ObjectType
-  readonly schema: z.ZodObject
   readonly how: ((old: AnyRow) => unknown) | UpcastData
   /** Checks what the function gave against the next version. */
   readonly accept: Parser
@@ -48,7 +50,7 @@ export interface CompiledUpcast {
 /** Adds `.upcast` to a declaration; each call gives a new declaration. */
 export function upcastable<D extends object>(declared: D, made: (declared: D) => D = same => same): D {
   const upcasts: readonly Upcast[] = 'upcasts' in declared ? (declared.upcasts as readonly Upcast[]) : []
-  const upcast = (version: number, schema: z.ZodObject, how: Upcast['how']): D => {
+  const upcast = (version: number, schema: RecordSchema, how: Upcast['how']): D => {
     if (upcasts.some(other => other.version === version))
       throw invalid(`upcast(${version}, …) stands twice`, 'each version has one upcast')
     if (typeof how !== 'function' && (typeof how !== 'object' || how === null))
@@ -60,49 +62,71 @@ export function upcastable<D extends object>(declared: D, made: (declared: D) =>
 
 const invalid = (message: string, hint: string) => fail('DEFINITION_INVALID', message, { hint })
 
-/** @throws DEFINITION_INVALID where a version is missing or cannot be of this contract, CONTRACT_UNSUPPORTED */
+/**
+ * @param current the contract's own shape
+ * @throws DEFINITION_INVALID where a version is missing or cannot be of this contract, CONTRACT_UNSUPPORTED
+ */
 export function compileUpcasts(
   name: string,
-  schema: z.ZodObject,
+  current: RecordShape & { readonly schema: RecordSchema },
   keyColumns: readonly string[],
   upcasts: readonly Upcast[],
 ): readonly CompiledUpcast[] {
   const sorted = [...upcasts].sort((a, b) => a.version - b.version)
-  return sorted.map(({ version, schema: old, how }, n) => {
+  const old = sorted.map(({ version, schema, how }, n) => {
     if (version !== n + 1)
       throw invalid(
         `${name} lacks upcast(${n + 1}, …)`,
         `it has upcasts of ${sorted.map(each => each.version)}: versions count from 1, each to the next`,
       )
-    const next = sorted[n + 1]?.schema ?? schema
-    const type = describeFields(old, 'output', `${name} version ${version}`)
-    checkKey(name, version, type, keyColumns)
+    const shape = shapeOf(schema, `${name} version ${version}`)
+    checkKey(name, version, shape, keyColumns)
+    return { version, how, schema, ...shape }
+  })
+  return old.map((upcast, n) => {
+    const { version, how, discriminator, variants } = upcast
+    const next = old[n + 1] ?? current
     if (typeof how !== 'function')
-      checkColumns(name, version, how, type, describeFields(next, 'output', name), keyColumns)
+      checkColumns(name, version, how, [upcast, next].map(plainOf(name, version)), keyColumns)
     let parse: Parser | undefined
     const accept: Parser = row => {
-      parse ??= compileParser(settled(next) as z.ZodObject, name)
+      parse ??= compileParser(settled(next.schema) as RecordSchema, name)
       return parse(row)
     }
-    return { version, type, schema: old, how: how as CompiledUpcast['how'], accept }
+    return { version, discriminator, variants, how: how as CompiledUpcast['how'], accept }
   })
 }
 
-function checkKey(name: string, version: number, type: ObjectType, keyColumns: readonly string[]): void {
-  const lacking = keyColumns.find(column => !type.fields.some(field => field.name === column))
-  if (lacking === undefined) return
-  throw invalid(`upcast(${version}, …) of ${name} lacks the key column ${lacking}`, 'keys keep their names and types')
+function checkKey(name: string, version: number, { variants }: RecordShape, keyColumns: readonly string[]): void {
+  for (const { name: variant, type } of variants) {
+    const lacking = keyColumns.find(column => !type.fields.some(field => field.name === column))
+    if (lacking === undefined) continue
+    const where = variant === undefined ? '' : ` in its variant ${variant}`
+    throw invalid(
+      `upcast(${version}, …) of ${name} lacks the key column ${lacking}${where}`,
+      'keys keep their names and types',
+    )
+  }
 }
+
+const plainOf =
+  (name: string, version: number) =>
+  ({ discriminator, variants }: RecordShape): ObjectType => {
+    if (discriminator === undefined) return variants[0]!.type
+    throw invalid(
+      `upcast(${version}, …) of ${name} goes by column from or to a union`,
+      `columns are of one object: give a function, old => ({ … }), for all variants`,
+    )
+  }
 
 function checkColumns(
   name: string,
   version: number,
   { renamed = {}, added = {} }: UpcastData,
-  old: ObjectType,
-  next: ObjectType,
+  [old, next]: readonly ObjectType[],
   keyColumns: readonly string[],
 ): void {
-  const has = (type: ObjectType, field: string) => type.fields.some(each => each.name === field)
+  const has = (type: ObjectType | undefined, field: string) => type?.fields.some(each => each.name === field)
   const wrong = (what: string) => invalid(`upcast(${version}, …) of ${name}: ${what}`, 'take the names of the schemas')
   for (const [from, to] of Object.entries(renamed)) {
     if (!has(old, from)) throw wrong(`the old version has no field '${from}'`)

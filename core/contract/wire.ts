@@ -1,10 +1,11 @@
 // Values as JSON carries them: int64 and dates as strings, bytes as base64, maps as lists of pairs.
 import { fail } from '../errors.ts'
-import type { ValueType } from './describe.ts'
+import type { ObjectType, ValueType } from './describe.ts'
 import type { AnyRow } from './values.ts'
+import type { UnionType } from './variants.ts'
 
 /** A described value as JSON can hold it. */
-export function toWire(type: ValueType, value: unknown): unknown {
+export function toWire(type: ValueType | UnionType, value: unknown): unknown {
   if (value === null || value === undefined) return value
   switch (type.kind) {
     case 'bigint':
@@ -28,13 +29,15 @@ export function toWire(type: ValueType, value: unknown): unknown {
         toWire(type.key, key),
         toWire(type.value, item),
       ])
+    case 'union':
+      return toWire(variantIn(type, value) ?? NO_FIELDS, value)
     default:
       return value
   }
 }
 
 /** JSON as the described value, as far as its form goes; what does not fit is left for the schema to refuse. */
-export function fromWire(type: ValueType, json: unknown): unknown {
+export function fromWire(type: ValueType | UnionType, json: unknown): unknown {
   if (json === null || json === undefined) return json
   switch (type.kind) {
     case 'bigint':
@@ -60,12 +63,20 @@ export function fromWire(type: ValueType, json: unknown): unknown {
           Array.isArray(pair) ? [fromWire(type.key, pair[0]), fromWire(type.value, pair[1])] : [pair, undefined],
         ),
       )
+    case 'union':
+      return fieldsFromWire(variantIn(type, json) ?? NO_FIELDS, json)
     default:
       return json
   }
 }
 
-function fieldsFromWire(type: Extract<ValueType, { kind: 'object' }>, json: unknown): unknown {
+const NO_FIELDS: ObjectType = { kind: 'object', fields: [] }
+
+/** The type of a value's variant, if it is of one. */
+const variantIn = ({ discriminator, variants }: UnionType, value: unknown): ObjectType | undefined =>
+  variants.find(({ name }) => name === (value as AnyRow)[discriminator])?.type
+
+function fieldsFromWire(type: ObjectType, json: unknown): unknown {
   if (typeof json !== 'object' || json === null || Array.isArray(json)) return json
   const known = new Map(type.fields.map(field => [field.name, field.type]))
   return Object.fromEntries(
@@ -127,7 +138,7 @@ function jsonString(format: string | undefined): Record<string, unknown> {
   return known ? { type: 'string', format: known } : { type: 'string' }
 }
 
-function objectSchema(type: Extract<ValueType, { kind: 'object' }>): Record<string, unknown> {
+function objectSchema(type: ObjectType): Record<string, unknown> {
   const required = type.fields
     .filter(field => !(field.type.kind === 'nullable' && field.type.optional))
     .map(field => field.name)

@@ -89,7 +89,7 @@ export class LogBatch implements Batch {
     const writer = this.#writer
     const start = writer.at
     try {
-      const layout = this.#begin(OP_UPDATE, topic)
+      const layout = this.#begin(OP_UPDATE, topic, after)
       const place = writer.at
       writer.at++
       layout.codec.encode(writer, before)
@@ -119,7 +119,7 @@ export class LogBatch implements Batch {
     const writer = this.#writer
     const start = writer.at
     try {
-      this.#begin(op, topic).codec.encode(writer, row)
+      this.#begin(op, topic, row).codec.encode(writer, row)
       this.#end(start, topic)
     } catch (error) {
       writer.at = start
@@ -127,10 +127,12 @@ export class LogBatch implements Batch {
     }
   }
 
-  #begin(op: number, topic: LogTopic): Layout {
+  /** @param row says of which variant the record is; what has none, a parked row, goes under any */
+  #begin(op: number, topic: LogTopic, row?: AnyRow): Layout {
     if (this.#committed) throw fail('INTERNAL', 'a record was added to a batch after its commit')
-    const layout = this.#topics.entry(topic.id)?.layout
-    if (!layout) throw fail('TOPIC_UNKNOWN', `topic ${topic.name} is not of this log`)
+    const entry = this.#topics.entry(topic.id)
+    if (!entry) throw fail('TOPIC_UNKNOWN', `topic ${topic.name} is not of this log`)
+    const layout = row ? entry.layoutOf(row) : entry.layouts[0]!
     const writer = this.#writer
     writer.reserve(32)
     // One byte for the length, which most records need no more than; `placeLength` moves the rare longer one.

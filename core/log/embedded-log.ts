@@ -7,7 +7,7 @@ import { fail, isMainstemError, textOf } from '../errors.ts'
 import { type Background, backgroundFor } from './background.ts'
 import { LogBatch, WriterPool } from './batch.ts'
 import { type FileSystem, type FolderLock, isFull, nodeFileSystem } from './file-system.ts'
-import { IDENTITY_FILE, type LogIdentity, readIdentity } from './identity.ts'
+import { IDENTITY_FILE, type LogIdentity, noteNewest, readIdentity } from './identity.ts'
 import { SEGMENT_BYTES_MAX } from './limits.ts'
 import type {
   Batch,
@@ -26,6 +26,7 @@ import type {
 } from './log.ts'
 import { Readers } from './reader.ts'
 import { type LogEvent, type Recovery, recover } from './recovery.ts'
+import { Room } from './room.ts'
 import { Accessor } from './sealed/column-batch.ts'
 import { type ScanSource, scan } from './sealed/scan.ts'
 import { ScanBlocks } from './sealed/scan-blocks.ts'
@@ -48,6 +49,15 @@ export interface EmbeddedLogOptions {
   readonly clock?: () => number
   /** A segment file ends after so many bytes (default 64 MiB); smaller ones open and compact sooner, larger ones are fewer. */
   readonly segmentBytesMax?: number
+  /** What the segments may have together, in bytes: what would pass it is refused with LOG_FULL. Default: no limit. */
+  readonly bytesMax?: number
+  /**
+   * Bytes of the volume that appends leave free, so that the log does not take the last of them from what seals and compacts it,
+   * nor from databases beside it. Default 256 MiB, or a twentieth of a smaller volume; 0: none.
+   */
+  readonly freeBytesMin?: number
+  /** While there is no room, milliseconds between two looks whether there is some again (default 1,000). */
+  readonly roomCheckMs?: number
   /** Closed segments are rewritten in columns, in the background (default true). False leaves them as they were appended. */
   readonly seal?: boolean
   /** Of what is sealed (default `zstd`, where it saves a fifth); `none` takes about twice the space. */
@@ -76,10 +86,22 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
     const recovered = await recover(recovery)
     const { active, segments, files } = recovered
     if (active.last > 0 && topics.empty) throw topicsLost(folder)
+    await noteNewest(recovery, active.first)
     const file = await fs.open(active.path, 'write')
     const tail = new Tail()
     const pool = new WriterPool()
     const readers = new Readers({ fs, topics, tail, segments })
+    const room = new Room({
+      fs,
+      folder,
+      bytesMax: options.bytesMax,
+      freeBytesMin: options.freeBytesMin,
+      segmentBytesMax: options.segmentBytesMax ?? SEGMENT_BYTES_MAX,
+      checkMs: options.roomCheckMs,
+      usedBytes: () => bytesOf(segments),
+      onEvent,
+    })
+    await room.look()
     const { clock = Date.now, segmentBytesMax = SEGMENT_BYTES_MAX, seal = true, compression = 'zstd' } = options
     const background = backgroundFor(fs)
     const sealer = new Sealer({ recovery, topics, files, segments, compression, background })
@@ -95,18 +117,35 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
       pool,
       clock,
       segmentBytesMax,
+      room,
       onDurable,
       onClosed: wake,
     })
     const streams = new KeyStreams({ fs, topics, tail, segments })
     const blocks = new ScanBlocks({ fs, topics, tail, segments })
     wake()
-    return new OpenLog({ identity, topics, pool, writer, readers, lock, sealer, background, files, streams, blocks })
+    return new OpenLog({
+      identity,
+      topics,
+      pool,
+      writer,
+      room,
+      readers,
+      lock,
+      sealer,
+      background,
+      files,
+      streams,
+      blocks,
+    })
   } catch (error) {
     await lock.release()
     throw folderError(error, folder)
   }
 }
+
+const bytesOf = (segments: readonly { readonly bytes: number }[]): number =>
+  segments.reduce((sum, segment) => sum + segment.bytes, 0)
 
 const topicsLost = (folder: string) =>
   fail('LOG_CORRUPT', 'the log has records but no topics.json', {
@@ -119,6 +158,7 @@ interface Parts {
   readonly topics: Topics
   readonly pool: WriterPool
   readonly writer: Writer
+  readonly room: Room
   readonly readers: Readers
   readonly lock: FolderLock
   readonly sealer: Sealer
@@ -196,9 +236,21 @@ class OpenLog implements EmbeddedLog {
   }
 
   status(): LogStatus {
-    const { writer } = this.#parts
-    const bytes = writer.segments.reduce((sum, segment) => sum + segment.bytes, 0)
-    return { state: writer.state, end: writer.end, bytes, segments: writer.segments.length }
+    const { writer, room } = this.#parts
+    const { state, end, segments } = writer
+    return { state, end, bytes: bytesOf(segments), segments: segments.length, ...room.status() }
+  }
+
+  get pressure(): string | null {
+    return this.#parts.room.pressure
+  }
+
+  onPressure(listener: (pressure: string | null) => void): () => void {
+    return this.#parts.room.onPressure(listener)
+  }
+
+  room({ bytes = 0, signal }: { readonly bytes?: number; readonly signal?: AbortSignal } = {}): Promise<void> {
+    return this.#parts.room.wait(bytes, signal)
   }
 
   /** Writes what was committed, then closes; readers end. */

@@ -20,6 +20,13 @@ export interface FolderLock {
   release(): Promise<void>
 }
 
+/** Bytes of a volume. */
+export interface VolumeSpace {
+  /** What this process may still write. */
+  readonly free: number
+  readonly total: number
+}
+
 export interface FileSystem {
   /** Makes the folder and those above it, where missing; their names are durable then. */
   makeFolder(path: string): Promise<void>
@@ -30,6 +37,8 @@ export interface FileSystem {
   rename(from: string, to: string): Promise<void>
   remove(path: string): Promise<void>
   syncFolder(path: string): Promise<void>
+  /** Of the volume that the folder is on. */
+  space(folder: string): Promise<VolumeSpace>
   /** Takes a lock that ends with this process, however it ends; undefined where another holder (in this process too) has it. */
   lock(path: string): Promise<FolderLock | undefined>
 }
@@ -87,6 +96,10 @@ export const nodeFileSystem: FileSystem = {
     } finally {
       await folder.close()
     }
+  },
+  space: async folder => {
+    const { bavail, blocks, bsize } = await fs.promises.statfs(folder)
+    return { free: bavail * bsize, total: blocks * bsize }
   },
   lock: async path => lockFile(path),
 }

@@ -1,5 +1,6 @@
-// log.json: which log a folder is, and the newest form of any file in it. A version that does not know that form says so at
-// once, instead of missing the files that it does not know.
+// log.json: which log a folder is, the newest form of any file in it, and its newest segment. A version that does not know that
+// form says so at once, instead of missing the files that it does not know; and where the newest segment's file is gone, records
+// may be gone with it, even if nothing else remembers them.
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { z } from 'zod'
@@ -18,9 +19,16 @@ export interface LogIdentity {
   readonly epoch: number
   /** What the folder's log.json says. */
   format: number
+  /** First position of a segment that was there: it, or a later one, still is. Absent in folders of earlier versions. */
+  newest?: number
 }
 
-const identitySchema = z.object({ format: z.int(), id: z.uuid(), epoch: z.int() })
+const identitySchema = z.object({
+  format: z.int(),
+  id: z.uuid(),
+  epoch: z.int(),
+  newest: z.int().positive().exactOptional(),
+})
 const formatSchema = z.object({ format: z.int() })
 
 /** @throws LOG_FORMAT_NEWER, DATA_DIR_INVALID, LOG_CORRUPT */
@@ -54,7 +62,32 @@ interface Identified {
 /** Says, durably, that the folder has files of the newest form: done before the first of them gets its name. */
 export async function raiseFormat({ fs, folder, identity }: Identified): Promise<void> {
   if (identity.format >= LOG_FORMAT) return
-  const { id, epoch } = identity
-  await writeStored(fs, folder, IDENTITY_FILE, { format: LOG_FORMAT, id, epoch })
-  identity.format = LOG_FORMAT
+  await change({ fs, folder, identity }, { format: LOG_FORMAT })
+}
+
+/**
+ * Writes down that a segment is there, before anything is appended to it. Where that fails the log goes on: a later loss of the
+ * file then shows by its sidecars only.
+ */
+export async function noteNewest({ fs, folder, identity }: Identified, newest: number): Promise<void> {
+  if (identity.newest === newest) return
+  await change({ fs, folder, identity }, { newest }).catch(() => {})
+}
+
+/** The last change of each identity: the writer and the sealer have something to say, one after the other. */
+const changing = new WeakMap<LogIdentity, Promise<void>>()
+
+function change(
+  { fs, folder, identity }: Identified,
+  changed: { readonly format?: number; readonly newest?: number },
+): Promise<void> {
+  const before = changing.get(identity) ?? Promise.resolve()
+  const done = before
+    .catch(() => {})
+    .then(async () => {
+      await writeStored(fs, folder, IDENTITY_FILE, { ...identity, ...changed })
+      Object.assign(identity, changed)
+    })
+  changing.set(identity, done)
+  return done
 }

@@ -1,5 +1,6 @@
-// How records of older contracts are read by a newer one. A layout is the stored shape of a topic's records; within a version
-// of the contract each new one must be able to take all that the one before could hold; versions.ts leads from one to the next. Values for added fields are fixed when the layout is made
+// How records of older contracts are read by a newer one. A layout is the stored shape of a topic's records, of one variant where
+// the contract is a union; within a version of the contract each new one must be able to take all that the one before could
+// hold; versions.ts leads from one to the next. Values for added fields are fixed when the layout is made
 // (as PostgreSQL does for ADD COLUMN … DEFAULT), so that the past does not change when a default later does.
 import {
   type AnyRow,
@@ -20,8 +21,16 @@ export interface StoredLayout {
   readonly added?: Readonly<Record<string, string>>
   /** The contract's version, where it is not 1. */
   readonly version?: number
+  /** Of which variant its records are, where the contract is a union. */
+  readonly variant?: StoredVariant
   /** On the first layout of a version: how the one before becomes it. */
   readonly upcast?: StoredUpcast
+}
+
+/** The discriminator's name and value. */
+export interface StoredVariant {
+  readonly by: string
+  readonly name: string
 }
 
 /** By the application's function, record by record; or by column, old name → new name. */
@@ -153,10 +162,11 @@ export function checkColumn(of: TopicVersion, from: Field, to: Field): void {
   adaptValue({ ...of, path: to.name }, from.type, to.type)
 }
 
-/** Whose records are read: the version is the stored one. */
+/** Whose records are read: version and variant are the stored ones. */
 export interface TopicVersion {
   readonly topic: string
   readonly version: number
+  readonly variant: string | undefined
 }
 
 interface Place extends TopicVersion {
@@ -169,10 +179,12 @@ const at = (place: Place, name: string): Place => ({
 })
 
 function changed(place: Place, what: string): Error {
-  return fail('CONTRACT_CHANGED', `${place.topic}: the records in the log do not fit field '${place.path}'`, {
+  const { topic, variant } = place
+  const of = variant === undefined ? '' : ` of variant ${variant}`
+  return fail('CONTRACT_CHANGED', `${topic}: the records${of} in the log do not fit field '${place.path}'`, {
     detail: what,
     hint: `take the old type back, or make the new field nullable or give it a default; or say how old records are read: topic('${place.topic}', …).upcast(${place.version}, oldSchema, old => ({ ...old, ${place.path.split('.')[0]}: … }))`,
-    data: { topic: place.topic, field: place.path },
+    data: { topic, ...(variant === undefined ? {} : { variant }), field: place.path },
   })
 }
 

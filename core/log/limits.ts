@@ -28,5 +28,16 @@ export const READ_BYTES = 1024 * 1024
 export const NEXT_BYTES_MAX = 4 * 1024 * 1024
 /** Bytes between two entries of a segment's sparse index: what a seek reads and skips at most. */
 export const INDEX_STRIDE_BYTES = 256 * 1024
+/** What appends leave free on the log's volume: four segments, for what seals and compacts them, mirrors, checkpoints, databases. */
+export const FREE_BYTES_MIN = 256 * 1024 * 1024
+/** The same of a volume so small that 256 MiB would be much of it; and what sources leave above that. */
+export const FREE_SHARE_MIN = 0.05
+/** Sources pause when this share of the log's limit is used, and read on below the other: what is between is the application's. */
+export const NEARLY_FULL_SHARE = 0.9
+export const ROOMY_SHARE = 0.85
+/** Bytes appended between two looks at the volume: what others write there is known that soon, for 50 µs each time. */
+export const LOOK_BYTES = 1024 * 1024
+/** While the log has no room, it looks again so often. */
+export const ROOM_CHECK_MS = 1_000
 /** Checksummed in one turn of the event loop: about a millisecond. */
 export const YIELD_BYTES = 2 * 1024 * 1024

@@ -144,11 +144,13 @@ export type Column = { readonly present?: Uint8Array } & (
   | { readonly kind: 'bytes'; bytes(index: number): Uint8Array }
 )
 
-/** The records of one topic and one kind of change in a batch. */
+/** The records of one variant of a topic, and one kind of change, in a batch. */
 export interface ScanPart {
   readonly topic: LogTopic
-  /** The topic's place among those of the scan. */
+  /** The variants of a scan are numbered from 0: those of its first topic as its contract has them, then the next one's. */
   readonly variant: number
+  /** The value of the contract's discriminator; undefined of a topic whose records are of one object. */
+  readonly variantName: string | undefined
   readonly op: RecordOp
   readonly count: number
   positions(): Float64Array
@@ -180,9 +182,12 @@ export interface ScanOptions {
 export interface RecordAccessor<R> {
   reset(batch: ColumnBatch): void
   next(): boolean
-  /** The topic's place among those of the scan. */
+  /** The record's variant, numbered as in `ScanPart`: the topic's place among those of the scan, where none is a union. */
   readonly variant: number
-  /** A getter for each field that is a number, boolean, date, string, enum or bigint; read anew for each record. */
+  /**
+   * A getter for each field of the record's variant that is a number, boolean, date, string, enum or bigint; other fields are
+   * undefined. One object per variant: to be read anew for each record, fastest in a `switch (variant)`.
+   */
   readonly record: R
 }
 
@@ -195,11 +200,20 @@ export interface Scans {
 }
 
 export interface LogStatus {
-  /** open: all is well; full: appends are refused for want of space; failed: after an I/O error, being reopened. */
-  readonly state: 'open' | 'full' | 'failed' | 'closed'
+  /**
+   * open: appends are taken; limited: its limit, or what must stay free on the volume, is reached; full: the disk took no more;
+   * failed: after an I/O error, being reopened. Reads go on in all of them but closed; limited and full end by themselves.
+   */
+  readonly state: 'open' | 'limited' | 'full' | 'failed' | 'closed'
   readonly end: number
   readonly bytes: number
   readonly segments: number
+  /** The limit, null where there is none. */
+  readonly bytesMax: number | null
+  /** What is still taken, by the limit and by the volume when last asked; null where nothing bounds it. */
+  readonly bytesLeft: number | null
+  /** Room, in words: while it is nearly full and sources pause, or takes nothing. */
+  readonly waitingFor: string | null
 }
 
 export interface Log {
@@ -209,8 +223,9 @@ export interface Log {
   readonly end: number
   /**
    * Registers a contract's topic, or finds it again. A contract that differs from the stored one gets a new layout if all
-   * stored records can be read by it: fields added that are nullable or have a default, fields removed, int32 → int, enum values added.
-   * @throws CONTRACT_CHANGED naming the field otherwise
+   * stored records can be read by it: fields added that are nullable or have a default, fields removed, int32 → int, enum values
+   * added, variants added.
+   * @throws CONTRACT_CHANGED naming the field or variant otherwise
    */
   topic(contract: Contract): Promise<LogTopic>
   findTopic(name: string): LogTopic | undefined
@@ -222,5 +237,14 @@ export interface Log {
   /** @param after the position after which to begin: 0 for all */
   read(after: number): LogReader
   status(): LogStatus
+  /** In words, why sources should pause: the log is nearly full, or takes nothing. Null while there is room. */
+  readonly pressure: string | null
+  /** Tells when pressure begins (the words) and ends (null); what is returned ends that. */
+  onPressure(listener: (pressure: string | null) => void): () => void
+  /**
+   * Resolves when a batch of so many bytes (default 0) would be taken, at once where it would be. The log looks about once a
+   * second. Resolves on close too. Rejects with the signal's reason.
+   */
+  room(options?: { readonly bytes?: number; readonly signal?: AbortSignal }): Promise<void>
   close(): Promise<void>
 }

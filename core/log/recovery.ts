@@ -21,16 +21,22 @@ import type { SourceMark } from './log.ts'
 import { corrupt } from './records.ts'
 import { SealedFiles } from './sealed/sealed-files.ts'
 import { firstOfSealedName, isSealedTemporary, SealedSegment } from './sealed/sealed-segment.ts'
-import { firstOfName, readBlocks, Segment } from './segment.ts'
+import { firstOfName, readBlocks, Segment, segmentName } from './segment.ts'
 import { readSidecar, type Sidecar, segmentOfSidecar, sidecarName, writeSidecar } from './sidecar.ts'
 
 /** What happened to the log, for whoever shows or counts it. */
 export type LogEvent =
   | { readonly event: 'log-tail-cut'; readonly file: string; readonly bytes: number; readonly reason: string }
   | { readonly event: 'log-segment-rescanned'; readonly file: string }
-  | { readonly event: 'log-full'; readonly message: string }
+  | {
+      /** Sources pause; appends are refused by the limit; by the disk; all are taken again. */
+      readonly event: 'log-nearly-full' | 'log-limited' | 'log-full' | 'log-open'
+      /** What the log has. */
+      readonly bytes: number
+      readonly bytesMax: number | null
+      readonly message: string
+    }
   | { readonly event: 'log-failed'; readonly message: string }
-  | { readonly event: 'log-open' }
   | { readonly event: 'log-seal-failed'; readonly message: string }
 
 /** Closed segments are sealed sooner or later; both are read alike. */
@@ -71,6 +77,7 @@ export async function recover(recovery: Recovery): Promise<Recovered> {
     }
     await checkNoneMissing(recovery, next)
     const newest = segments[segments.length - 1]
+    checkNewest(recovery, newest)
     if (newest instanceof Segment) return { segments, active: newest, files, ...state }
     const active = await createSegment(recovery, next)
     segments.push(active)
@@ -129,6 +136,13 @@ async function sealedSegment(segment: SealedSegment, following: AnySegment | und
   const { marks, appendTimeMs } = await segment.footer()
   for (const mark of marks) state.marks.set(mark.source, mark)
   state.appendTimeMs = appendTimeMs
+}
+
+/** The file that was appended to was durable before anything was in it: where it is gone, all that was in it is. */
+function checkNewest({ folder, identity }: Recovery, newest: AnySegment | undefined): void {
+  const { newest: first = 0 } = identity
+  if (first > (newest?.first ?? 0))
+    throw corrupt(join(folder, segmentName(first)), 0, 'the file is missing, and with it what was appended there')
 }
 
 /** A sidecar whose segment is gone says that records were: the log must not go on as if they had never been. */

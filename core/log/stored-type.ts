@@ -2,6 +2,7 @@
 // would be wrong ones.
 import { z } from 'zod'
 import type { Field, ValueType } from '../contract/index.ts'
+import type { StoredLayout } from './layout.ts'
 
 const typeSchema: z.ZodType<ValueType> = z.lazy(() =>
   z.discriminatedUnion('kind', [
@@ -25,7 +26,7 @@ interface Stored {
   readonly id: number
   readonly name: string
   readonly key: readonly string[]
-  readonly layouts: readonly { readonly id: number; readonly fields: readonly Field[] }[]
+  readonly layouts: readonly StoredLayout[]
 }
 
 const unique = (values: readonly unknown[]) => new Set(values).size === values.length
@@ -35,9 +36,31 @@ export function topicsFault(topics: readonly Stored[]): string | undefined {
   if (!unique(topics.map(({ id }) => id))) return 'two topics have one id'
   if (!unique(topics.map(({ name }) => name))) return 'two topics have one name'
   if (!unique(topics.flatMap(({ layouts }) => layouts.map(({ id }) => id)))) return 'two layouts have one id'
-  for (const { name, key, layouts } of topics) {
-    const lacking = key.find(column => layouts.some(({ fields }) => !fields.some(field => field.name === column)))
-    if (lacking !== undefined) return `${name} lacks its key column ${lacking}`
+  for (const topic of topics) {
+    const fault = topicFault(topic)
+    if (fault !== undefined) return `${topic.name} ${fault}`
   }
   return undefined
+}
+
+function topicFault({ key, layouts }: Stored): string | undefined {
+  const lacking = key.find(column => layouts.some(({ fields }) => !fields.some(field => field.name === column)))
+  if (lacking !== undefined) return `lacks its key column ${lacking}`
+  for (const [n, layout] of layouts.entries()) {
+    const before = layouts[n - 1]
+    const step = before ? (layout.version ?? 1) - (before.version ?? 1) : 0
+    if (step !== 0 && step !== 1) return `has versions that do not follow each other`
+    if (!before || step === 1) continue
+    if (layout.upcast !== undefined) return 'has an upcast within a version'
+    if (layout.variant?.by !== before.variant?.by) return 'has two kinds of variants in one version'
+  }
+  return layouts.map(variantFault).find(fault => fault !== undefined)
+}
+
+function variantFault({ variant, fields, upcast }: StoredLayout): string | undefined {
+  if (!variant) return undefined
+  if (upcast !== undefined && upcast !== 'record') return `has an upcast by column to its variant ${variant.name}`
+  const type = fields.find(({ name }) => name === variant.by)?.type
+  const own = type?.kind === 'enum' && type.values.length === 1 && type.values[0] === variant.name
+  return own ? undefined : `has a variant ${variant.name} whose records do not say so`
 }

@@ -10,21 +10,34 @@ import {
   compileContract,
   createRowCodec,
   createRowViewCode,
+  type RecordSchema,
   type RowCodec,
   type RowView,
   type RowViewCode,
 } from '../contract/index.ts'
 import { asMainstemError, fail } from '../errors.ts'
+import { layoutsFor, storedFor } from './evolution.ts'
 import { type FileSystem, isFull } from './file-system.ts'
-import { type LayoutPlan, type StoredLayout, storedFields } from './layout.ts'
+import type { LayoutPlan, StoredLayout } from './layout.ts'
 import type { LogTopic } from './log.ts'
 import { readStored, writeStored } from './stored-file.ts'
 import { schemaOfType } from './stored-schema.ts'
 import { storedFieldsSchema, topicsFault } from './stored-type.ts'
-import { changedFrom, newestOf, type Reading, readingOf, type StoredTopic, storedFor } from './versions.ts'
+import {
+  changedFrom,
+  fullShape,
+  fullShapes,
+  newestVersion,
+  type Reading,
+  readingOf,
+  type StoredTopic,
+} from './versions.ts'
 
 const FILE = 'topics.json'
-const FORMAT = 1
+/** 2 where there are variants, which a version without them would take for one another. */
+const formatOf = (topics: readonly StoredTopic[]): number =>
+  topics.some(({ layouts }) => layouts.some(({ variant }) => variant)) ? 2 : 1
+const FORMAT_NEWEST = 2
 
 const fileSchema = z.object({
   format: z.number(),
@@ -44,6 +57,7 @@ const fileSchema = z.object({
             fields: storedFieldsSchema,
             added: z.record(z.string(), z.string()).optional(),
             version: z.int().positive().optional(),
+            variant: z.object({ by: z.string(), name: z.string() }).optional(),
             upcast: z.union([z.literal('record'), z.object({ renamed: z.record(z.string(), z.string()) })]).optional(),
           }),
         )
@@ -52,7 +66,7 @@ const fileSchema = z.object({
   ),
 })
 
-/** One shape of a topic's records, and how to read it as the topic's current one. */
+/** One shape of a topic's records, or of a variant of them, and how to read it as the contract of now has it. */
 export interface Layout {
   readonly id: number
   readonly topic: TopicEntry
@@ -92,22 +106,21 @@ export class RowLender {
 export class TopicEntry implements LogTopic {
   readonly id: number
   readonly name: string
-  stored: StoredTopic
-  /** The layout in which records are written. */
-  layout: Layout
+  readonly #known = new Map<number, Layout>()
+  stored!: StoredTopic
   /** The application's contract, where it has the topic. */
   declared: Contract | undefined
+  /** In which records are written: one, or one for each variant of the contract, in its order. */
+  layouts: readonly Layout[] = []
   #made: Contract | undefined
 
   constructor(stored: StoredTopic, contract: Contract | undefined) {
     this.id = stored.id
     this.name = stored.name
-    this.stored = stored
-    this.declared = contract
-    this.layout = new TopicLayout(this, newestOf(stored))
+    this.become(stored, contract)
   }
 
-  /** The application's contract; for a topic that it does not have, one made from the stored layout. */
+  /** The application's contract; for a topic that it does not have, one made from the stored layouts. */
   get contract(): Contract {
     return this.declared ?? this.#madeContract()
   }
@@ -117,17 +130,39 @@ export class TopicEntry implements LogTopic {
     return this.#made
   }
 
-  become(stored: StoredTopic, contract: Contract): void {
+  /** The layout in which a row is written. @throws RECORD_REFUSED where it is of no variant of the contract */
+  layoutOf(row: AnyRow): Layout {
+    return this.layouts[this.contract.variantOf(row)]!
+  }
+
+  /** All its layouts, older ones too. */
+  get all(): Iterable<Layout> {
+    return this.#known.values()
+  }
+
+  become(stored: StoredTopic, contract: Contract | undefined): void {
     this.stored = stored
     this.declared = contract
-    this.layout = new TopicLayout(this, newestOf(stored))
+    for (const layout of stored.layouts)
+      if (!this.#known.has(layout.id)) this.#known.set(layout.id, new TopicLayout(this, layout))
+    const { layouts } = stored
+    const version = newestVersion(layouts)
+    const shapes = contract
+      ? contract.variants.map(({ name }) => fullShape(layouts, version, name)!)
+      : fullShapes(layouts, version)
+    this.layouts = shapes.map(({ id }) => this.#known.get(id)!)
   }
 }
 
-function storedContract(stored: StoredTopic): Contract {
-  const shape = newestOf(stored).fields.map(field => [field.name, schemaOfType(field.type)] as const)
-  const key = stored.single ? stored.key[0] : stored.key
-  return compileContract(stored.name, stored.kind, z.object(Object.fromEntries(shape)), key)
+function storedContract({ name, kind, key, single, layouts }: StoredTopic): Contract {
+  const shapes = fullShapes(layouts, newestVersion(layouts))
+  const objects = shapes.map(({ fields }) =>
+    z.object(Object.fromEntries(fields.map(field => [field.name, schemaOfType(field.type)]))),
+  )
+  const by = shapes[0]?.variant?.by
+  const schema: RecordSchema =
+    by === undefined ? objects[0]! : z.discriminatedUnion(by, objects as unknown as [z.ZodObject, ...z.ZodObject[]])
+  return compileContract(name, kind, schema, single ? key[0] : key)
 }
 
 class TopicLayout implements Layout {
@@ -199,7 +234,7 @@ export class Topics {
     if (!(await fs.list(folder)).includes(FILE)) return new Topics(fs, folder, [])
     const stored = await readStored(fs, folder, FILE)
     const format = z.object({ format: z.int() }).safeParse(stored)
-    if (format.success && format.data.format > FORMAT) {
+    if (format.success && format.data.format > FORMAT_NEWEST) {
       throw fail('LOG_FORMAT_NEWER', 'the log was written by a newer version', {
         detail: `${join(folder, FILE)} has format ${format.data.format}`,
       })
@@ -259,10 +294,7 @@ export class Topics {
     const stored = storedFor(known.stored, contract, this.#nextLayoutId())
     if (stored !== known.stored) await this.#save(this.#stored.map(topic => (topic.id === stored.id ? stored : topic)))
     known.become(stored, contract)
-    for (const layout of stored.layouts)
-      if (!this.#layouts.has(layout.id)) this.#layouts.set(layout.id, new TopicLayout(known, layout))
-    this.#layouts.set(known.layout.id, known.layout)
-    return known
+    return this.#keep(known)
   }
 
   async #add(contract: Contract): Promise<TopicEntry> {
@@ -272,13 +304,7 @@ export class Topics {
       kind: contract.kind,
       key: contract.key.columns.map(column => column.name),
       single: contract.key.single,
-      layouts: [
-        {
-          id: this.#nextLayoutId(),
-          fields: storedFields(contract.type),
-          ...(contract.version > 1 ? { version: contract.version } : {}),
-        },
-      ],
+      layouts: layoutsFor(contract, this.#nextLayoutId()),
     }
     await this.#save([...this.#stored, stored])
     return this.#keep(new TopicEntry(stored, contract))
@@ -290,7 +316,7 @@ export class Topics {
 
   async #save(topics: readonly StoredTopic[]): Promise<void> {
     try {
-      await writeStored(this.#fs, this.#folder, FILE, { format: FORMAT, crc: topicsCrc(topics), topics })
+      await writeStored(this.#fs, this.#folder, FILE, { format: formatOf(topics), crc: topicsCrc(topics), topics })
     } catch (error) {
       throw asMainstemError(error, isFull(error) ? 'LOG_FULL' : 'LOG_FAILED', `cannot write ${FILE}`)
     }
@@ -300,8 +326,7 @@ export class Topics {
   #keep(entry: TopicEntry): TopicEntry {
     this.#byName.set(entry.name, entry)
     this.#byId.set(entry.id, entry)
-    for (const stored of entry.stored.layouts) this.#layouts.set(stored.id, new TopicLayout(entry, stored))
-    this.#layouts.set(entry.layout.id, entry.layout)
+    for (const layout of entry.all) this.#layouts.set(layout.id, layout)
     return entry
   }
 }

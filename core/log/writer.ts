@@ -1,17 +1,20 @@
 // The one writer: takes what is queued, gives it positions, writes it with one call, makes it durable with one fdatasync, and
 // only then shows it to readers and acknowledges it. Relies on nothing else writing to the active segment.
 //
-// When a write finds no room, the file is cut back to its durable end. After any other failure nothing is known of what the
+// What the room does not admit is refused before anything is written. When a write finds no room all the same, the file is cut
+// back to its durable end, and only then is the refusal answered: no crash brings back what was refused. After any other failure nothing is known of what the
 // kernel kept (a failed fdatasync marks pages clean), so fdatasync is never tried again: the file is closed, opened anew, read
 // to its durable end and cut there.
 import { setImmediate as immediate } from 'node:timers/promises'
-import { fail, textOf } from '../errors.ts'
+import { fail, isMainstemError, type MainstemError, textOf } from '../errors.ts'
 import type { EncodedBatch, WriterPool } from './batch.ts'
 import { BLOCK_HEADER_BYTES, type BlockStamp, type StoredBlock, stampBlock } from './block.ts'
 import { type File, isFull } from './file-system.ts'
+import { noteNewest } from './identity.ts'
 import { GROUP_BYTES_MAX, SMALL_BLOCK_BYTES_MAX, YIELD_BYTES } from './limits.ts'
 import type { Appended, LogStatus, SourceMark } from './log.ts'
 import { type AnySegment, createSegment, type Recovered, type Recovery, verifySegment } from './recovery.ts'
+import type { Room } from './room.ts'
 import type { Segment } from './segment.ts'
 import { writeSidecar } from './sidecar.ts'
 import type { Tail } from './tail.ts'
@@ -38,6 +41,7 @@ export interface WriterParts {
   readonly pool: WriterPool
   readonly clock: () => number
   readonly segmentBytesMax: number
+  readonly room: Room
   /** Called when blocks have become durable. */
   readonly onDurable: () => void
   /** Called when a segment was closed. */
@@ -52,8 +56,8 @@ export class Writer {
   #appendTimeMs: number
   #file: File | undefined
   #queue: Queued[] = []
-  #running: Promise<void> | undefined
-  #state: LogStatus['state'] = 'open'
+  #running: Promise<unknown> | undefined
+  #state: 'open' | 'failed' | 'closed' = 'open'
 
   constructor(parts: WriterParts) {
     this.#parts = parts
@@ -62,10 +66,11 @@ export class Writer {
     this.marks = parts.recovered.marks
     this.#appendTimeMs = parts.recovered.appendTimeMs
     this.#file = parts.file
+    parts.room.probe = bytes => this.#probe(bytes)
   }
 
   get state(): LogStatus['state'] {
-    return this.#state
+    return this.#state === 'open' ? this.#parts.room.state : this.#state
   }
 
   /** The segment that is appended to. */
@@ -91,7 +96,8 @@ export class Writer {
     if (this.#state === 'closed') return
     const failed = this.#state === 'failed'
     this.#state = 'closed'
-    await this.#running
+    this.#parts.room.close()
+    while (this.#running) await this.#running
     const { fs, folder } = this.#parts.recovery
     // The durable end, written down: damage below it can then never pass for a torn tail.
     if (!failed) await writeSidecar(fs, folder, this.active, this.#segmentEnd()).catch(() => {})
@@ -127,6 +133,7 @@ export class Writer {
 
   async #write(batches: readonly Queued[]): Promise<Group> {
     if (!this.#file) await this.#reopen()
+    await this.#parts.room.admit(bytesOf(batches))
     const active = this.active
     if (active.bytes >= this.#parts.segmentBytesMax && active.last >= active.first) await this.#roll()
     const group = await this.#stamp(batches)
@@ -207,8 +214,9 @@ export class Writer {
   }
 
   #publish(group: Group): void {
-    const { tail, pool } = this.#parts
+    const { tail, pool, room } = this.#parts
     const segment = this.active
+    const bytesBefore = segment.bytes
     for (const block of group.blocks) {
       segment.note(block)
       tail.push(segment, block)
@@ -219,8 +227,8 @@ export class Writer {
       for (const { writer } of batch.blocks) if (writer.at <= SMALL_BLOCK_BYTES_MAX) pool.give(writer)
       batch.resolve(group.appended[n]!)
     }
-    if (this.#state === 'full') this.#parts.recovery.onEvent({ event: 'log-open' })
     if (this.#state !== 'closed') this.#state = 'open'
+    room.wrote(segment.bytes - bytesBefore)
     this.#parts.onDurable()
   }
 
@@ -236,6 +244,8 @@ export class Writer {
     const file = await fs.open(segment.path, 'write')
     await this.#file?.close()
     this.#file = file
+    // After all that may fail: a segment that is noted is never made again.
+    await noteNewest(recovery, segment.first)
     before.end = { appendTimeMs: this.#appendTimeMs, marks: new Map(this.marks) }
     this.segments.push(segment)
     this.#active = segment
@@ -254,21 +264,51 @@ export class Writer {
   }
 
   async #failed(batches: readonly Queued[], error: unknown): Promise<void> {
-    const full = error instanceof RoomFailure || (isFull(error) && !(error instanceof SyncFailure))
-    const cause = error instanceof RoomFailure || error instanceof SyncFailure ? error.cause : error
-    const refused = full
-      ? fail('LOG_FULL', 'no room to append to the log', { detail: textOf(cause), cause })
-      : fail('LOG_FAILED', 'cannot write to the log', { detail: textOf(cause), cause })
-    if (this.#state !== 'closed') this.#state = full ? 'full' : 'failed'
-    this.#parts.recovery.onEvent({ event: full ? 'log-full' : 'log-failed', message: textOf(cause) })
+    const refused = isLogFull(error) ? error : await this.#cleanUp(error, bytesOf(batches))
     // All that is queued goes with it: a later transaction of a source must not stand in the log without the earlier one.
     for (const batch of [...batches, ...this.#queue.splice(0)]) batch.reject(refused)
     // Whoever committed before it could hear of the refusal is refused too.
     await immediate()
     for (const batch of this.#queue.splice(0)) batch.reject(refused)
-    if (full && (await this.#cutBack())) return
+  }
+
+  /** Takes out of the file what a failed write may have left there; gives what to answer. */
+  async #cleanUp(error: unknown, bytes: number): Promise<Error> {
+    const full = error instanceof RoomFailure || (isFull(error) && !(error instanceof SyncFailure))
+    const cause = error instanceof RoomFailure || error instanceof SyncFailure ? error.cause : error
+    const parts = { detail: textOf(cause), cause }
+    if (full) {
+      if (this.#state !== 'closed') this.#parts.room.foundFull(bytes)
+      if (await this.#cutBack())
+        return fail('LOG_FULL', 'no room to append to the log', { ...parts, data: { wantedBytes: bytes } })
+    }
+    if (this.#state !== 'closed') this.#state = 'failed'
+    this.#parts.recovery.onEvent({ event: 'log-failed', message: textOf(cause) })
     await this.#abandon()
     await this.#reopen().catch(() => {})
+    return fail('LOG_FAILED', 'cannot write to the log', parts)
+  }
+
+  /** Whether so many bytes can be written: tried where they would stand, and taken away again. */
+  async #probe(bytes: number): Promise<boolean> {
+    // What is being written now finds out by itself.
+    if (this.#running || this.#state === 'closed') return false
+    const probing = this.#tryRoom(bytes)
+    this.#running = probing.finally(() => {
+      this.#running = this.#queue.length > 0 ? this.#run() : undefined
+    })
+    return probing
+  }
+
+  async #tryRoom(bytes: number): Promise<boolean> {
+    try {
+      if (!this.#file) await this.#reopen()
+      await this.#file?.write([Buffer.alloc(bytes)], this.active.bytes)
+      return await this.#cutBack()
+    } catch {
+      if (!(await this.#cutBack())) await this.#abandon()
+      return false
+    }
   }
 
   async #cutBack(): Promise<boolean> {
@@ -303,7 +343,7 @@ export class Writer {
     this.#file = file
     if (this.#state === 'failed') {
       this.#state = 'open'
-      recovery.onEvent({ event: 'log-open' })
+      this.#parts.room.tell()
     }
   }
 }
@@ -321,6 +361,10 @@ class RoomFailure extends Error {
     super(textOf(cause), { cause })
   }
 }
+
+const isLogFull = (error: unknown): error is MainstemError => isMainstemError(error) && error.code === 'LOG_FULL'
+
+const bytesOf = (batches: readonly Queued[]): number => batches.reduce((sum, batch) => sum + batch.bytes, 0)
 
 export const closedError = () => fail('LOG_CLOSED', 'the log is closed')
 

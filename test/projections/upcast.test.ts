@@ -52,4 +52,27 @@ describe('a topic whose contract has changed', () => {
       detail: expect.stringContaining('CONTRACT_UPCAST_FAILED'),
     })
   })
+
+  it.each([
+    ['Date.now()', () => Date.now()],
+    ['Math.random()', () => Math.random()],
+    ['new Date()', () => new Date().getFullYear()],
+  ])('stops them when an upcast calls %s: it is a function of the record alone', async (what, call) => {
+    const before = topic('clicks', { key: 'page', value: old })
+    await using first = await openApplication(application('app', { topics: [before] }), { dataDir })
+    await first.append(before, [{ page: 'home', seconds: 2 }])
+    await first.close()
+    const clicks = topic('clicks', { key: 'page', value }).upcast(1, old, ({ page }) => ({ page, ms: call() }))
+    const perPage = projection('per_page', { key: z.string(), state }).on(clicks, 'page', s => void s.n++)
+    await using second = await openApplication(application('app', { views: [perPage, perUser] }), { dataDir })
+    const token = await second.append(logins, [{ user: 'ada' }])
+    expect((await second.client.views.per_user.get('ada', { after: token })).value).toEqual({ n: 1 })
+    expect(second.engine.views.get('per_page')?.status().error).toMatchObject({
+      code: 'HANDLER_IMPURE',
+      message: `${what} called in upcast(1, …) of clicks`,
+      detail: expect.stringContaining('position 1: '),
+    })
+    // The guard is not left on.
+    expect(call()).toBeTypeOf('number')
+  })
 })

@@ -129,6 +129,7 @@ export function traced(fs: FileSystem, events: TraceEvent[]): FileSystem {
     },
     remove: path => fs.remove(path),
     syncFolder: path => around('sync', path, '', fs.syncFolder(path)),
+    space: folder => fs.space(folder),
     lock: path => fs.lock(path),
   }
 }

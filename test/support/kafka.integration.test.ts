@@ -5,7 +5,7 @@ import { Kafka, logLevel } from 'kafkajs'
 import { describe, expect, it } from 'vitest'
 import { isKafkaMissing, openKafka } from './kafka.ts'
 
-describe.skipIf(isKafkaMissing())('a Kafka for tests', () => {
+describe.skipIf(await isKafkaMissing())('a Kafka for tests', () => {
   it('keeps what is produced, is gone after it was closed, and its folder too', async () => {
     const server = await openKafka()
     const kafka = new Kafka({ brokers: [...server.brokers], logLevel: logLevel.NOTHING })

@@ -6,6 +6,7 @@ import { mkdir, mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
+import { textOf } from '../../core/index.ts'
 import { findFreePort } from '../../samples/support/free-port.ts'
 import { classPathOf, whyNoJava } from './java.ts'
 
@@ -33,10 +34,10 @@ export interface KafkaServer extends AsyncDisposable {
   close(): Promise<void>
 }
 
-/** For `describe.skipIf(isKafkaMissing())`. Says why something is left out; where CI=true nothing is. */
-export function isKafkaMissing(): boolean {
-  const reason = whyNoJava()
-  if (reason === undefined || process.env['CI'] === 'true') return false
+/** For `describe.skipIf(await isKafkaMissing())`: fetches the jars where they are missing, and says why something is left out. */
+export async function isKafkaMissing(): Promise<boolean> {
+  const reason = whyNoJava() ?? (await classPathOf(folderOfBroker).then(() => undefined, textOf))
+  if (reason === undefined) return false
   process.stderr.write(`skipped: no Kafka: ${reason}\n`)
   return true
 }

@@ -1,17 +1,31 @@
 // Damage to a log's files, drawn from a seed: bits, runs, cuts, splices, doubled blocks, absurd numbers; as they are, or with
 // the checksums made right again, so that what lies behind the checksums is reached.
 import { crc32 } from 'node:zlib'
-import { type AnyRow, ByteWriter, type Log, openEmbeddedLog } from '../../core/index.ts'
+import { z } from 'zod'
+import { type AnyRow, ByteWriter, compileContract, type Log, openEmbeddedLog } from '../../core/index.ts'
 import { clicks, kinds, kindsRow, lines } from '../compat/recorded.ts'
 import type { SeenBatch } from './log-batches.ts'
 import { batchesOf } from './log-batches.ts'
 import type { Random } from './random.ts'
+import { codecOf } from './row-codecs.ts'
 import { SimulatedDisk } from './simulated-disk.ts'
 
 export const FUZZ_PATH = '/log'
 const SEGMENT_HEADER_BYTES = 64
 const BLOCK_HEADER_BYTES = 72
 const ABSURD = [0, 1, 3, 71, 72, 0x7f, 0x80, 0xffff, 0xffffff, 17 * 1024 * 1024, 0x7fffffff, 0x80000000, 0xffffffff]
+
+const bookings = compileContract(
+  'bookings',
+  'topic',
+  z.discriminatedUnion('type', [
+    z.object({ type: z.literal('Held'), seat: z.int(), holder: z.string().nullable() }),
+    z.object({ type: z.literal('Booked'), cents: z.bigint(), seat: z.int() }),
+  ]),
+  'seat',
+)
+const bookingOf = (n: number) =>
+  n % 2 ? { type: 'Held', seat: n, holder: null } : { type: 'Booked', seat: n, cents: BigInt(n) }
 
 export interface FuzzBase {
   readonly disk: SimulatedDisk
@@ -25,11 +39,13 @@ export async function fuzzBase(end: 'closed' | 'killed' | 'sealed', segmentBytes
   const options = { path: FUZZ_PATH, fileSystem: disk, segmentBytesMax, clock: () => now++, seal: end === 'sealed' }
   const log = await openEmbeddedLog(options)
   const [table, pairs, events] = [await log.topic(kinds), await log.topic(lines), await log.topic(clicks)]
+  const union = await log.topic(bookings)
   for (let n = 0; n < 12; n++) {
     const batch = log.batch()
     batch.insert(table, kindsRow(n))
     batch.update(pairs, { order: n, line: 0, article: 'a' }, { order: n, line: 0, article: 'b'.repeat(n * 20) })
     batch.event(events, { user: `u${n}`, page: '/' })
+    batch.event(union, bookingOf(n))
     if (n % 4 === 3) batch.parked(table, { op: 'delete', key: '1', raw: { id: '1', text: null }, error: 'bad' })
     await batch.commit(n % 3 ? { source: 'shop', position: `0/${n}`, transaction: '7', commitTimeUs: n } : undefined)
     if (n % 5 === 4) await log.batch().commit({ source: 'billing', position: String(n) })
@@ -177,8 +193,8 @@ export function mustBeOfContract(log: Log, batches: readonly SeenBatch[]): void 
   for (const { records } of batches) {
     for (const { topic, before, after } of records) {
       writer.at = 0
-      const { codec } = log.findTopic(topic)!.contract
-      for (const row of [before, after]) if (row) codec.encode(writer, row as AnyRow)
+      const { contract } = log.findTopic(topic)!
+      for (const row of [before, after] as (AnyRow | null)[]) if (row) codecOf(contract, row).encode(writer, row)
     }
   }
 }

@@ -13,6 +13,7 @@ import {
   type LogBlock,
   type LogReader,
   openEmbeddedLog,
+  type RecordSchema,
   type SourceMark,
   type Streams,
 } from '../../core/index.ts'
@@ -28,11 +29,17 @@ const TOPICS_MAX = 5
 const READERS_MAX = 6
 const CHAIN_BYTES = 400_000
 
-/** A topic as the application of the moment declares it, and how to make a row of it. */
+type Fields = Readonly<Record<string, { schema: z.ZodType; value: (random: Random) => unknown }>>
+
+/** A topic as the application of the moment declares it, and how to make a row of it: the fields of each variant by name. */
 interface Declared {
   readonly contract: Contract
-  readonly fields: Readonly<Record<string, { schema: z.ZodType; value: (random: Random) => unknown }>>
+  readonly variants: Variants
 }
+
+/** One without a name is a contract of one object. */
+type Variants = Readonly<Record<string, Fields>>
+const PLAIN = ''
 
 interface Tailing {
   model: LogReader
@@ -134,22 +141,44 @@ export class LogPair {
     return batches.length
   }
 
-  /** A new topic, of a random shape. */
+  /** A new topic, of a random shape or a union of such. */
   async #declare(): Promise<void> {
     if (this.#declared.size >= TOPICS_MAX) return
     const random = this.#random
-    const shape = randomObject(random, 2)
-    const key = { schema: z.int(), value: (of: Random) => of.int(50) }
-    const filler = { schema: z.string(), value: (of: Random) => 'f'.repeat(of.int(80)) }
-    const fields = { ...objectFields(shape), key, filler }
-    await this.#register(`topic${this.#declared.size}`, random.next() < 0.5 ? 'table' : 'topic', fields)
+    const name = `topic${this.#declared.size}`
+    if (random.next() < 0.4) {
+      const names = ['Held', 'Booked', "can't"].slice(0, 1 + random.int(3))
+      return this.#register(name, 'topic', Object.fromEntries(names.map(each => [each, this.#randomFields(each)])))
+    }
+    await this.#register(name, random.next() < 0.5 ? 'table' : 'topic', { [PLAIN]: this.#randomFields(PLAIN) })
   }
 
-  /** A known topic, with fields more, less, in another order, or of another type: then both must refuse. */
+  #randomFields(variant: string): Fields {
+    const shape = randomObject(this.#random, 2)
+    const key = { schema: z.int(), value: (of: Random) => of.int(50) }
+    const filler = { schema: z.string(), value: (of: Random) => 'f'.repeat(of.int(80)) }
+    const type = { schema: z.literal(variant), value: () => variant }
+    return { ...objectFields(shape), key, filler, ...(variant === PLAIN ? {} : { type }) }
+  }
+
+  /** A known topic, a variant of it changed, gone or added; what stored records cannot be read by, both must refuse. */
   async #evolve(): Promise<void> {
     const random = this.#random
-    const { contract, fields } = random.pick([...this.#declared.values()])
-    const { key, ...rest } = fields
+    const { contract, variants } = random.pick([...this.#declared.values()])
+    const names = Object.keys(variants)
+    const variant = random.pick(names)
+    const evolved = { ...variants, [variant]: this.#evolved(variants[variant]!) }
+    if (variant !== PLAIN) {
+      if (random.next() < 0.1) delete evolved[random.pick(names)]
+      const added = `Added${random.int(3)}`
+      if (random.next() < 0.3) evolved[added] ??= this.#randomFields(added)
+    }
+    if (Object.keys(evolved).length > 0) await this.#register(contract.name, contract.kind, evolved)
+  }
+
+  /** Fields more, less, in another order, or of another type. */
+  #evolved({ key, type, ...rest }: Fields): Fields {
+    const random = this.#random
     const entries = Object.entries(rest).filter(() => random.next() < 0.9)
     if (random.next() < 0.3) entries.reverse()
     const name = `added${random.int(4)}`
@@ -164,19 +193,23 @@ export class LogPair {
           : how === 2 && value !== undefined
             ? added.schema.default(value as never)
             : added.schema
-    const taken = { key: key!, ...Object.fromEntries(entries), [name]: { schema, value: added.value } }
-    await this.#register(contract.name, contract.kind, taken)
+    const fields = { key: key!, ...Object.fromEntries(entries), [name]: { schema, value: added.value } }
+    return type ? { ...fields, type } : fields
   }
 
-  async #register(name: string, kind: Contract['kind'], fields: Declared['fields']): Promise<void> {
-    const schemas = Object.fromEntries(Object.entries(fields).map(([field, { schema }]) => [field, schema]))
-    const contract = compileContract(name, kind, z.object(schemas), 'key')
+  async #register(name: string, kind: Contract['kind'], variants: Variants): Promise<void> {
+    const objects = Object.values(variants).map(fields =>
+      z.object(Object.fromEntries(Object.entries(fields).map(([field, { schema }]) => [field, schema]))),
+    )
+    const schema: RecordSchema =
+      PLAIN in variants ? objects[0]! : z.discriminatedUnion('type', objects as unknown as [z.ZodObject])
+    const contract = compileContract(name, kind, schema, 'key')
     const changed = [this.#model, this.#embedded].map(log => log.contractChanged(contract))
     mustEqual(`contractChanged of ${name}`, changed[0], changed[1])
     const register = (log: Log) => outcome(async () => (await log.topic(contract)).id)
     const model = await register(this.#model)
     mustEqual(`topic ${name}`, model, await register(this.#embedded))
-    if (typeof model === 'number') this.#declared.set(name, { contract, fields })
+    if (typeof model === 'number') this.#declared.set(name, { contract, variants })
   }
 
   async #append(): Promise<void> {
@@ -194,14 +227,19 @@ export class LogPair {
 
   async #record(batches: readonly [Batch, Batch], filler: string | undefined): Promise<void> {
     const random = this.#random
-    const { contract, fields } = random.pick([...this.#declared.values()])
+    const { contract, variants } = random.pick([...this.#declared.values()])
     const row = (): AnyRow =>
       Object.fromEntries(
-        Object.entries(fields).map(([name, { value }]) => [name, name === 'filler' && filler ? filler : value(random)]),
+        Object.entries(random.pick(Object.values(variants))).map(([name, { value }]) => [
+          name,
+          name === 'filler' && filler ? filler : value(random),
+        ]),
       )
     const refused = random.next() < 0.04
     const before = row()
-    const after = refused ? { ...row(), key: 'not a number' } : row()
+    const after = refused
+      ? { ...row(), ...random.pick([{ key: 'not a number' }, { key: null, type: 'Unknown' }]) }
+      : row()
     const op = random.int(contract.kind === 'topic' ? 2 : 5)
     const call = (log: Log, batch: Batch) =>
       outcome(() => {
@@ -349,7 +387,7 @@ export class LogPair {
   }
 }
 
-function objectFields(shape: ReturnType<typeof randomObject>): Declared['fields'] {
+function objectFields(shape: ReturnType<typeof randomObject>): Fields {
   return Object.fromEntries(
     Object.entries(shape.schema.shape).map(([name, schema]) => [
       name,

@@ -23,6 +23,7 @@ import {
   type Streams,
 } from '../../core/index.ts'
 import { type Migration, migrate, sameShape } from './migration.ts'
+import { codecOf } from './row-codecs.ts'
 
 const RECORD_BYTES_MAX = 16 * 1024 * 1024
 const BLOCK_BYTES = 1_000_000
@@ -65,12 +66,10 @@ class MemoryTopic implements LogTopic {
 
   keep(row: AnyRow, writer: ByteWriter): KeptRow {
     const start = writer.at
-    this.contract.codec.encode(writer, row)
+    const codec = codecOf(this.contract, row)
+    codec.encode(writer, row)
     // What comes back from the codec is what a log keeps: no unknown fields, nothing that the caller may still change.
-    return {
-      row: this.contract.codec.decode(new ByteReader(writer.buffer, start)),
-      shape: this.migrations.length,
-    }
+    return { row: codec.decode(new ByteReader(writer.buffer, start)), shape: this.migrations.length }
   }
 
   read(kept: KeptRow | undefined): AnyRow | null {
@@ -203,8 +202,17 @@ export class MemoryLog implements Log, Streams {
   }
 
   status(): LogStatus {
-    return { state: this.#closed ? 'closed' : 'open', end: this.end, bytes: 0, segments: 1 }
+    const room = { bytesMax: null, bytesLeft: null, waitingFor: null }
+    return { state: this.#closed ? 'closed' : 'open', end: this.end, bytes: 0, segments: 1, ...room }
   }
+
+  readonly pressure = null
+
+  onPressure(): () => void {
+    return () => {}
+  }
+
+  async room(): Promise<void> {}
 
   async close(): Promise<void> {
     this.#closed = true

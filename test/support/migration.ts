@@ -1,11 +1,15 @@
 // How rows of one contract are read by a later one, said once more and independently of the log's layouts: value by value.
-import { type AnyRow, type Contract, type Field, fail, type ValueType } from '../../core/index.ts'
+import { type AnyRow, type Contract, type Field, fail, type ValueType, type Variant } from '../../core/index.ts'
 
 export type Migration = (row: AnyRow) => AnyRow
 
-/** The type without what does not change the stored form. */
-const shapeText = (contract: Contract): string =>
-  JSON.stringify(contract.type, (name, value: unknown) => (name === 'format' ? undefined : value))
+/** Each variant's type without what does not change the stored form. */
+const shapeText = ({ discriminator, variants }: Contract): string => {
+  const text = (type: ValueType) =>
+    JSON.stringify(type, (name, value: unknown) => (name === 'format' ? undefined : value))
+  const texts = variants.map(({ name, type }) => `${name} ${text(type)}`)
+  return JSON.stringify([discriminator, texts.sort()])
+}
 
 export const sameShape = (one: Contract, other: Contract): boolean => shapeText(one) === shapeText(other)
 
@@ -14,18 +18,28 @@ export function migrate(from: Contract, to: Contract): Migration | undefined {
   const key = ({ kind, key: { columns, single } }: Contract) =>
     JSON.stringify([kind, single, columns.map(({ name }) => name)])
   if (key(from) !== key(to)) throw refused(from.name, 'the key')
+  if (from.discriminator !== to.discriminator) throw refused(from.name, 'the discriminator')
   if (sameShape(from, to)) return undefined
+  const steps = from.variants.map(variant => {
+    const next = to.variants.find(({ name }) => name === variant.name)
+    if (!next) throw refused(from.name, `variant ${variant.name}`)
+    return migrateVariant(from.name, variant, next)
+  })
+  return row => steps[from.variantOf(row)]!(row)
+}
+
+function migrateVariant(topic: string, { type: { fields } }: Variant, to: Variant): Migration {
   const defaults = new Map<string, unknown>()
   for (const { name } of to.type.fields) {
-    if (from.type.fields.some(field => field.name === name)) continue
+    if (fields.some(field => field.name === name)) continue
     const result = to.schema.shape[name]?.safeParse(undefined)
     if (result?.success && result.data !== undefined) defaults.set(name, result.data)
   }
   const known = to.type.fields.filter(({ name }) => !defaults.has(name))
-  const field = unreadableField(from.type.fields, known)
-  if (field !== undefined) throw refused(from.name, field)
+  const field = unreadableField(fields, known)
+  if (field !== undefined) throw refused(topic, field)
   return row => {
-    const taken = takeFields(from.type.fields, to.type.fields, row)
+    const taken = takeFields(fields, to.type.fields, row)
     for (const [name, value] of defaults) taken[name] = structuredClone(value)
     return taken
   }

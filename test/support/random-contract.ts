@@ -2,6 +2,7 @@
 // or strange.
 import { minorUnits } from 'mainstem'
 import { z } from 'zod'
+import type { RecordSchema } from '../../core/index.ts'
 import type { Random } from './random.ts'
 import { randomBigint, randomDate, randomFloat, randomInteger, randomText, type SchemaCase } from './random-schema.ts'
 
@@ -89,7 +90,9 @@ const many = <T>(random: Random, make: () => T): T[] => Array.from({ length: ran
 
 function container(random: Random, depth: number): SchemaCase {
   const inner = randomField(random, depth - 1)
-  switch (random.int(7)) {
+  switch (random.int(8)) {
+    case 7:
+      return randomUnion(random, depth - 1)
     case 0:
       return { schema: z.array(inner.schema), value: of => many(of, () => inner.value(of)) }
     case 1:
@@ -127,7 +130,42 @@ export function randomField(random: Random, depth: number): SchemaCase {
 
 const NAMES = ['id', 'name', '7', "it's", 'ünï', 'constructor', 'toString', 'a-b', '0', 'return']
 
-export function randomContract(random: Random, depth = 3): { schema: z.ZodObject; value: SchemaCase['value'] } {
+interface ContractCase<S> {
+  readonly schema: S
+  readonly value: SchemaCase['value']
+}
+
+/** A union of contracts; now and then with a variant of several names, of an absent one, or a union in it. */
+export function randomUnion(random: Random, depth = 3): ContractCase<z.ZodDiscriminatedUnion> {
+  const variants = [...VARIANTS].slice(0, 1 + random.int(VARIANTS.length)).map(name => {
+    const { schema, value } = randomContract(random, depth)
+    const [other, rare] = [`${name}2`, random.int(20)]
+    const type = rare === 0 ? z.enum([name, other]) : rare === 1 ? z.literal(name).default(name) : z.literal(name)
+    const named = (of: Random) => (rare === 0 ? of.pick([name, other]) : name)
+    return {
+      schema: schema.safeExtend({ type }),
+      value: (of: Random) => ({ type: named(of), ...(value(of) as object) }),
+    }
+  })
+  const options = variants.map(({ schema }) => schema) as unknown as [z.ZodObject, ...z.ZodObject[]]
+  const union = z.discriminatedUnion('type', options)
+  const schemas = [
+    union.refine(row => Object.keys(row).length !== 3),
+    z.discriminatedUnion('type', [union, z.object({ type: z.literal('last'), n: z.int() })]),
+    z.discriminatedUnion('type', [z.object({ type: z.literal(1), n: z.int() }), ...options]),
+  ]
+  return {
+    schema: (some(random, 0.2) ? random.pick(schemas) : union) as unknown as z.ZodDiscriminatedUnion,
+    value: of => (some(of, 0.05) ? { type: of.pick(['last', 1, 'other', null]), n: 1 } : of.pick(variants).value(of)),
+  }
+}
+
+const VARIANTS = ['Held', "it's", 'constructor', 'Ün ï']
+
+export const randomRecord = (random: Random): ContractCase<RecordSchema> =>
+  some(random, 0.3) ? randomUnion(random) : randomContract(random)
+
+export function randomContract(random: Random, depth = 3): ContractCase<z.ZodObject> {
   const names = NAMES.filter(() => some(random, 0.4))
   const fields = names.map(name => [name, randomField(random, depth)] as const)
   const plain = z.object(Object.fromEntries(fields.map(([name, field]) => [name, field.schema])))
@@ -227,10 +265,27 @@ export function disturbed(random: Random, value: unknown, depth = 4): unknown {
   return strange(random)
 }
 
+const [ofA, ofB] = [z.object({ type: z.literal('a'), p: z.int() }), z.object({ type: z.literal('b') })]
+const UNIONS: readonly z.ZodDiscriminatedUnion[] = [
+  z.discriminatedUnion('type', [ofA, ofB]),
+  z.discriminatedUnion('type', [ofA, ofB]).refine(row => row.type === 'a'),
+  z.discriminatedUnion('type', [ofA, z.strictObject(ofB.shape)]),
+  z.discriminatedUnion('type', [ofA.readonly(), ofB]),
+  z.discriminatedUnion('type', [
+    z.discriminatedUnion('type', [ofA, ofB]),
+    z.object({ type: z.literal(['c', 1, null]) }),
+  ]),
+  z.discriminatedUnion('type', [ofA, z.object({ type: z.literal('b').optional() })]),
+  z.discriminatedUnion('type', [ofA, z.object({ type: z.literal('b').default('b') })]),
+  z.discriminatedUnion('type', [ofA, z.object({ type: z.enum(['b', 'constructor']) })], { unionFallback: true }),
+  // Two variants of one name: zod says so at the first record.
+  z.discriminatedUnion('type', [ofA, z.object({ type: z.literal('a') })]),
+] as unknown as readonly z.ZodDiscriminatedUnion[]
+
 const field = (schema: z.ZodType): z.ZodObject => z.object({ field: schema })
 
 /** Each kind of schema by itself, bare and in what can hold it, with every strange value: what random ones rarely hit. */
-export function* strangeCases(random: Random): Generator<readonly [z.ZodObject, readonly unknown[]]> {
+export function* strangeCases(random: Random): Generator<readonly [RecordSchema, readonly unknown[]]> {
   const inField = STRANGE.map(value => ({ field: value }))
   for (const leaf of LEAVES) {
     const { schema, value } = leaf(random)
@@ -263,6 +318,13 @@ export function* strangeCases(random: Random): Generator<readonly [z.ZodObject, 
     yield [field(z.object({ p: inner }).refine(row => row.p !== 1)), many]
     yield [field(z.array(inner).refine(items => items.length !== 1)), many]
     yield [field(z.object({ p: inner }).readonly()), many]
+  }
+  const variant = (type: unknown) => [{ type, p: 1 }, { type }, { p: 1, type }, Object.create({ type, p: 1 })]
+  const variants = [...STRANGE, 'a', 'b', 'c', 'constructor'].flatMap(variant)
+  for (const union of UNIONS) {
+    yield [union, [...STRANGE, ...variants]]
+    yield [field(union), [...STRANGE, ...variants].map(value => ({ field: value }))]
+    yield [field(union.optional()), [{}, ...variants.map(value => ({ field: value }))]]
   }
 }
 

@@ -3,7 +3,7 @@
 // made durable is dropped, or torn (each sector of it survives or not, each new name too). A write that fails leaves a part of
 // its bytes; a datasync that fails loses what it should have written, and a later one does not bring it back.
 import { dirname } from 'node:path'
-import type { File, FileSystem, FolderLock } from '../../core/index.ts'
+import type { File, FileSystem, FolderLock, VolumeSpace } from '../../core/index.ts'
 import type { Random } from './random.ts'
 
 const SECTOR_BYTES = 512
@@ -34,6 +34,8 @@ export class SimulatedDisk implements FileSystem {
   /** Gives the error with which an operation fails. */
   fault: (operation: Operation, path: string) => Error | undefined = () => undefined
   readonly trace: string[] = []
+  /** Files that were opened and not closed. */
+  filesOpen = 0
   /** Bytes that all files together may have; a write finds no room beyond. */
   capacityBytes = Number.POSITIVE_INFINITY
 
@@ -134,6 +136,7 @@ export class SimulatedDisk implements FileSystem {
     }
     const inode = this.#inode(path)
     const step = (operation: Operation) => this.#step(operation, path)
+    this.filesOpen++
     return {
       read: async (into, position) => inode.data.copy(into, 0, position),
       write: async (buffers, position) => {
@@ -163,7 +166,9 @@ export class SimulatedDisk implements FileSystem {
         change(inode, inode.data.subarray(0, bytes))
       },
       size: async () => inode.data.length,
-      close: async () => {},
+      close: async () => {
+        this.filesOpen--
+      },
     }
   }
 
@@ -182,6 +187,12 @@ export class SimulatedDisk implements FileSystem {
     await this.#step('syncFolder', path)
     const kept = [...this.#durableNames].filter(([name]) => dirname(name) !== path)
     this.#durableNames = new Map([...kept, ...[...this.#names].filter(([name]) => dirname(name) === path)])
+  }
+
+  async space(): Promise<VolumeSpace> {
+    let used = 0
+    for (const inode of this.#names.values()) used += inode.data.length
+    return { free: Math.max(0, this.capacityBytes - used), total: this.capacityBytes }
   }
 
   async lock(path: string): Promise<FolderLock | undefined> {

@@ -119,7 +119,7 @@ function showSlot(slot: ViewSlot, next: { column: number }): string {
   }
 }
 
-/** Taken before the purity guards of projections wrap the global one, which would slow each decoded date. */
+/** Taken before the purity guards wrap the global one, which would slow each decoded date. */
 const RealDate = Date
 
 const quote = (text: string): string => JSON.stringify(text)

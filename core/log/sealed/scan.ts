@@ -82,9 +82,9 @@ class HotBlocks {
   }
 }
 
-const isOld = (layout: Layout): boolean => layout.id !== layout.topic.layout.id
+const isOld = (layout: Layout): boolean => !layout.topic.layouts.includes(layout)
 
-/** The block with each record in its topic's current layout. */
+/** The block with each record in the layout in which it would be written now. */
 async function current(block: SealedBlock, ids: ReadonlySet<number> | undefined, topics: Topics): Promise<SealedBlock> {
   const old = block.groups.some(({ layout }) => isOld(layout) && (ids?.has(layout.topic.id) ?? true))
   if (!old) return block
@@ -95,17 +95,15 @@ async function current(block: SealedBlock, ids: ReadonlySet<number> | undefined,
   const { first, count } = block.entry
   for (let n = 0; n < count; n++) {
     const { layout, op, images, parked } = block.groups[groupOf[n]!]!
-    const to = layout.topic.layout
     const at = localOf[n]!
-    const encode = (image: number) => to.codec.encode(row, layout.adapt(images[image]!.row(at), first + n))
+    const [after, before] = images.map(image => layout.adapt(image.row(at), first + n))
+    const to = after ? layout.topic.layoutOf(after) : layout.topic.layouts[0]!
     row.at = 0
     row.varint(to.id)
     row.u8(op)
     if (op === OP_PARKED) row.raw(parked!.bytes(at))
-    else {
-      if (op === OP_UPDATE) encodeBefore(row, () => encode(1))
-      encode(0)
-    }
+    if (op === OP_UPDATE) encodeBefore(row, () => to.codec.encode(row, before!))
+    if (after) to.codec.encode(row, after)
     payload.bytes(row.buffer.subarray(0, row.at))
     if (n % SEAL_RECORDS_PER_TURN === SEAL_RECORDS_PER_TURN - 1) await immediate()
   }

@@ -7,6 +7,7 @@ import { type PostgresOptions, type PostgresSource, postgres, writeToken } from 
 import {
   type AnyRow,
   contractOfTable,
+  type EmbeddedLogOptions,
   type FileSystem,
   type Log,
   type LogBlock,
@@ -34,6 +35,8 @@ export class Captured {
 
   /** Where the log is kept, if not on a real disk. */
   fileSystem: FileSystem | undefined
+  /** Further options of the log, for the next `open`. */
+  logOptions: Partial<EmbeddedLogOptions> = {}
   /** Told each event as it comes. */
   onEvent: (event: SourceEvent) => void = () => {}
 
@@ -66,7 +69,7 @@ export class Captured {
 
   async open(options: { readonly resnapshot?: boolean } = {}): Promise<this> {
     const disk = this.fileSystem ? { fileSystem: this.fileSystem } : {}
-    this.#log ??= await openEmbeddedLog({ path: join(this.folder, 'log'), ...disk })
+    this.#log ??= await openEmbeddedLog({ path: join(this.folder, 'log'), ...disk, ...this.logOptions })
     const tables = []
     for (const table of this.#tables) {
       const contract = contractOfTable(table)

@@ -1,9 +1,9 @@
 // The generated validator against zod itself: the same accepted, the same refused, the same output.
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { compileParser, isMainstemError, minorUnits } from '../../../core/index.ts'
+import { compileParser, isMainstemError, minorUnits, type RecordSchema } from '../../../core/index.ts'
 import { Random } from '../../support/random.ts'
-import { disturbed, randomContract, strangeCases } from '../../support/random-contract.ts'
+import { disturbed, randomRecord, strangeCases } from '../../support/random-contract.ts'
 
 /** Stricter than toEqual: order of keys, absent against undefined, -0, prototypes, frozen or not. */
 function difference(left: unknown, right: unknown, path = ''): string | undefined {
@@ -35,7 +35,7 @@ function outcome(parse: () => unknown): Outcome {
   }
 }
 
-function compare(schema: z.ZodObject, parse: (input: unknown) => unknown, input: unknown): 'accepted' | 'refused' {
+function compare(schema: RecordSchema, parse: (input: unknown) => unknown, input: unknown): 'accepted' | 'refused' {
   const byZod = outcome(() => schema.parse(input))
   const ours = outcome(() => parse(input))
   if ('value' in byZod !== 'value' in ours) throw new Error(`zod ${Object.keys(byZod)}, we ${JSON.stringify(ours)}`)
@@ -58,7 +58,7 @@ describe('a generated validator', () => {
     const counts = { accepted: 0, refused: 0 }
     for (let n = 0; n < SCHEMAS; n++) {
       const random = new Random(SEED + n)
-      const { schema, value } = randomContract(random)
+      const { schema, value } = randomRecord(random)
       const parse = compileParser(schema, 'random')
       for (let m = 0; m < VALUES; m++) {
         let input = value(random)
@@ -130,6 +130,33 @@ describe('a generated validator', () => {
       sums: new Map([['k', 1n]]),
     })
     expect(() => parse({ ...row, sums: new Map([['k', 1]]) })).toThrow('zod was asked')
+  })
+
+  it('goes by the discriminator of a union without zod, in the contract and in its fields', () => {
+    const place = z.discriminatedUnion('at', [
+      z.object({ at: z.literal('shop'), nr: z.int() }),
+      z.object({ at: z.literal('home'), street: z.string() }),
+    ])
+    const schema = z.discriminatedUnion('type', [
+      z.object({ type: z.literal('Held'), seat: z.int(), place }),
+      z.object({ type: z.literal('Booked'), seat: z.int(), price: minorUnits(2) }),
+    ])
+    const parse = compileParser(schema, 'bookings')
+    const { safeParse } = schema
+    const asked = () => {
+      throw new Error('zod was asked')
+    }
+    Object.defineProperty(schema, 'safeParse', { value: asked, configurable: true })
+    Object.defineProperty(place, 'safeParse', { value: asked })
+    const held = { type: 'Held', seat: 1, place: { at: 'home', street: 's' } }
+    expect(parse({ ...held, more: 1 })).toStrictEqual(held)
+    expect(parse({ type: 'Booked', seat: 2, price: '1.50' })).toStrictEqual({ type: 'Booked', seat: 2, price: 150 })
+    expect(() => parse({ ...held, type: 'Sold' })).toThrow('zod was asked')
+    Object.defineProperty(schema, 'safeParse', { value: safeParse })
+    const refused = (input: unknown, detail: string) =>
+      expect(() => parse(input)).toThrow(expect.objectContaining({ code: 'RECORD_REFUSED', detail }))
+    refused({ ...held, type: 'Sold' }, "type: invalid discriminator value. Expected 'Held' | 'Booked'")
+    refused({ type: 'Booked', seat: 1.5, price: '1' }, 'seat: expected int, received number')
   })
 
   it('gives each record its own default', () => {

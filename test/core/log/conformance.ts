@@ -243,6 +243,31 @@ export function describeLog(name: string, open: () => Promise<LogUnderTest>): vo
       await again.close()
     })
 
+    it('has room, and says nothing of pressure, as long as nothing bounds it', async () => {
+      const { log } = await open()
+      const said: (string | null)[] = []
+      const unwatch = log.onPressure(pressure => said.push(pressure))
+      expect(log.pressure).toBeNull()
+      expect(log.status()).toMatchObject({ state: 'open', bytesMax: null, waitingFor: null })
+      await log.room()
+      await appendMarkers(log, await log.topic(markersContract), 1, 1)
+      await log.room({ bytes: 1_000_000, signal: new AbortController().signal })
+      unwatch()
+      await log.close()
+      expect(said).toEqual([])
+    })
+
+    it('gives a closed reader nothing more, though it has not read all', async () => {
+      const { log } = await open()
+      const topic = await log.topic(markersContract)
+      for (let n = 1; n <= 3; n++) await appendMarkers(log, topic, n, 1)
+      const reader = log.read(0)
+      reader.close()
+      expect(await reader.ready()).toEqual([])
+      expect(await reader.next()).toBeUndefined()
+      await log.close()
+    })
+
     it('reads records by a contract that has grown, over restarts too, and refuses one that does not fit them', async () => {
       const { log, reopen } = await open()
       const topic = await log.topic(orders)
@@ -265,6 +290,44 @@ export function describeLog(name: string, open: () => Promise<LogUnderTest>): vo
       const again = await reopen()
       expect((await allRecords(again))[0]?.after).toEqual(expected)
       await expect(again.topic(other)).rejects.toMatchObject({ code: 'CONTRACT_CHANGED' })
+      await again.close()
+    })
+
+    it('keeps the variants of a union apart, adds some, and refuses to lose one', async () => {
+      const { log, reopen } = await open()
+      const seat = z.object({ seat: z.int() })
+      const held = seat.extend({ type: z.literal('held'), by: z.string() })
+      const booked = seat.extend({ type: z.literal('booked'), cents: z.bigint() })
+      const later = held.extend({ note: z.string().default('none') })
+      const free = seat.extend({ type: z.literal('free') })
+      const declare = (...options: z.ZodObject[]) =>
+        compileContract('seats', 'topic', z.discriminatedUnion('type', options as [z.ZodObject]), 'seat')
+      const topic = await log.topic(declare(held, booked))
+      const rows = [
+        { seat: 1, type: 'held', by: 'ada' },
+        { seat: 1, type: 'booked', cents: 5n },
+      ]
+      const batch = log.batch()
+      for (const row of rows) batch.event(topic, row)
+      expect(() => batch.event(topic, { seat: 1, type: 'free' })).toThrow(
+        expect.objectContaining({ code: 'RECORD_REFUSED' }),
+      )
+      await batch.commit()
+      expect([declare(booked, held), declare(held, booked, free)].map(each => log.contractChanged(each))).toEqual([
+        false,
+        true,
+      ])
+      const again = await reopen()
+      await expect(again.topic(declare(held))).rejects.toMatchObject({ code: 'CONTRACT_CHANGED' })
+      const grown = await again.topic(declare(free, later, booked))
+      const more = again.batch()
+      more.event(grown, { seat: 1, type: 'free' })
+      await more.commit()
+      expect((await allRecords(again)).map(({ after }) => after)).toEqual([
+        { ...rows[0], note: 'none' },
+        rows[1],
+        { seat: 1, type: 'free' },
+      ])
       await again.close()
     })
 

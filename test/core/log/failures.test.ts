@@ -1,7 +1,7 @@
 // A disk that refuses: full, failing, read-only. Nothing acknowledged is lost, nothing refused is kept, and appends go on when
 // the disk does.
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { type Log, type LogEvent, type LogTopic, openEmbeddedLog } from '../../../core/index.ts'
 import { appendMarkers, markersContract, wholeBatches } from '../../support/log-records.ts'
 import { Random } from '../../support/random.ts'
@@ -42,15 +42,21 @@ describe('a full disk', () => {
       const { disk, log, topic, events } = await opened()
       const length = disk.bytes(`${PATH}/00000000000000000001.segment`).length
       disk.fault = (operation, path) => (operation === 'write' && segments(path) ? systemError(code) : undefined)
-      const refused = await Promise.allSettled([appendMarkers(log, topic, 2, 2), appendMarkers(log, topic, 3, 2)])
+      const crashed: SimulatedDisk[] = []
+      // The power goes right after the answer.
+      const append = (n: number) =>
+        appendMarkers(log, topic, n, 2).catch(error => {
+          for (let seed = 0; seed < 40; seed++) crashed.push(disk.crash(new Random(seed)))
+          throw error
+        })
+      const refused = await Promise.allSettled([append(2), append(3)])
       expect(codes(refused)).toEqual(['LOG_FULL', 'LOG_FULL'])
       expect(log.status()).toMatchObject({ state: 'full', end: 2 })
       expect(await wholeBatches(log)).toEqual([1])
       // The part that was written is cut off again, and no crash brings it back.
-      await vi.waitFor(() => expect(disk.bytes(`${PATH}/00000000000000000001.segment`)).toHaveLength(length))
-      await nextTurn()
-      for (let seed = 0; seed < 40; seed++) {
-        const after = await openEmbeddedLog({ path: PATH, fileSystem: disk.crash(new Random(seed)) })
+      expect(disk.bytes(`${PATH}/00000000000000000001.segment`)).toHaveLength(length)
+      for (const crash of crashed) {
+        const after = await openEmbeddedLog({ path: PATH, fileSystem: crash })
         expect(await wholeBatches(after)).toEqual([1])
         await after.close()
       }
@@ -99,6 +105,33 @@ describe('a full disk', () => {
     await appendMarkers(log, await log.topic(markersContract), 1, 1)
     expect(log.end).toBe(1)
     await log.close()
+  })
+})
+
+describe('files', () => {
+  it('are all closed after segments, readers, errors and a close', async () => {
+    const { disk, log, topic } = await opened(400)
+    let n = 2
+    for (const [code, failing] of [
+      ['ENOSPC', 'write'],
+      ['EIO', 'datasync'],
+      ['ENOSPC', 'create'],
+    ] as const) {
+      for (const last = n + 6; n < last; n++) await appendLater(log, topic, n)
+      disk.fault = (operation, path) => (operation === failing && segments(path) ? systemError(code) : undefined)
+      const refused = () =>
+        appendLater(log, topic, n).then(
+          () => n++ < 0,
+          () => true,
+        )
+      while (!(await refused())) expect(n).toBeLessThan(100)
+      disk.fault = () => undefined
+    }
+    expect(await wholeBatches(log)).toHaveLength(n - 1)
+    const reader = log.read(0)
+    await reader.ready()
+    await log.close()
+    expect(disk.filesOpen).toBe(0)
   })
 })
 

@@ -1,5 +1,5 @@
 // Any bytes in the log's files: a typed error, or the records that were written; never a crash, a hang, a wrong record or more
-// memory than the bytes call for. The seed is in the message: `FUZZ_SEED=17 npm test -- fuzz` begins with it, `FUZZ=20000` runs
+// memory than the bytes call for. The seed is in the message: `SEED=17 npm test -- fuzz` begins with it, `FUZZ=20000` runs
 // so many of each.
 import { isDeepStrictEqual } from 'node:util'
 import { describe, expect, it } from 'vitest'
@@ -12,6 +12,7 @@ import {
   isMainstemError,
   openEmbeddedLog,
 } from '../../../core/index.ts'
+import { damages, FIRST_SEED } from '../../support/campaign.ts'
 import { batchesOf, type SeenBatch } from '../../support/log-batches.ts'
 import {
   changedJson,
@@ -27,9 +28,6 @@ import { Random } from '../../support/random.ts'
 import { randomObject } from '../../support/random-schema.ts'
 import type { SimulatedDisk } from '../../support/simulated-disk.ts'
 
-const first = Number(process.env['FUZZ_SEED'] ?? 1)
-const times = (usual: number) => Number(process.env['FUZZ'] ?? usual)
-const TIMEOUT_MS = process.env['FUZZ'] ? 3_600_000 : 20_000
 /** One run takes a few milliseconds; one that takes this long hangs, or would with a larger file. */
 const RUN_MS_MAX = 2_000
 const MEMORY_BYTES_MAX = 300 * 1024 * 1024
@@ -114,98 +112,79 @@ async function run(seed: number, base: FuzzBase, repair: boolean): Promise<Read 
 const memory = () => process.resourceUsage().maxRSS * 1024
 
 describe('damaged files of a log', () => {
-  it(
-    'give a typed error or exactly the records that were written, where the log was closed',
-    async () => {
-      const base = await fuzzBase('closed')
-      let readable = 0
-      for (let seed = first; seed < first + times(200); seed++) {
-        const read = await run(seed, base, false)
-        if (read) readable++
-        if (read && !isDeepStrictEqual(read.batches, base.batches)) throw new Error(`seed ${seed}: wrong records`)
-      }
-      // Neither all nothing: damage to what can be made again is mended.
-      expect(readable / times(200)).toBeGreaterThan(0.05)
-      expect(readable / times(200)).toBeLessThan(0.9)
-    },
-    TIMEOUT_MS,
-  )
+  it('give a typed error or exactly the records that were written, where the log was closed', async () => {
+    const base = await fuzzBase('closed')
+    let readable = 0
+    for (let seed = FIRST_SEED; seed < FIRST_SEED + damages(200); seed++) {
+      const read = await run(seed, base, false)
+      if (read) readable++
+      if (read && !isDeepStrictEqual(read.batches, base.batches)) throw new Error(`seed ${seed}: wrong records`)
+    }
+    // Neither all nothing: damage to what can be made again is mended.
+    expect(readable / damages(200)).toBeGreaterThan(0.05)
+    expect(readable / damages(200)).toBeLessThan(0.9)
+  })
 
-  it(
-    'give a typed error or exactly the records that were written, where segments are sealed',
-    async () => {
-      const base = await fuzzBase('sealed', 700)
-      expect(base.disk.paths.filter(path => path.endsWith('.sealed')).length).toBeGreaterThan(2)
-      let readable = 0
-      for (let seed = first; seed < first + times(150); seed++) {
-        const read = await run(seed, base, false)
-        if (read) readable++
-        if (read && !isDeepStrictEqual(read.batches, base.batches)) throw new Error(`seed ${seed}: wrong records`)
-      }
-      expect(readable / times(150)).toBeGreaterThan(0.05)
-      expect(readable / times(150)).toBeLessThan(0.9)
-    },
-    TIMEOUT_MS,
-  )
+  it('give a typed error or exactly the records that were written, where segments are sealed', async () => {
+    const base = await fuzzBase('sealed', 700)
+    expect(base.disk.paths.filter(path => path.endsWith('.sealed')).length).toBeGreaterThan(2)
+    let readable = 0
+    for (let seed = FIRST_SEED; seed < FIRST_SEED + damages(150); seed++) {
+      const read = await run(seed, base, false)
+      if (read) readable++
+      if (read && !isDeepStrictEqual(read.batches, base.batches)) throw new Error(`seed ${seed}: wrong records`)
+    }
+    expect(readable / damages(150)).toBeGreaterThan(0.05)
+    expect(readable / damages(150)).toBeLessThan(0.9)
+  })
 
-  it(
-    'give a typed error or the first of the records that were written, where the process was killed',
-    async () => {
-      const base = await fuzzBase('killed')
-      for (let seed = first; seed < first + times(100); seed++) {
-        const read = await run(seed, base, false)
-        if (read && !isDeepStrictEqual(read.batches, base.batches.slice(0, read.batches.length)))
-          throw new Error(`seed ${seed}: wrong records`)
-      }
-    },
-    TIMEOUT_MS,
-  )
+  it('give a typed error or the first of the records that were written, where the process was killed', async () => {
+    const base = await fuzzBase('killed')
+    for (let seed = FIRST_SEED; seed < FIRST_SEED + damages(100); seed++) {
+      const read = await run(seed, base, false)
+      if (read && !isDeepStrictEqual(read.batches, base.batches.slice(0, read.batches.length)))
+        throw new Error(`seed ${seed}: wrong records`)
+    }
+  })
 
-  it(
-    'give a typed error or records of their contracts, even where every checksum is right',
-    async () => {
-      const bases = [
-        await fuzzBase('closed'),
-        await fuzzBase('killed'),
-        await fuzzBase('killed', 100_000),
-        await fuzzBase('sealed', 700),
-      ]
-      const before = memory()
-      for (let seed = first; seed < first + times(240); seed++) await run(seed, bases[seed % bases.length]!, true)
-      expect(memory() - before).toBeLessThan(MEMORY_BYTES_MAX)
-    },
-    TIMEOUT_MS,
-  )
+  it('give a typed error or records of their contracts, even where every checksum is right', async () => {
+    const bases = [
+      await fuzzBase('closed'),
+      await fuzzBase('killed'),
+      await fuzzBase('killed', 100_000),
+      await fuzzBase('sealed', 700),
+    ]
+    const before = memory()
+    for (let seed = FIRST_SEED; seed < FIRST_SEED + damages(240); seed++)
+      await run(seed, bases[seed % bases.length]!, true)
+    expect(memory() - before).toBeLessThan(MEMORY_BYTES_MAX)
+  })
 })
 
 describe('damaged rows', () => {
-  it(
-    'are refused, or are rows of their contract',
-    () => {
-      for (let seed = first; seed < first + times(1_200); seed++) {
-        const random = new Random(seed)
-        const shape = randomObject(random, 2)
-        const codec = createRowCodec(describeFields(shape.schema, 'output', 'row'))
-        const writer = new ByteWriter()
-        codec.encode(writer, shape.value(random))
-        const damage = random.pick(Object.values(DAMAGES))
-        const bytes = Buffer.from(random.next() < 0.2 ? random32(random) : damage(random, writer.copy()))
-        const began = performance.now()
-        try {
-          const reader = new ByteReader(bytes)
-          const row = codec.decode(reader)
-          expect(reader.at).toBeLessThanOrEqual(bytes.length)
-          codec.encode(new ByteWriter(), row)
-        } catch (error) {
-          if (!(error instanceof RangeError || error instanceof SyntaxError))
-            throw new Error(`seed ${seed}: ${error instanceof Error ? error.stack : error}`, { cause: error })
-        }
-        if (performance.now() - began > RUN_MS_MAX)
-          throw new Error(`seed ${seed}: it took ${performance.now() - began} ms`)
+  it('are refused, or are rows of their contract', () => {
+    for (let seed = FIRST_SEED; seed < FIRST_SEED + damages(1_200); seed++) {
+      const random = new Random(seed)
+      const shape = randomObject(random, 2)
+      const codec = createRowCodec(describeFields(shape.schema, 'output', 'row'))
+      const writer = new ByteWriter()
+      codec.encode(writer, shape.value(random))
+      const damage = random.pick(Object.values(DAMAGES))
+      const bytes = Buffer.from(random.next() < 0.2 ? random32(random) : damage(random, writer.copy()))
+      const began = performance.now()
+      try {
+        const reader = new ByteReader(bytes)
+        const row = codec.decode(reader)
+        expect(reader.at).toBeLessThanOrEqual(bytes.length)
+        codec.encode(new ByteWriter(), row)
+      } catch (error) {
+        if (!(error instanceof RangeError || error instanceof SyntaxError))
+          throw new Error(`seed ${seed}: ${error instanceof Error ? error.stack : error}`, { cause: error })
       }
-    },
-    TIMEOUT_MS,
-  )
+      if (performance.now() - began > RUN_MS_MAX)
+        throw new Error(`seed ${seed}: it took ${performance.now() - began} ms`)
+    }
+  })
 })
 
 const random32 = (random: Random) => Uint8Array.from({ length: random.int(64) }, () => random.int(256))

@@ -2,14 +2,13 @@
 // many readers at once, commits in flight, contracts that change, restarts and crashes. The seed is in the test's name:
 // `SEED=17 npm test -- model` runs it again; `SEEDS=2000` runs many.
 import { describe, expect, it } from 'vitest'
+import { FIRST_SEED, modelSeeds } from '../../support/campaign.ts'
 import { LogPair } from '../../support/log-pair.ts'
 import { Random } from '../../support/random.ts'
 
 const SEEDS_USUAL = 20
 const STEPS = 60
-const first = Number(process.env['SEED'] ?? 1)
-const count = Number(process.env['SEEDS'] ?? (process.env['SEED'] ? 1 : SEEDS_USUAL))
-const seeds = Array.from({ length: count }, (_, n) => first + n)
+const seeds = Array.from({ length: modelSeeds(SEEDS_USUAL) }, (_, n) => FIRST_SEED + n)
 
 describe('the embedded log and the model', () => {
   it.each(seeds)('show the same after random work, seed %i', async seed => {

@@ -255,6 +255,28 @@ describe('the log’s folder', () => {
     })
   })
 
+  it.each([false, true])(
+    'is refused after a kill where the newest segment is gone, the first one too (sealed: %s)',
+    async seal => {
+      for (const batches of [1, 12]) {
+        const disk = new SimulatedDisk()
+        const log = await openEmbeddedLog({ path: PATH, fileSystem: disk, segmentBytesMax: 700, seal })
+        const topic = await log.topic(markersContract)
+        for (let n = 1; n <= batches; n++) await appendMarkers(log, topic, n, 3)
+        await log.sealed()
+        const killed = disk.crash()
+        await log.close()
+        const newest = killed.paths.findLast(path => path.endsWith('.segment'))!
+        await killed.remove(newest)
+        await expect(batchesAfterOpen(killed)).rejects.toMatchObject({
+          code: 'LOG_CORRUPT',
+          detail: expect.stringContaining('the file is missing'),
+          data: { file: newest },
+        })
+      }
+    },
+  )
+
   it('is refused where it is a file, or inside of one', async () => {
     const path = mkdtempSync(join(tmpdir(), 'mainstem-log-'))
     writeFileSync(join(path, 'file'), '')

@@ -2,8 +2,9 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { type AnyRow, compileContract, type Upcast } from '../../../core/index.ts'
+import { storedFor } from '../../../core/log/evolution.ts'
 import { adaptByColumn, storedFields } from '../../../core/log/layout.ts'
-import { readingOf, type StoredTopic, storedFor } from '../../../core/log/versions.ts'
+import { readingOf, type StoredTopic } from '../../../core/log/versions.ts'
 import { Random } from '../../support/random.ts'
 
 const contract = (schema: z.ZodObject, ...upcasts: Upcast[]) =>

@@ -1,8 +1,8 @@
-// Law 1: a view is a function of the log. While a handler runs, the clock, randomness, timers and network throw; a thenable
-// is refused. The guards are installed once, around the real functions, and cost one comparison when no handler runs.
-import { fail } from '../core/index.ts'
+// Law 1: a view is a function of the log. While a handler or an upcast runs, the clock, randomness, timers and network throw. The
+// guards are installed once, by the engine, around the real functions, and cost one comparison while neither runs.
+import { fail } from './errors.ts'
 
-/** Whose handlers run, for the error's text. */
+/** What runs, for the error's text: a view's handler, or an upcast. */
 export interface HandlerOwner {
   describeHandler(): string
 }
