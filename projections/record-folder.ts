@@ -1,5 +1,5 @@
 // From a record of the log to the views that fold it: the routes of each topic, and what handlers are given of a record.
-import { asMainstemError, type LogTopic, type RecordCursor, type SourceTable } from '../core/index.ts'
+import { asMainstemError, type KeyCodec, type LogTopic, type RecordCursor, type SourceTable } from '../core/index.ts'
 import type { ApplicationParts } from './application.ts'
 import type { RecordInfo } from './handler-context.ts'
 import type { Route } from './route.ts'
@@ -19,6 +19,7 @@ export class RecordFolder {
   /** The topic of the last record, and what folds it. */
   #topic: LogTopic | undefined
   #routes: TopicRoutes | undefined
+  #key: KeyCodec | undefined
 
   /** @param info what handlers know of the record: set for each one */
   constructor(views: readonly FoldedView[], parts: ApplicationParts, info: RecordInfo) {
@@ -53,6 +54,7 @@ export class RecordFolder {
       // Most records are of the topic of the one before.
       this.#topic = topic
       this.#routes = this.#byTopic.get(topic.name)
+      this.#key = topic.contract.key
     }
     const routes = this.#routes
     if (routes === undefined) return false
@@ -75,8 +77,10 @@ export class RecordFolder {
     const after = cursor.lendAfter()
     const info = this.#info
     if (routes.time !== undefined && after !== null) setTime(info, after[routes.time])
-    const { key } = cursor.topic.contract
-    for (const route of routes.direct) {
+    const key = this.#key!
+    const { direct } = routes
+    for (let n = 0; n < direct.length; n++) {
+      const route = direct[n]!
       if (route.view.position < info.position) route.view.fold(route, before, after, key)
     }
     cursor.recall()
@@ -88,7 +92,7 @@ export class RecordFolder {
     const after = cursor.after()
     const row = after ?? before
     if (row === null) return
-    const { key } = cursor.topic.contract
+    const key = this.#key!
     const inputKey = { fromRow: () => key.fromRow(row) }
     const change = { op: cursor.op, before, after }
     for (const route of routes.changes) {

@@ -163,8 +163,8 @@ export class FoldedView implements HandlerOwner {
     this.#context.row = -1
     const row = table.findOrAdd(table.keys.idOf(key))
     this.#context.row = row
-    if ((table.flags(row) & TOUCHED) === 0) this.#touch(row)
     table.open(row)
+    if ((table.openFlags & TOUCHED) === 0) this.#touch(row)
     return row
   }
 
@@ -180,15 +180,14 @@ export class FoldedView implements HandlerOwner {
   /** Ends a handler's call. */
   #close(row: number, result: unknown, weight: number): void {
     const { table } = this
-    table.close()
     if (typeof result === 'object' && result !== null && 'then' in result) {
       throw fail('HANDLER_ASYNC', 'a handler returned a promise')
     }
-    table.checkHeap()
+    table.closeWith(weight)
     if (this.#context.takeDeleted()) {
       table.clear(row)
       table.setSupport(row, 0)
-    } else if (weight !== 0) table.setSupport(row, table.support(row) + weight)
+    }
   }
 
   #failure(error: unknown): MainstemError {

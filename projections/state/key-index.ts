@@ -40,11 +40,11 @@ export class KeyIndex {
   /** The row of a key, or −1. */
   find(id: KeyId, hash: number): number {
     const entries = this.#groups[hash >>> GROUP_SHIFT]!
-    const mask = (entries.length >>> 1) - 1
-    for (let at = hash & mask; ; at = (at + 1) & mask) {
-      const row = entries[at * 2]! - 1
-      if (row < 0) return -1
-      if (entries[at * 2 + 1] === hash && this.#rows.holds(row, id)) return row
+    const mask = entries.length - 2
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const row = entries[at]!
+      if (row === 0) return -1
+      if (entries[at + 1] === hash && this.#rows.holds(row - 1, id)) return row - 1
     }
   }
 

@@ -88,14 +88,15 @@ function refused(codec: KeyCodec, key: unknown): never {
   throw new RangeError('a key that its codec takes has no number')
 }
 
+function hashOfText(text: string): number {
+  let hash = 0x811c9dc5
+  for (let n = 0; n < text.length; n++) hash = Math.imul(hash ^ text.charCodeAt(n), 0x01000193)
+  return hash
+}
+
 /** Mixes all bits of a key into 32. */
 export function hashOf(id: KeyId): number {
-  let hash: number
-  if (typeof id === 'number') hash = (id | 0) ^ Math.imul((id / 0x100000000) | 0, 0x9e3779b1)
-  else {
-    hash = 0x811c9dc5
-    for (let n = 0; n < id.length; n++) hash = Math.imul(hash ^ id.charCodeAt(n), 0x01000193)
-  }
+  let hash = typeof id === 'number' ? (id | 0) ^ Math.imul((id / 0x100000000) | 0, 0x9e3779b1) : hashOfText(id)
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
   return (hash ^ (hash >>> 16)) >>> 0

@@ -222,6 +222,20 @@ export class StateTable {
     this.#at.base = -1
   }
 
+  /** Flags of the row at which the accessors stand. */
+  get openFlags(): number {
+    const at = this.#at
+    return at.words[at.base + FLAGS]!
+  }
+
+  /** Changes the support of the row at which the accessors stand, and ends their use. @throws STATE_TOO_LARGE */
+  closeWith(weight: number): void {
+    const at = this.#at
+    at.words[at.base + SUPPORT]! += weight
+    at.base = -1
+    if (at.heapBytes >= HEAP_LOOK_BYTES || at.heapBytes <= -HEAP_LOOK_BYTES) this.checkHeap()
+  }
+
   /** Asks the memory for what values have grown by. @throws STATE_TOO_LARGE */
   checkHeap(): void {
     const grown = this.#at.heapBytes
