@@ -56,6 +56,11 @@ export interface OpenOptions {
   readonly logBytesMax?: number
   /** What the log leaves free on its volume, in bytes. Default 256 MiB, or a twentieth of a smaller volume; 0: nothing. */
   readonly logFreeBytesMin?: number
+  /**
+   * What the rows of all views may take in memory, in bytes; a view that would go beyond stops with STATE_TOO_LARGE.
+   * Default: three fifths of the memory of the machine or container.
+   */
+  readonly stateBytesMax?: number
   readonly onEvent?: (event: ApplicationEvent) => void
 }
 
@@ -139,7 +144,7 @@ async function openParts<A extends Application>(
     await Promise.all([...sources.values()].map(source => source.stop()))
   })
   const fingerprint = await fingerprintOf(app.file, shapeOf(parts))
-  const { checkpointIntervalMs } = options
+  const { checkpointIntervalMs, stateBytesMax } = options
   const engine = await openEngine({
     log,
     parts,
@@ -147,6 +152,7 @@ async function openParts<A extends Application>(
     fingerprint,
     onEvent,
     ...(checkpointIntervalMs === undefined ? {} : { checkpointIntervalMs }),
+    ...(stateBytesMax === undefined ? {} : { stateBytesMax }),
   })
   closers.push(() => engine.stop())
   const reads = openReads({ engine, log, sources })

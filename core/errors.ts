@@ -75,7 +75,7 @@ export const ERRORS = {
   STATE_TOO_LARGE: {
     status: 503,
     retriable: false,
-    hint: 'give more memory (stateBytesMax, and --max-old-space-size for strings and nested values), or keep less in the state',
+    hint: 'give more memory (--state-limit, and for strings and nested values NODE_OPTIONS=--max-old-space-size=…), or keep less in the state',
   },
   CURSOR_EXPIRED: { status: 500, retriable: false, hint: 'keep a copy: { ...row }' },
   KEY_INVALID: { status: 503, retriable: false },
