@@ -188,7 +188,8 @@ export const unknownSource = (name: string, sources: readonly SourceDefinition[]
 async function registerTopics(parts: ApplicationParts, log: Log): Promise<ReadonlyMap<string, LogTopic>> {
   const topics = new Map<string, LogTopic>()
   for (const topic of parts.topics) {
-    topics.set(topic.name, await log.topic(compileContract(topic.name, 'topic', topic.value, topic.key, topic.upcasts)))
+    const { name, value, key, upcasts, tags } = topic
+    topics.set(name, await log.topic(compileContract(name, 'topic', value, key, upcasts, tags)))
   }
   return topics
 }

@@ -87,6 +87,7 @@ export const ERRORS = {
   ROW_NOT_FOUND: { status: 404, retriable: true },
   ROUTE_UNKNOWN: { status: 404, retriable: false },
   TOPIC_UNKNOWN: { status: 404, retriable: false },
+  TAG_UNKNOWN: { status: 400, retriable: false },
   KEY_MALFORMED: { status: 400, retriable: false },
   TOKEN_MALFORMED: { status: 400, retriable: false },
   TOKEN_OTHER_LOG: { status: 400, retriable: false },

@@ -52,6 +52,7 @@ export interface Topic<
   readonly name: N
   readonly value: Z
   readonly key: K
+  readonly tags?: readonly string[]
   readonly upcasts?: readonly Upcast[]
   /**
    * Says how records written under an older version of the contract are read. Versions count from 1, the topic's own is the
@@ -78,6 +79,7 @@ export interface AnyTopic {
   readonly kind: 'topic'
   readonly name: string
   readonly value: RecordSchema
+  readonly tags?: readonly string[]
   readonly upcasts?: readonly Upcast[]
 }
 

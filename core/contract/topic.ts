@@ -6,6 +6,7 @@ import type { KeyColumns, Topic } from './input.ts'
 import { KeyCodec } from './key.ts'
 import { compileParser, type Parser } from './parser.ts'
 import { createRowCodec, type RowCodec } from './row-codec.ts'
+import { checkTags, type TagFields } from './tags.ts'
 import { type CompiledUpcast, compileUpcasts, type Upcast, upcastable } from './upcast.ts'
 import {
   type RecordSchema,
@@ -34,15 +35,21 @@ export function checkName(what: string, name: string): void {
  * @param name durable: the records in the log are found by it
  * @param contract `value`: the schema of a record, `z.object({ … })` or `z.discriminatedUnion('type', [ … ])` of such; `key`: the
  * field, or fields, that say whose record it is, of the same type in every variant; `time`: the date field that is its event
- * time (default: its append time)
+ * time (default: its append time); `tags`: fields by whose values events are found too (`log.tagged`; default none): strings,
+ * enums, whole numbers, booleans, arrays of them. Each costs about the event's space again; they may be added and removed later.
  * @throws DEFINITION_INVALID, CONTRACT_UNSUPPORTED
  */
 export function topic<const N extends string, Z extends RecordSchema, const K extends KeyColumns<z.output<Z>>>(
   name: N,
-  contract: { readonly key: K; readonly value: Z; readonly time?: keyof z.output<Z> & string },
+  contract: {
+    readonly key: K
+    readonly value: Z
+    readonly time?: keyof z.output<Z> & string
+    readonly tags?: readonly TagFields<z.output<Z>>[]
+  },
 ): Topic<N, Z, K> {
   checkName('topic', name)
-  compileContract(name, 'topic', contract.value, contract.key)
+  compileContract(name, 'topic', contract.value, contract.key, [], contract.tags)
   return upcastable({ kind: 'topic', name, ...contract }) as unknown as Topic<N, Z, K>
 }
 
@@ -62,6 +69,8 @@ export interface Contract extends RecordShape {
   readonly version: number
   /** From version 1 on. */
   readonly upcasts: readonly CompiledUpcast[]
+  /** Fields by whose values events are found. */
+  readonly tags: readonly string[]
 }
 
 /** A contract of one object: a table's, always. */
@@ -78,6 +87,7 @@ export function compileContract(
   schema: z.ZodObject,
   keyColumns: unknown,
   upcasts?: readonly Upcast[],
+  tags?: readonly string[],
 ): ObjectContract
 export function compileContract(
   name: string,
@@ -85,6 +95,7 @@ export function compileContract(
   schema: RecordSchema,
   keyColumns: unknown,
   upcasts?: readonly Upcast[],
+  tags?: readonly string[],
 ): Contract
 export function compileContract(
   name: string,
@@ -92,6 +103,7 @@ export function compileContract(
   schema: RecordSchema,
   keyColumns: unknown,
   upcasts: readonly Upcast[] = [],
+  tags: readonly string[] = [],
 ): Contract {
   const shape = shapeOf(schema, name)
   if (kind === 'table' && shape.discriminator !== undefined)
@@ -115,6 +127,7 @@ export function compileContract(
       columns.map(column => column.name),
       upcasts,
     ),
+    tags: checkTags(name, shape, tags),
   }
   return contract.type.kind === 'object' ? Object.assign(contract, { codec: createRowCodec(contract.type) }) : contract
 }

@@ -2,7 +2,7 @@
 // recovery finds the durable end, the writer appends, readers tail, topics name the shapes of records.
 import { join } from 'node:path'
 import { z } from 'zod'
-import type { AnyRow, Contract } from '../contract/index.ts'
+import type { AnyRow, Contract, TagValue } from '../contract/index.ts'
 import { fail, isMainstemError, textOf } from '../errors.ts'
 import { type Background, backgroundFor } from './background.ts'
 import { LogBatch, WriterPool } from './batch.ts'
@@ -23,12 +23,14 @@ import type {
   StreamOptions,
   StreamRecord,
   Streams,
+  TaggedOptions,
+  TaggedRecord,
 } from './log.ts'
 import { Readers } from './reader.ts'
 import { type LogEvent, type Recovery, recover } from './recovery.ts'
 import { Room } from './room.ts'
 import { Accessor } from './sealed/column-batch.ts'
-import { type ScanSource, scan } from './sealed/scan.ts'
+import { scan } from './sealed/scan.ts'
 import { ScanBlocks } from './sealed/scan-blocks.ts'
 import type { SealedFiles } from './sealed/sealed-files.ts'
 import { firstOfSealedName } from './sealed/sealed-segment.ts'
@@ -108,7 +110,11 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
     const wake = () => {
       if (seal) sealer.wake()
     }
-    const onDurable = () => readers.durable()
+    const streams = new KeyStreams({ fs, topics, tail, segments })
+    const onDurable = () => {
+      readers.durable()
+      streams.durable()
+    }
     const writer = new Writer({
       recovery,
       recovered,
@@ -121,7 +127,6 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
       onDurable,
       onClosed: wake,
     })
-    const streams = new KeyStreams({ fs, topics, tail, segments })
     const blocks = new ScanBlocks({ fs, topics, tail, segments })
     wake()
     return new OpenLog({
@@ -165,7 +170,7 @@ interface Parts {
   readonly background: Background
   readonly files: SealedFiles
   readonly streams: KeyStreams
-  readonly blocks: ScanSource
+  readonly blocks: ScanBlocks
 }
 
 class OpenLog implements EmbeddedLog {
@@ -211,9 +216,19 @@ class OpenLog implements EmbeddedLog {
     return this.#parts.readers.read(after)
   }
 
+  async positionAt(timeMs: number): Promise<number> {
+    if (this.#closing) throw closedError()
+    return this.#parts.blocks.positionAt(timeMs)
+  }
+
   stream(topic: LogTopic, key: unknown, options?: StreamOptions): AsyncIterable<StreamRecord> {
     if (this.#closing) throw closedError()
     return this.#parts.streams.stream(topic, key, options)
+  }
+
+  tagged(topic: LogTopic, field: string, value: TagValue, options?: TaggedOptions): AsyncIterable<TaggedRecord> {
+    if (this.#closing) throw closedError()
+    return this.#parts.streams.tagged(topic, field, value, options)
   }
 
   lastVersion(topic: LogTopic, key: unknown): Promise<number> {

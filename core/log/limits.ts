@@ -10,6 +10,8 @@ export const RECORD_BYTES_MAX = 16 * 1024 * 1024
 export const MARK_BYTES_MAX = 1024 * 1024
 /** A block with one record of the largest size and its mark; what claims to be longer is not a block. */
 export const BLOCK_BYTES_MAX = RECORD_BYTES_MAX + MARK_BYTES_MAX + 64 * 1024
+/** Values by which one event is indexed, over all its tags: under each its row stands again. Where one has more, searches of its segment read the columns. */
+export const TAGS_OF_EVENT_MAX = 32
 /** A segment file, before the next one begins; a group of batches may carry it beyond. */
 export const SEGMENT_BYTES_MAX = 64 * 1024 * 1024
 /** What one write takes from the queue, unless one batch alone is larger: bounds the wait of a small append behind it. */

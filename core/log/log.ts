@@ -1,6 +1,6 @@
 // The port of the log: what everything else knows of it. Laws: positions are dense and start at 1; a reader sees a batch
 // only after its fdatasync, whole or not at all; each batch stores, atomically with its records, how far its source was read.
-import type { AnyRow, Contract } from '../contract/index.ts'
+import type { AnyRow, Contract, TagValue } from '../contract/index.ts'
 
 /** How far a source has been read, and by which of its transactions. Stored in each block of the batch. */
 export interface SourceMark {
@@ -127,12 +127,34 @@ export interface StreamRecord {
   readonly event: AnyRow
 }
 
+export interface TaggedOptions {
+  /** Position to begin with. Default: the first, or backwards the last. */
+  readonly from?: number
+  /** From the newest to the oldest. Default false. */
+  readonly backwards?: boolean
+  /** Events at most. Default: all. */
+  readonly limit?: number
+}
+
+/** An event that has a tag. */
+export interface TaggedRecord {
+  readonly topic: LogTopic
+  readonly position: number
+  readonly event: AnyRow
+}
+
 /** The log as an event store: a stream is all events of one key of a topic, in order. */
 export interface Streams {
   /** The durable events of a key. @throws LOG_CORRUPT, KEY_INVALID, TOPIC_UNKNOWN */
   stream(topic: LogTopic, key: unknown, options?: StreamOptions): AsyncIterable<StreamRecord>
   /** The version of a stream's newest event, 0 where it has none; its cost does not grow with the stream. */
   lastVersion(topic: LogTopic, key: unknown): Promise<number>
+  /**
+   * The durable events of a topic that have a value of one of its tags (`topic(…, { tags })`), in the order of the log; of an array,
+   * each element is a value. Segments sealed before the tag was declared are searched column by column: all events are found,
+   * more slowly. @throws TAG_UNKNOWN, KEY_INVALID where the value is not of the tag's type, TOPIC_UNKNOWN, LOG_CORRUPT
+   */
+  tagged(topic: LogTopic, field: string, value: TagValue, options?: TaggedOptions): AsyncIterable<TaggedRecord>
 }
 
 /** A column of some records: a value for each, and, where the field may be null, whether it has one. */
@@ -176,7 +198,15 @@ export interface ScanOptions {
   readonly from?: number
   /** Last position; default: the durable end as of the call. */
   readonly to?: number
+  /**
+   * Only records with a value within are of interest, both ends included: field (nested ones as `a.b`) → least and greatest.
+   * Blocks that hold none are passed over unread, by what the log knows of them (numbers, dates, bigints; other fields pass
+   * over nothing). What comes may hold others: the caller tests them. An update counts with its row before, too.
+   */
+  readonly within?: Readonly<Record<string, readonly [least: RangeValue, greatest: RangeValue]>>
 }
+
+export type RangeValue = number | bigint | Date
 
 /** Steps over the records of batches, in the order of the log; parked ones are left out. One object for all of them. */
 export interface RecordAccessor<R> {
@@ -193,7 +223,7 @@ export interface RecordAccessor<R> {
 
 /** The log by columns, for analytic reading. */
 export interface Scans {
-  /** The records of one topic or several up to the durable end. @throws LOG_CORRUPT */
+  /** The records of one topic or several up to the durable end. @throws LOG_CORRUPT, REQUEST_INVALID where `within` names no field */
   scan(topics: LogTopic | readonly LogTopic[], options?: ScanOptions): AsyncIterable<ColumnBatch>
   /** @param fields only these are unpacked; default all */
   accessor<R = AnyRow>(fields?: readonly string[], image?: 'after' | 'before'): RecordAccessor<R>
@@ -236,6 +266,11 @@ export interface Log {
   mark(source: string): SourceMark | undefined
   /** @param after the position after which to begin: 0 for all */
   read(after: number): LogReader
+  /**
+   * The last durable position that was appended at a time or before, 0 where none was: the log as it was then.
+   * @param timeMs milliseconds since 1970, of append times · @throws LOG_CORRUPT
+   */
+  positionAt(timeMs: number): Promise<number>
   status(): LogStatus
   /** In words, why sources should pause: the log is nearly full, or takes nothing. Null while there is room. */
   readonly pressure: string | null

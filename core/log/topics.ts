@@ -50,6 +50,7 @@ const fileSchema = z.object({
       kind: z.enum(['topic', 'table']),
       key: z.array(z.string()).min(1),
       single: z.boolean(),
+      tags: z.array(z.string()).optional(),
       layouts: z
         .array(
           z.object({
@@ -154,7 +155,7 @@ export class TopicEntry implements LogTopic {
   }
 }
 
-function storedContract({ name, kind, key, single, layouts }: StoredTopic): Contract {
+function storedContract({ name, kind, key, single, tags, layouts }: StoredTopic): Contract {
   const shapes = fullShapes(layouts, newestVersion(layouts))
   const objects = shapes.map(({ fields }) =>
     z.object(Object.fromEntries(fields.map(field => [field.name, schemaOfType(field.type)]))),
@@ -162,7 +163,7 @@ function storedContract({ name, kind, key, single, layouts }: StoredTopic): Cont
   const by = shapes[0]?.variant?.by
   const schema: RecordSchema =
     by === undefined ? objects[0]! : z.discriminatedUnion(by, objects as unknown as [z.ZodObject, ...z.ZodObject[]])
-  return compileContract(name, kind, schema, single ? key[0] : key)
+  return compileContract(name, kind, schema, single ? key[0] : key, [], tags)
 }
 
 class TopicLayout implements Layout {
@@ -221,6 +222,8 @@ export class Topics {
   readonly #byId = new Map<number, TopicEntry>()
   readonly #layouts = new Map<number, Layout>()
   #tail: Promise<unknown> = Promise.resolve()
+  /** Grows when the tags of a topic change: what was indexed by them is no longer all. */
+  tagsVersion = 0
 
   private constructor(fs: FileSystem, folder: string, stored: readonly StoredTopic[]) {
     this.#fs = fs
@@ -291,14 +294,15 @@ export class Topics {
     const known = this.#byName.get(contract.name)
     if (!known) return this.#add(contract)
     checkSame(known.stored, contract)
-    const stored = storedFor(known.stored, contract, this.#nextLayoutId())
+    const stored = withTags(storedFor(known.stored, contract, this.#nextLayoutId()), contract.tags)
     if (stored !== known.stored) await this.#save(this.#stored.map(topic => (topic.id === stored.id ? stored : topic)))
+    if (tagsOf(stored).join() !== tagsOf(known.stored).join()) this.tagsVersion++
     known.become(stored, contract)
     return this.#keep(known)
   }
 
   async #add(contract: Contract): Promise<TopicEntry> {
-    const stored: StoredTopic = {
+    const untagged: StoredTopic = {
       id: this.#stored.reduce((most, topic) => Math.max(most, topic.id), 0) + 1,
       name: contract.name,
       kind: contract.kind,
@@ -306,6 +310,7 @@ export class Topics {
       single: contract.key.single,
       layouts: layoutsFor(contract, this.#nextLayoutId()),
     }
+    const stored = withTags(untagged, contract.tags)
     await this.#save([...this.#stored, stored])
     return this.#keep(new TopicEntry(stored, contract))
   }
@@ -329,6 +334,15 @@ export class Topics {
     for (const layout of entry.all) this.#layouts.set(layout.id, layout)
     return entry
   }
+}
+
+export const tagsOf = ({ tags = [] }: StoredTopic): readonly string[] => tags
+
+/** Itself where it has these tags. */
+function withTags(stored: StoredTopic, tags: readonly string[]): StoredTopic {
+  if (tagsOf(stored).join() === tags.join()) return stored
+  const { tags: _, layouts, ...rest } = stored
+  return tags.length > 0 ? { ...rest, tags, layouts } : { ...rest, layouts }
 }
 
 const topicsCrc = (topics: unknown): number => crc32(JSON.stringify(topics))

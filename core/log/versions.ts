@@ -25,6 +25,8 @@ export interface StoredTopic {
   readonly kind: Contract['kind']
   readonly key: readonly string[]
   readonly single: boolean
+  /** Fields by whose values events are found; none where it is left out. */
+  readonly tags?: readonly string[]
   readonly layouts: readonly StoredLayout[]
 }
 

@@ -21,6 +21,9 @@ import {
   type StreamOptions,
   type StreamRecord,
   type Streams,
+  type TaggedOptions,
+  type TaggedRecord,
+  type TagValue,
 } from '../../core/index.ts'
 import { type Migration, migrate, sameShape } from './migration.ts'
 import { codecOf } from './row-codecs.ts'
@@ -174,6 +177,11 @@ export class MemoryLog implements Log, Streams {
     return reader
   }
 
+  async positionAt(timeMs: number): Promise<number> {
+    const last = this.#kept.blocks.findLast(block => block.appendTimeMs <= timeMs)
+    return last ? last.first + last.records.length - 1 : 0
+  }
+
   async *stream(topic: LogTopic, key: unknown, options: StreamOptions = {}): AsyncIterable<StreamRecord> {
     const { backwards = false, limit = Number.POSITIVE_INFINITY } = options
     const all = this.#eventsOf(topic, key)
@@ -183,22 +191,37 @@ export class MemoryLog implements Log, Streams {
     yield* asked.slice(0, limit)
   }
 
+  async *tagged(
+    topic: LogTopic,
+    field: string,
+    value: TagValue,
+    { from, backwards = false, limit = Number.POSITIVE_INFINITY }: TaggedOptions = {},
+  ): AsyncIterable<TaggedRecord> {
+    const found = this.#events(topic).filter(({ event }) => [event[field]].flat().includes(value))
+    const { end } = this
+    const asked = found.filter(({ position }) => (backwards ? position <= (from ?? end) : position >= (from ?? 1)))
+    if (backwards) asked.reverse()
+    yield* asked.slice(0, limit)
+  }
+
   async lastVersion(topic: LogTopic, key: unknown): Promise<number> {
     return this.#eventsOf(topic, key).length
   }
 
+  #events(topic: LogTopic): TaggedRecord[] {
+    return this.#kept.blocks.flatMap(({ first, records }) =>
+      records.flatMap(({ topic: of, op, after }, n) =>
+        of.id === topic.id && op === 'event' ? [{ topic: of, position: first + n, event: of.read(after)! }] : [],
+      ),
+    )
+  }
+
   #eventsOf(topic: LogTopic, key: unknown): StreamRecord[] {
-    const found: StreamRecord[] = []
-    const wanted = topic.contract.key.encode(key)
-    for (const { first, records } of this.#kept.blocks) {
-      for (const [n, record] of records.entries()) {
-        if (record.topic.id !== topic.id || record.op !== 'event') continue
-        const event = record.topic.read(record.after)!
-        if (!topic.contract.key.encodeFromRow(event).equals(wanted)) continue
-        found.push({ topic: record.topic, position: first + n, version: found.length + 1, event })
-      }
-    }
-    return found
+    const codec = topic.contract.key
+    const wanted = codec.encode(key)
+    return this.#events(topic)
+      .filter(({ event }) => codec.encodeFromRow(event).equals(wanted))
+      .map((record, n) => ({ ...record, version: n + 1 }))
   }
 
   status(): LogStatus {

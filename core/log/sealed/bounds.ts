@@ -22,14 +22,16 @@ export const KEYS_PER_CHUNK = 8_192
 export const RUN_PAYLOAD_BYTES_FULL = 96 * 1024 * 1024
 /** Records converted in one turn of the event loop: about a millisecond. */
 export const SEAL_RECORDS_PER_TURN = 1_024
-/** A section up to this is unpacked where it is asked for, a tenth of a millisecond; a larger one by zlib's threads. */
-export const UNPACKED_AT_ONCE_BYTES_MAX = 64 * 1024
+/** A section up to this is unpacked in one go, about a millisecond; a larger one by zlib's threads, which cost more in all. */
+export const UNPACKED_AT_ONCE_BYTES_MAX = 1024 * 1024
 /** Bytes checked and unpacked in one turn of the event loop: about a millisecond. */
 export const UNPACKED_BYTES_PER_TURN = 512 * 1024
 /** Values of columns made ready in one turn of the event loop: about a millisecond. */
 export const UNPACKED_VALUES_PER_TURN = 256 * 1024
 /** Sealed files held open, per log; the least recently used are closed, and opened again when needed. */
 export const SEALED_FILES_OPEN_MAX = 128
+/** What may be appended before the index of streams in the newest segment takes it in unasked: some ten milliseconds' work. */
+export const HOT_KEYS_BEHIND_BYTES_MAX = 1024 * 1024
 /** Pages and chunks of key indexes kept unpacked, per log. */
 export const KEY_CACHE_BYTES_MAX = 128 * 1024 * 1024
 /** Distinct streams of a run: a number of 21 bits beside the hash of 32 fits a float exactly. */

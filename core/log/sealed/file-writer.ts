@@ -5,7 +5,7 @@ import { type StoredBlock, segmentHeader, segmentSeed } from '../block.ts'
 import type { File } from '../file-system.ts'
 import type { SegmentEnd } from '../sidecar.ts'
 import type { Topics } from '../topics.ts'
-import { type BlockEntry, BlockWriter } from './block-writer.ts'
+import { type BlockEntry, BlockWriter, type KeyedRow } from './block-writer.ts'
 import {
   RUN_PAYLOAD_BYTES_FULL,
   SEAL_RECORDS_PER_TURN,
@@ -15,6 +15,7 @@ import {
 import { type ChunkEntry, SEALED_SEGMENT, writeFooter, writeTrailer } from './format.ts'
 import { KeyRun } from './key-writer.ts'
 import type { Compression } from './sections.ts'
+import { TAGS, TagReader } from './tags.ts'
 
 export interface SealedFileOptions {
   readonly identity: { readonly id: string; readonly epoch: number }
@@ -36,6 +37,7 @@ export class SealedFileWriter {
   readonly #writer: BlockWriter
   readonly #entries: BlockEntry[] = []
   readonly #runs: ChunkEntry[][] = []
+  readonly #tags: TagReader
   #run: KeyRun
   #at = 0
 
@@ -47,6 +49,7 @@ export class SealedFileWriter {
     this.#seed = segmentSeed(this.#header)
     this.#writer = new BlockWriter(topics)
     this.#run = new KeyRun(payloadBytes)
+    this.#tags = new TagReader(topics)
   }
 
   /** Bytes written so far. */
@@ -58,9 +61,19 @@ export class SealedFileWriter {
     if (this.#at === 0) await this.#put([this.#header])
     // A block's places then fit 16 bits, and so do the differences of a counter in it.
     if (this.#writer.count + block.count > SEALED_RECORDS_FULL) await this.#closeBlock()
-    for (const _ of this.#writer.add(block, SEAL_RECORDS_PER_TURN, this.#run.add)) await immediate()
+    for (const _ of this.#writer.add(block, SEAL_RECORDS_PER_TURN, this.#keyed)) {
+      await immediate()
+      // Tags may be many more than records.
+      if (this.#run.full) await this.#closeRun()
+    }
     const { count, payloadBytes } = this.#writer
     if (count >= SEALED_RECORDS_FULL || payloadBytes >= SEALED_PAYLOAD_BYTES_FULL) await this.#closeBlock()
+  }
+
+  /** An event stands under its key and under each of its tags. */
+  readonly #keyed: KeyedRow = (topic, key, payload, position, layout, start, end) => {
+    this.#run.add(topic, key, payload, position, layout, start, end)
+    this.#tags.each(layout, payload, start, name => this.#run.add(TAGS, name, payload, position, layout, start, end))
   }
 
   /** @param last position of the segment's last record */
@@ -74,6 +87,7 @@ export class SealedFileWriter {
       marks: [...marks.values()],
       blocks: this.#entries,
       runs: this.#runs,
+      tags: this.#tags.indexed(),
     })
     await this.#put([footer, writeTrailer(this.#at, footer, last, this.#seed)])
   }

@@ -78,6 +78,13 @@ export interface Footer {
   readonly blocks: readonly BlockEntry[]
   /** The key index, in runs: each covers a part of the segment, in order. */
   readonly runs: readonly (readonly ChunkEntry[])[]
+  /** The tags that the key index has too. */
+  readonly tags: readonly IndexedTag[]
+}
+
+export interface IndexedTag {
+  readonly topic: number
+  readonly field: string
 }
 
 export function writeFooter(footer: Footer): Buffer {
@@ -112,6 +119,11 @@ export function writeFooter(footer: Footer): Buffer {
       writeU32(writer, chunk.hash)
     }
   }
+  writer.varint(footer.tags.length)
+  for (const { topic, field } of footer.tags) {
+    writer.varint(topic)
+    writer.string(field)
+  }
   return writer.copy()
 }
 
@@ -141,6 +153,8 @@ export function readFooter(bytes: Buffer): Footer {
         hash: readU32(reader),
       })),
     ),
+    // Footers of format 2 end here.
+    tags: reader.at < bytes.length ? listOf(reader, () => ({ topic: reader.varint(), field: reader.string() })) : [],
   }
 }
 

@@ -87,24 +87,47 @@ export class KeyTable {
   }
 }
 
-/** What names a stream: varint topic, key bytes. One for all, refilled each time. */
+/**
+ * What names a stream: varint topic, key bytes. One for all, refilled each time: `of` says the topic, then a row's key is added
+ * (the keyer's `begin` and `add`), so that its bytes are copied once.
+ */
 export class StreamName {
   bytes = Buffer.allocUnsafeSlow(2048)
   length = 0
-  /** Of the key bytes: the same for all topics. */
-  hash = 0
+  #prefix = 0
 
-  set(topic: number, key: Uint8Array, keyLength: number): this {
-    if (keyLength + 8 > this.bytes.length) this.bytes = Buffer.allocUnsafeSlow(keyLength * 2 + 8)
-    const bytes = this.bytes
+  of(topic: number): this {
     let at = 0
     let rest = topic
-    for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes[at++] = (rest % 0x80) | 0x80
-    bytes[at++] = rest
-    for (let n = 0; n < keyLength; n++) bytes[at++] = key[n]!
+    for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) this.bytes[at++] = (rest % 0x80) | 0x80
+    this.bytes[at++] = rest
+    this.#prefix = at
     this.length = at
-    this.hash = hashBytes(0, key, 0, keyLength)
     return this
+  }
+
+  begin(): void {
+    this.length = this.#prefix
+  }
+
+  add(from: Uint8Array, start: number, end: number): this {
+    if (this.length + end - start > this.bytes.length) this.#grow(end - start)
+    const { bytes } = this
+    let at = this.length
+    for (let n = start; n < end; n++) bytes[at++] = from[n]!
+    this.length = at
+    return this
+  }
+
+  #grow(more: number): void {
+    const larger = Buffer.allocUnsafeSlow((this.length + more) * 2)
+    this.bytes.copy(larger, 0, 0, this.length)
+    this.bytes = larger
+  }
+
+  /** Of the key bytes: the same for all topics. */
+  get hash(): number {
+    return hashBytes(0, this.bytes, this.#prefix, this.length)
   }
 
   /** A copy. */

@@ -83,7 +83,7 @@ export class KeyRun {
   }
 
   readonly add: KeyedRow = (topic, key, payload, position, layout, start, end) => {
-    const name = this.#name.set(topic, key.bytes, key.length)
+    const name = this.#name.of(topic).add(key.bytes, 0, key.length)
     const of = this.#keys.add(name.hash, name.bytes, 0, name.length)
     if (this.#payloads[this.#payloads.length - 1] !== payload) {
       this.#payloads.push(payload)

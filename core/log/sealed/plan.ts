@@ -119,6 +119,19 @@ function showSlot(slot: ViewSlot, next: { column: number }): string {
   }
 }
 
+/** Takes the values of a row's tags: `n` is the tag's place among those asked for. */
+export interface TagBytes {
+  tag(n: number, from: Buffer, start: number, end: number): void
+}
+
+/** Makes the function that reads the tags of one row, no further than its last one: values in the form of key columns. */
+export function planTags(type: ObjectType, tags: readonly string[]): (bytes: TagBytes) => (reader: ByteReader) => void {
+  const code = new PlanCode([])
+  const text = code.tagPieces(type.fields, tags)
+  const reader = new Function('g', 'texts', `return r => { ${text} }`)
+  return bytes => reader(bytes, code.enumTexts)
+}
+
 /** Taken before the purity guards wrap the global one, which would slow each decoded date. */
 const RealDate = Date
 
@@ -248,6 +261,22 @@ class PlanCode {
         return n < 0 ? this.#skip(type) : `const ks${n} = r.at; ${this.#skip(type)} const ke${n} = r.at;`
       })
       .join(' ')
+  }
+
+  tagPieces(fields: readonly Field[], tags: readonly string[]): string {
+    const last = fields.findLastIndex(field => tags.includes(field.name))
+    return fields
+      .slice(0, last + 1)
+      .map(({ name, type }) => (tags.includes(name) ? this.#tag(type, tags.indexOf(name)) : this.#skip(type)))
+      .join(' ')
+  }
+
+  #tag(type: ValueType, n: number): string {
+    if (type.kind === 'nullable') return `if (r.u8() === 1) { ${this.#tag(type.inner, n)} }`
+    if (type.kind === 'array') return this.#loop(this.#tag(type.element, n))
+    if (type.kind !== 'enum') return `{ const s = r.at; ${this.#skip(type)} g.tag(${n}, r.buffer, s, r.at); }`
+    this.enumTexts.push(type.values.map(value => Buffer.from(`${value}\0`)))
+    return `{ const t = texts[${this.enumTexts.length - 1}][r.varint()]; g.tag(${n}, t, 0, t.length); }`
   }
 
   #skip(type: ValueType): string {

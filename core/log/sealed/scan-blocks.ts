@@ -7,6 +7,7 @@ import type { HotKeysParts } from './hot-keys.ts'
 import type { ScanSource } from './scan.ts'
 import type { SealedBlock } from './sealed-block.ts'
 import { SealedSegment } from './sealed-segment.ts'
+import { positionAt } from './time-index.ts'
 
 interface ScanParts extends HotKeysParts {
   readonly segments: readonly AnySegment[]
@@ -21,6 +22,10 @@ export class ScanBlocks implements ScanSource {
 
   get topics() {
     return this.#parts.topics
+  }
+
+  positionAt(timeMs: number): Promise<number> {
+    return positionAt(this.#parts, timeMs)
   }
 
   async *blocks(

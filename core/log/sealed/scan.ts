@@ -10,6 +10,7 @@ import { BlockWriter } from './block-writer.ts'
 import { SEAL_RECORDS_PER_TURN, SEALED_PAYLOAD_BYTES_FULL, SEALED_RECORDS_FULL } from './bounds.ts'
 import { Batch } from './column-batch.ts'
 import { SealedBlock } from './sealed-block.ts'
+import { checkRanges, mayHold } from './zones.ts'
 
 /** Where the blocks come from. */
 export interface ScanSource {
@@ -23,23 +24,32 @@ export async function* scan(
   topics: readonly LogTopic[],
   options: ScanOptions,
 ): AsyncGenerator<Batch> {
-  const { from = 1, to = Number.POSITIVE_INFINITY } = options
+  const { from = 1, to = Number.POSITIVE_INFINITY, within = {} } = options
   const ids = new Set(topics.map(topic => topic.id))
+  checkRanges(topics, within)
   const hot = new HotBlocks(source.topics)
   const wanted = ({ first, groups }: SealedBlock['entry']) =>
-    first <= to && groups.some(group => ids.has(source.topics.layout(group.layout)?.topic.id ?? -1))
+    first <= to &&
+    groups.some(group => {
+      const layout = source.topics.layout(group.layout)
+      return layout !== undefined && ids.has(layout.topic.id) && mayHold(group, layout, within)
+    })
+  const hotBatches = async function* () {
+    const block = await hot.take()
+    if (wanted(block.entry)) yield* batches(block, topics, from, to)
+  }
   for await (const block of source.blocks(from - 1, wanted)) {
     if (!(block instanceof SealedBlock)) {
       if (block.first > to) break
       await hot.add(block)
-      if (hot.full) yield* batches(await hot.take(), topics, from, to)
+      if (hot.full) yield* hotBatches()
       continue
     }
-    if (!hot.empty) yield* batches(await hot.take(), topics, from, to)
+    if (!hot.empty) yield* hotBatches()
     if (block.entry.first > to) break
     yield* batches(await current(block, ids, source.topics), topics, from, to)
   }
-  if (!hot.empty) yield* batches(await hot.take(), topics, from, to)
+  if (!hot.empty) yield* hotBatches()
 }
 
 function* batches(block: SealedBlock, topics: readonly LogTopic[], from: number, to: number): Generator<Batch> {

@@ -1,8 +1,8 @@
 // The streams of an event topic: all events of one key, numbered from 1 in the order of the log. Each segment says how many
 // events of the key it has, so a version is found, and the last one counted, without reading the others.
-import { ByteReader, ByteWriter, createRowCodec, type KeyColumn } from '../../contract/index.ts'
+import { ByteReader, ByteWriter, createRowCodec, type KeyColumn, type TagValue } from '../../contract/index.ts'
 import { fail } from '../../errors.ts'
-import type { LogTopic, StreamOptions, StreamRecord } from '../log.ts'
+import type { LogTopic, StreamOptions, StreamRecord, TaggedOptions, TaggedRecord } from '../log.ts'
 import { corrupt } from '../records.ts'
 import type { AnySegment } from '../recovery.ts'
 import type { Segment } from '../segment.ts'
@@ -10,6 +10,7 @@ import { HotKeys, type HotKeysParts } from './hot-keys.ts'
 import { KeyReader, type StoredEvent } from './key-reader.ts'
 import { StreamName } from './key-table.ts'
 import { SealedSegment } from './sealed-segment.ts'
+import { tagged } from './tagged.ts'
 
 interface StreamsParts extends HotKeysParts {
   readonly segments: readonly AnySegment[]
@@ -28,10 +29,24 @@ export class Streams {
   readonly #parts: StreamsParts
   readonly #keys = new KeyReader()
   readonly #hot = new WeakMap<Segment, HotKeys>()
+  #asked = false
   readonly #columns = new Map<number, (key: unknown) => Buffer>()
 
   constructor(parts: StreamsParts) {
     this.#parts = parts
+  }
+
+  /** Something became durable: where streams are asked for, their index goes along. */
+  durable(): void {
+    const active = this.#parts.segments[this.#parts.segments.length - 1]
+    if (this.#asked && active && !(active instanceof SealedSegment)) this.#hotKeys(active).follow()
+  }
+
+  tagged(topic: LogTopic, field: string, value: TagValue, options?: TaggedOptions): AsyncGenerator<TaggedRecord> {
+    this.#asked = true
+    const { topics, segments } = this.#parts
+    const parts = { topics, segments, keys: this.#keys, hotKeys: (segment: Segment) => this.#hotKeys(segment) }
+    return tagged(parts, topic, { field, value }, options)
   }
 
   async lastVersion(topic: LogTopic, key: unknown): Promise<number> {
@@ -69,6 +84,7 @@ export class Streams {
   }
 
   async #portions(topic: LogTopic, key: unknown): Promise<Portion[]> {
+    this.#asked = true
     const name = this.#name(topic, key)
     const segments = [...this.#parts.segments]
     // Kept until their index is up to date: they may be sealed meanwhile.
@@ -100,7 +116,7 @@ export class Streams {
 
   #hotKeys(segment: Segment): HotKeys {
     let keys = this.#hot.get(segment)
-    if (!keys) {
+    if (keys?.tagsVersion !== this.#parts.topics.tagsVersion) {
       keys = new HotKeys(this.#parts, segment)
       this.#hot.set(segment, keys)
     }
@@ -118,7 +134,7 @@ export class Streams {
       this.#columns.set(topic.id, bytesOf)
     }
     const bytes = bytesOf(key)
-    return new StreamName().set(topic.id, bytes, bytes.length).take()
+    return new StreamName().of(topic.id).add(bytes, 0, bytes.length).take()
   }
 }
 
