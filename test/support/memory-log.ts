@@ -427,24 +427,23 @@ class MemoryBlock implements LogBlock {
   records(): RecordCursor {
     const { records, first } = this.#block
     let at = this.first - first - 1
-    const record = () => records[at]!
     return {
       next: () => ++at < records.length,
       get position() {
         return first + at
       },
       get topic() {
-        return record().topic
+        return records[at]!.topic
       },
       get op() {
-        return record().op
+        return records[at]!.op
       },
-      before: () => record().topic.read(record().before),
-      after: () => record().topic.read(record().after),
-      lendBefore: () => record().topic.read(record().before),
-      lendAfter: () => record().topic.read(record().after),
+      before: () => records[at]!.topic.read(records[at]!.before),
+      after: () => records[at]!.topic.read(records[at]!.after),
+      lendBefore: () => records[at]!.topic.read(records[at]!.before),
+      lendAfter: () => records[at]!.topic.read(records[at]!.after),
       recall: () => {},
-      parked: () => structuredClone(record().parked ?? null),
+      parked: () => structuredClone(records[at]!.parked ?? null),
     }
   }
 }
