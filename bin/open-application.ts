@@ -13,6 +13,7 @@ import {
   type LogEvent,
   type LogTopic,
   openEmbeddedLog,
+  type Retain,
   type SourceConnector,
   type SourceDefinition,
   type SourceEvent,
@@ -44,6 +45,11 @@ export interface OpenOptions {
   readonly resnapshot?: readonly string[]
   /** Milliseconds between checkpoints. Default 1,000. */
   readonly checkpointIntervalMs?: number
+  /**
+   * Names of views that are to be made from what is left, where events (or changes of a table) that they would fold were removed by
+   * retention or compaction. Without it such a view is stopped with VIEW_HISTORY_GONE; the others go on.
+   */
+  readonly acceptHistoryGone?: readonly string[]
   /**
    * Rewrite closed segments of the log into compressed columns, in a thread of their own: about a fifth of the space.
    * Default true. False leaves what is closed from now on as it was appended.
@@ -110,11 +116,14 @@ function logDetail(event: LogEvent): string {
       return `appends are refused, waiting for ${event.message}`
     case 'log-failed':
     case 'log-seal-failed':
+    case 'log-clean-failed':
       return event.message
     case 'log-tail-cut':
       return `${event.bytes} bytes of ${event.file}, which were never acknowledged: ${event.reason}`
     case 'log-segment-rescanned':
       return event.file
+    case 'log-cleaned':
+      return `${event.recordsBefore} records became ${event.recordsAfter}, ${event.bytesBefore} bytes ${event.bytesAfter}, up to position ${event.to}`
     case 'log-open':
       return `appends and sources go on: ${event.message}`
   }
@@ -128,6 +137,7 @@ async function openParts<A extends Application>(
 ): Promise<Running<A>> {
   const parts = partsOf(app)
   checkResnapshot(options.resnapshot ?? [], parts)
+  checkViews(options.acceptHistoryGone ?? [], parts)
   const dataDir = options.dataDir ?? join('.mainstem', app.name)
   const onEvent = options.onEvent ?? (() => {})
   const log = await openEmbeddedLog({
@@ -139,6 +149,7 @@ async function openParts<A extends Application>(
   })
   closers.push(() => log.close())
   const topics = await registerTopics(parts, log)
+  log.retain(retainOf(parts))
   const sources = await openSources(app.name, parts, log, dataDir, options)
   closers.push(async () => {
     await Promise.all([...sources.values()].map(source => source.stop()))
@@ -151,6 +162,7 @@ async function openParts<A extends Application>(
     path: join(dataDir, 'views'),
     fingerprint,
     onEvent,
+    acceptHistoryGone: options.acceptHistoryGone ?? [],
     ...(checkpointIntervalMs === undefined ? {} : { checkpointIntervalMs }),
     ...(stateBytesMax === undefined ? {} : { stateBytesMax }),
   })
@@ -179,10 +191,23 @@ function checkResnapshot(names: readonly string[], parts: ApplicationParts): voi
   }
 }
 
+function checkViews(names: readonly string[], { projections }: ApplicationParts): void {
+  const unknown = names.find(name => !projections.some(projection => projection.name === name))
+  if (unknown === undefined) return
+  throw fail('VIEW_UNKNOWN', `the application has no view '${unknown}'`, {
+    detail: `it has ${projections.map(({ name }) => name).join(', ') || 'none'}`,
+  })
+}
+
 export const unknownSource = (name: string, sources: readonly SourceDefinition[]) =>
   fail('SOURCE_UNKNOWN', `the application has no source '${name}'`, {
     detail: `it has ${sources.map(source => source.name).join(', ') || 'none'}`,
   })
+
+/** What topics and tables say of how much history is kept. */
+function retainOf({ topics, tables }: ApplicationParts): Record<string, Retain> {
+  return Object.fromEntries([...topics, ...tables].flatMap(({ name, retain }) => (retain ? [[name, retain]] : [])))
+}
 
 /** The application's own topics, registered in the log. */
 async function registerTopics(parts: ApplicationParts, log: Log): Promise<ReadonlyMap<string, LogTopic>> {

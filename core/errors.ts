@@ -83,6 +83,11 @@ export const ERRORS = {
   VIEW_UNKNOWN: { status: 404, retriable: false },
   VIEW_STOPPED: { status: 503, retriable: false },
   VIEW_REBUILDING: { status: 503, retriable: true },
+  VIEW_HISTORY_GONE: {
+    status: 503,
+    retriable: false,
+    hint: 'start with --accept-history-gone <view> to fold what is left, or restore a log that has it',
+  },
   // reads and appends over HTTP
   ROW_NOT_FOUND: { status: 404, retriable: true },
   ROUTE_UNKNOWN: { status: 404, retriable: false },

@@ -1,6 +1,13 @@
 // Checkpoints: the rows changed since the last one, with each view's position and the fingerprint, in one transaction of
 // the table store. Reading them back gives exactly the state at those positions; what came later is folded again from the log.
-import { asMainstemError, ByteReader, ByteWriter, type MainstemError, type TableStore } from '../core/index.ts'
+import {
+  asMainstemError,
+  ByteReader,
+  ByteWriter,
+  type Log,
+  type MainstemError,
+  type TableStore,
+} from '../core/index.ts'
 import type { FoldedView } from './view.ts'
 
 const META = 'checkpoint'
@@ -10,6 +17,8 @@ interface CheckpointMeta {
   readonly fingerprint: string
   /** View → the position it stands at. */
   readonly positions: Readonly<Record<string, number>>
+  /** View → generation of the log's base from which it was folded; the first versions wrote none. */
+  readonly generations?: Readonly<Record<string, number>>
   /** Sources whose snapshot was complete. */
   readonly complete: readonly string[]
 }
@@ -21,23 +30,25 @@ const ROWS_PER_LOAD_SLICE = 2_000
 interface Saving {
   readonly view: FoldedView
   readonly position: number
+  readonly generation: number
   error: MainstemError | undefined
 }
 
 export class Checkpoints {
   readonly #store: TableStore
-  readonly #logId: string
+  readonly #log: Log
   readonly #fingerprint: string
   readonly #sliceMs: number
   readonly #writer = new ByteWriter()
   /** View → the position at which its rows were last written. */
   #positions: Record<string, number> = {}
+  #generations: Record<string, number> = {}
 
   /** @param sliceMs longest run without a yield to the event loop */
-  constructor(store: TableStore, logId: string, fingerprint: string, sliceMs: number) {
+  constructor(store: TableStore, log: Log, fingerprint: string, sliceMs: number) {
     this.#store = store
     this.#sliceMs = sliceMs
-    this.#logId = logId
+    this.#log = log
     this.#fingerprint = fingerprint
   }
 
@@ -46,16 +57,28 @@ export class Checkpoints {
     views: readonly FoldedView[],
   ): Promise<{ readonly rebuild: boolean; readonly complete: readonly string[] }> {
     const meta = this.#store.meta(META) as CheckpointMeta | undefined
-    const usable = meta !== undefined && meta.logId === this.#logId && meta.fingerprint === this.#fingerprint
+    const { id, base } = this.#log
+    const usable = meta !== undefined && meta.logId === id && meta.fingerprint === this.#fingerprint
+    let rebuild = meta !== undefined && !usable
     for (const view of views) {
       const position = usable ? meta.positions[view.name] : undefined
-      if (position === undefined) await this.#store.clear(view.name)
-      else {
-        await this.#loadView(view, position)
-        this.#positions[view.name] = position
+      const generation = meta?.generations?.[view.name] ?? 0
+      // Below what was changed it is good only for the base that it was folded from.
+      if (position === undefined || (position < base.changedTo && generation !== base.generation)) {
+        if (position !== undefined) rebuild = true
+        await this.#store.clear(view.name)
+        continue
       }
+      await this.#loadView(view, position)
+      this.#positions[view.name] = position
+      this.#generations[view.name] = generation
     }
-    return { rebuild: meta !== undefined && !usable, complete: usable ? meta.complete : [] }
+    return { rebuild, complete: usable ? meta.complete : [] }
+  }
+
+  /** Where a view's rows were last written. */
+  position(view: FoldedView): number | undefined {
+    return this.#positions[view.name]
   }
 
   async #loadView(view: FoldedView, position: number): Promise<void> {
@@ -72,24 +95,26 @@ export class Checkpoints {
   /**
    * Writes what has changed, as of this call: the caller is at a cut. Folding goes on meanwhile: a row that is about to
    * change is written first (copy on write), the others between other work. Resolves when all of it is on disk.
+   * @param generation of the log's base from which they were folded
    * @throws LOG_FULL, LOG_FAILED: the next one writes what this one could not
    */
-  async write(views: readonly FoldedView[], complete: readonly string[]): Promise<void> {
-    const savings = views.filter(view => !view.error).map(view => this.#begin(view))
+  async write(views: readonly FoldedView[], complete: readonly string[], generation: number): Promise<void> {
+    const savings = views.filter(view => !view.error).map(view => this.#begin(view, generation))
     for (const saving of savings) await this.#finish(saving)
     // A view that has stopped stays at the position at which its rows were last written.
     const meta: CheckpointMeta = {
-      logId: this.#logId,
+      logId: this.#log.id,
       fingerprint: this.#fingerprint,
       positions: { ...this.#positions },
+      generations: { ...this.#generations },
       complete,
     }
     this.#store.setMeta(META, meta)
     await this.#store.commit()
   }
 
-  #begin(view: FoldedView): Saving {
-    const saving: Saving = { view, position: view.position, error: undefined }
+  #begin(view: FoldedView, generation: number): Saving {
+    const saving: Saving = { view, position: view.position, generation, error: undefined }
     view.changes.begin(row => this.#save(saving, row))
     return saving
   }
@@ -117,6 +142,7 @@ export class Checkpoints {
     }
     if (saving.error === undefined) {
       this.#positions[view.name] = saving.position
+      this.#generations[view.name] = saving.generation
       return
     }
     // A nested value that is not of its type shows only here. Some rows are written, others not: the view has no

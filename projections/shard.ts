@@ -20,6 +20,7 @@ import { type ApplicationParts, sourcesByView } from './application.ts'
 import { Checkpoints, yieldToEventLoop } from './checkpoint.ts'
 import type { Engine, EngineStatus, LiveView } from './engine.ts'
 import type { RecordInfo } from './handler-context.ts'
+import { historyGone, ViewHolds } from './history.ts'
 import { LagMeter } from './lag-meter.ts'
 import { PositionWaiters } from './position-waiters.ts'
 import { RecordFolder } from './record-folder.ts'
@@ -56,6 +57,8 @@ export interface EngineOptions {
    * and maps count by estimate, and may take three fifths of V8's heap. Default: three fifths of the memory of the machine or container.
    */
   readonly stateBytesMax?: number
+  /** Views that fold what is left where the history of their topics was removed; others are stopped there. Default none. */
+  readonly acceptHistoryGone?: readonly string[]
   readonly onEvent?: (event: EngineEvent) => void
 }
 
@@ -100,6 +103,7 @@ class Shard implements Engine {
   #reported = new Set<string>()
   #failure: MainstemError | undefined
   #abandoned = false
+  #holds: ViewHolds | undefined
 
   constructor(options: EngineOptions) {
     this.#options = options
@@ -108,12 +112,7 @@ class Shard implements Engine {
     const info: RecordInfo = { position: 0, timeMs: 0 }
     const memory = new StateMemory(options.stateBytesMax)
     this.#folded = options.parts.projections.map(definition => new FoldedView(definition, info, memory))
-    this.#checkpoints = new Checkpoints(
-      openTableStore(options.path),
-      options.log.id,
-      options.fingerprint,
-      this.#sliceMs,
-    )
+    this.#checkpoints = new Checkpoints(openTableStore(options.path), options.log, options.fingerprint, this.#sliceMs)
     this.#records = new RecordFolder(this.#folded, options.parts, info)
     const sources = sourcesByView(options.parts)
     this.views = new Map(
@@ -127,7 +126,13 @@ class Shard implements Engine {
   async load(): Promise<void> {
     const loaded = await this.#checkpoints.load(this.#folded)
     for (const source of loaded.complete) this.#complete.add(source)
-    const positions = this.#folded.map(view => view.position)
+    const { acceptHistoryGone = [] } = this.#options
+    for (const view of this.#folded) {
+      const gone = acceptHistoryGone.includes(view.name) ? undefined : historyGone(view, this.#log)
+      if (gone) view.stop(gone)
+    }
+    this.#holds = new ViewHolds(this.#log, this.#folded)
+    const positions = this.#folded.filter(view => !view.error).map(view => view.position)
     this.#position = positions.length > 0 ? Math.min(...positions) : this.#log.end
     this.#startedFrom = this.#position
     this.#target = this.#log.end
@@ -138,6 +143,7 @@ class Shard implements Engine {
   start(): void {
     this.#startedAtMs = performance.now()
     this.#rate = { atMs: this.#startedAtMs, position: this.#position, perSecond: 0 }
+    for (const view of this.#folded) this.#reportStopped(view)
     if (this.#rebuilding)
       this.#emit({ event: 'rebuild-started', views: this.#folded.map(view => view.name), records: this.#target })
     this.#reader = this.#log.read(this.#position)
@@ -332,7 +338,9 @@ class Shard implements Engine {
     const startedMs = performance.now()
     this.#emit({ event: 'checkpoint-started', position })
     try {
-      await this.#checkpoints.write(this.#folded, [...this.#complete])
+      const { generation } = this.#reader ?? this.#log.base
+      await this.#checkpoints.write(this.#folded, [...this.#complete], generation)
+      this.#holds?.update(view => this.#checkpoints.position(view))
       this.#checkpointPosition = position
       const ms = performance.now() - startedMs
       this.#checkpointDueMs = startedMs + ms * CHECKPOINT_REST
@@ -360,6 +368,7 @@ class Shard implements Engine {
     if (this.#inTransaction) this.#abandonTransaction()
     await this.#checkpointing?.catch(() => {})
     if (!this.#abandoned) await this.checkpoint().catch(() => {})
+    this.#holds?.release()
     await this.#checkpoints.close()
   }
 }

@@ -21,6 +21,8 @@ export interface LogPage {
   readonly next: number
   /** The log's end when the page was read; the page is level with it when `next` is beyond. */
   readonly end: number
+  /** Position up to which the topic's history was removed: there are none, or of a table only the newest rows, before it. */
+  readonly horizon: number | null
 }
 
 /** A record as the page's JSON carries it. */
@@ -60,6 +62,11 @@ function writerOf({ contract }: LogTopic): JsonWriter {
 /** @throws TOPIC_UNKNOWN, LOG_CORRUPT */
 export async function readLogPage(log: Log, name: string, from: number, limit: number): Promise<LogPage> {
   if (!log.findTopic(name)) throw fail('TOPIC_UNKNOWN', `the log has no topic '${name.slice(0, 100)}'`)
+  const { trimmedTo, compactedTo } = log.base.topics.get(name) ?? {}
+  return { ...(await readPage(log, name, from, limit)), horizon: trimmedTo ?? compactedTo ?? null }
+}
+
+async function readPage(log: Log, name: string, from: number, limit: number): Promise<Omit<LogPage, 'horizon'>> {
   const end = log.end
   const page = { records: [] as string[], chars: 0, next: Math.max(from, 1) }
   if (page.next > end) return { records: [], next: page.next, end }
@@ -103,6 +110,8 @@ function readBlock(
     page.chars += text.length
     if (page.records.length >= limit || page.chars >= LOG_PAGE_CHARS_MAX) return true
   }
+  // Behind its last record some may have been removed.
+  page.next = Math.max(page.next, block.end + 1)
   return false
 }
 

@@ -122,6 +122,6 @@ export const SCHEMAS = {
   Parked: object({ parked: array(parked), total: count }),
   DropReport: object({ source: text, dropped: array(text) }),
   Appended: object({ positions: array(position), token: text }),
-  LogPage: object({ records: array(record), next: position, end: position }),
+  LogPage: object({ records: array(record), next: position, end: position, horizon: nullable(position) }),
   Health: object({ application: text, status: { type: 'string', enum: ['live', 'ready'] } }),
 }

@@ -43,8 +43,9 @@ export function addOperationRoutes(server: FastifyInstance, parts: OperationPart
   server.get<{ Params: { topic: string } }>('/v1/log/:topic', async (request, reply) => {
     const limit = pageLimit(request, ['from', 'limit'])
     const from = integer(queryOf(request), 'from', { min: 0, max: Number.MAX_SAFE_INTEGER, fallback: 1 })
-    const { records, next, end } = await readLogPage(log, request.params.topic, from, limit)
-    sendJson(reply, `{"records":[${records.join(',')}],"next":"${next}","end":"${end}"}`)
+    const { records, next, end, horizon } = await readLogPage(log, request.params.topic, from, limit)
+    const place = `"next":"${next}","end":"${end}","horizon":${horizon === null ? 'null' : `"${horizon}"`}`
+    sendJson(reply, `{"records":[${records.join(',')}],${place}}`)
     return reply
   })
 

@@ -11,6 +11,7 @@ interface RunFlags {
   readonly host: string
   readonly dataDir?: string
   readonly resnapshot?: string[]
+  readonly acceptHistoryGone?: string[]
   readonly checkpointInterval: number
   readonly seal: boolean
   readonly logLimit?: number
@@ -36,6 +37,10 @@ export function addRun(program: Command): void {
     .option(
       '--resnapshot <source...>',
       'read these sources again, only differences become records: repairs lost slots, added tables',
+    )
+    .option(
+      '--accept-history-gone <view...>',
+      'make these views from what is left, where history that they would fold was removed',
     )
     .option('--checkpoint-interval <ms>', 'milliseconds between checkpoints', wholeNumber(0, 3_600_000), 1_000)
     .option('--no-seal', 'leave closed segments of the log as they are: five times the space, no background thread')
@@ -72,6 +77,7 @@ async function run(file: string, flags: RunFlags): Promise<void> {
     ...(flags.stateLimit === undefined ? {} : { stateBytesMax: flags.stateLimit }),
     ...(flags.logFreeMin === undefined ? {} : { logFreeBytesMin: flags.logFreeMin }),
     ...(flags.dataDir === undefined ? {} : { dataDir: flags.dataDir }),
+    ...(flags.acceptHistoryGone === undefined ? {} : { acceptHistoryGone: flags.acceptHistoryGone }),
     ...(flags.resnapshot === undefined ? {} : { resnapshot: flags.resnapshot }),
   })
   const status = setInterval(() => display(statusOf(running)), STATUS_INTERVAL_MS)

@@ -2,10 +2,12 @@
 import type { z } from 'zod'
 import {
   checkName,
+  checkRetain,
   compileContract,
   type DropReport,
   fail,
   type KeyColumns,
+  type Retain,
   type SourceConnector,
   type SourceContext,
   type SourceDefinition,
@@ -22,12 +24,13 @@ export interface PostgresSource<N extends string = string> extends SourceDefinit
   /**
    * Declares a captured table.
    * @param table its name in the database, exactly as the catalog has it: `orders`, or `sales.orders` of another schema
-   * @param contract `row`: the columns wanted, each with its schema; `key`: the column, or columns, that identify a row
+   * @param contract `row`: the columns wanted, each with its schema; `key`: the column, or columns, that identify a row;
+   * `retain`: how much history is kept (default: all); older changes are compacted, no row is ever lost
    * @throws DEFINITION_INVALID, CONTRACT_UNSUPPORTED
    */
   table<const T extends string, Z extends z.ZodObject, const K extends KeyColumns<z.output<Z>>>(
     table: T,
-    contract: { readonly key: K; readonly row: Z },
+    contract: { readonly key: K; readonly row: Z; readonly retain?: Retain },
   ): PostgresTable<`${N}.${T}`, Z, K>
 }
 
@@ -70,12 +73,14 @@ export function postgres<const N extends string>(name: N, options: PostgresOptio
 function declareTable(
   source: PostgresSource,
   table: string,
-  contract: { readonly key: unknown; readonly row: z.ZodObject },
+  contract: { readonly key: unknown; readonly row: z.ZodObject; readonly retain?: Retain },
 ): object {
   if (table === '' || table.length > 127) throw fail('DEFINITION_INVALID', `'${table}' is not a table name`)
   const name = `${source.name}.${table}`
   compileContract(name, 'table', contract.row, contract.key)
-  const declared = { kind: 'table', name, source, table, row: contract.row, key: contract.key }
+  const { row, key, retain } = contract
+  checkRetain(name, retain)
+  const declared = { kind: 'table', name, source, table, row, key, ...(retain ? { retain } : {}) }
   const withChanges = <D extends object>(table: D): D =>
     Object.assign(table, { changes: { kind: 'changes', name, table } })
   return upcastable(withChanges(declared), withChanges)

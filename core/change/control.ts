@@ -2,8 +2,7 @@
 // which snapshot began and ended. So a restart knows where it was from the same durable place as the changes themselves.
 import { z } from 'zod'
 import { type AnyRow, type Contract, compileContract } from '../contract/index.ts'
-
-export const CONTROL_TOPIC = 'mainstem.sources'
+import { CONTROL_TOPIC } from '../log/index.ts'
 
 /**
  * slot-requested: about to create what the server keeps for the source · snapshot-started: it exists, reading begins at

@@ -1,5 +1,4 @@
 export {
-  CONTROL_TOPIC,
   type ControlEvent,
   type ControlRecord,
   type ControlState,

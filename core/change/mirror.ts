@@ -7,9 +7,16 @@
 import { rmSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type AnyRow, ByteReader, ByteWriter, type ObjectContract } from '../contract/index.ts'
-import type { Log, LogTopic, ParkedRow, RecordCursor } from '../log/index.ts'
+import {
+  CONTROL_TOPIC,
+  type Log,
+  type LogHold,
+  type LogTopic,
+  type ParkedRow,
+  type RecordCursor,
+} from '../log/index.ts'
 import { openTableStore, type TableStore } from '../state/index.ts'
-import { CONTROL_TOPIC, type ControlState, NO_CONTROL, readControl } from './control.ts'
+import { type ControlState, NO_CONTROL, readControl } from './control.ts'
 import type { ParkedEntry } from './source.ts'
 
 const EPOCH_BYTES = 4
@@ -27,6 +34,8 @@ interface MirrorMeta {
   readonly format: number
   readonly logId: string
   readonly position: number
+  /** Of the log's base, as it was read; the first versions wrote none. */
+  readonly generation?: number
   readonly control: ControlState
   readonly layouts: Readonly<Record<string, string>>
   readonly parked: Readonly<Record<string, number>>
@@ -48,6 +57,8 @@ export async function openMirror(options: MirrorOptions): Promise<Mirror> {
     meta?.format === FORMAT &&
     meta.logId === options.log.id &&
     meta.position <= options.log.end &&
+    // Below what was changed it is good only for the base that it was read from.
+    (meta.position >= options.log.base.changedTo || (meta.generation ?? 0) === options.log.base.generation) &&
     Object.entries(layouts).every(([name, layout]) => (meta.layouts[name] ?? layout) === layout)
   if (meta && !usable) {
     await store.close()
@@ -213,6 +224,8 @@ export class Mirror {
   #position: number
   #control: ControlState
   #commits = 0
+  /** What comes after the last commit is needed as it is. */
+  readonly #hold: LogHold
   #last: Promise<void> = Promise.resolve()
 
   constructor(
@@ -226,6 +239,7 @@ export class Mirror {
     this.#layouts = layouts
     this.#position = meta?.position ?? 0
     this.#control = meta?.control ?? NO_CONTROL
+    this.#hold = options.log.hold(`mirror ${options.source}`, this.#position)
     this.tables = new Map(
       options.tables.map(({ contract, topic }) => [contract.name, new MirrorTable(store, contract, topic)]),
     )
@@ -282,8 +296,9 @@ export class Mirror {
   /**
    * Commits everything written so far, which must be durable in the log up to `position`. What is written after this
    * call belongs to the next commit. They follow each other.
+   * @param generation of the log's base that it was read from
    */
-  commit(position: number): Promise<void> {
+  commit(position: number, generation = this.#options.log.base.generation): Promise<void> {
     this.#position = position
     const tables = [...this.tables.values()]
     const parked = Object.fromEntries(tables.map(table => [table.name, table.parkedCount]))
@@ -292,6 +307,7 @@ export class Mirror {
       format: FORMAT,
       logId: log.id,
       position,
+      generation,
       control: this.#control,
       layouts: this.#layouts,
       parked,
@@ -303,6 +319,7 @@ export class Mirror {
       .commit()
       .then(() => {
         for (const end of committed) end()
+        this.#hold.move(position)
       })
       .finally(() => {
         this.#commits--
@@ -331,7 +348,7 @@ export class Mirror {
             if (n % CATCH_UP_SLICE === 0) await nextTurn()
           }
           if (block.last && this.#store.pending >= MIRROR_COMMIT_ROWS) {
-            const done = this.commit(block.end)
+            const done = this.commit(block.end, reader.generation)
             if (this.#commits >= MIRROR_COMMITS_MAX) await done
           }
           await nextTurn()
@@ -373,6 +390,7 @@ export class Mirror {
   /** Closes without committing: what was not committed is found again in the log. */
   async close(): Promise<void> {
     await this.#last.catch(() => {})
+    this.#hold.release()
     await this.#store.close()
   }
 }

@@ -1,5 +1,6 @@
 // What a projection can fold: tables (rows come and go), and topics (events are facts). The types carry what inference needs.
 import type { z } from 'zod'
+import type { Retain } from './retain.ts'
 import type { Upcast, Upcaster } from './upcast.ts'
 import type { Show } from './values.ts'
 import type { RecordSchema } from './variants.ts'
@@ -80,6 +81,7 @@ export interface AnyTopic {
   readonly name: string
   readonly value: RecordSchema
   readonly tags?: readonly string[]
+  readonly retain?: Retain
   readonly upcasts?: readonly Upcast[]
 }
 
@@ -89,5 +91,6 @@ export interface AnyTable {
   readonly name: string
   readonly row: z.ZodObject
   readonly key: unknown
+  readonly retain?: Retain
   readonly upcasts?: readonly Upcast[]
 }

@@ -5,6 +5,7 @@ import type { Field, ObjectType } from './describe.ts'
 import type { KeyColumns, Topic } from './input.ts'
 import { KeyCodec } from './key.ts'
 import { compileParser, type Parser } from './parser.ts'
+import { checkRetain, type Retain } from './retain.ts'
 import { createRowCodec, type RowCodec } from './row-codec.ts'
 import { checkTags, type TagFields } from './tags.ts'
 import { type CompiledUpcast, compileUpcasts, type Upcast, upcastable } from './upcast.ts'
@@ -36,7 +37,8 @@ export function checkName(what: string, name: string): void {
  * @param contract `value`: the schema of a record, `z.object({ … })` or `z.discriminatedUnion('type', [ … ])` of such; `key`: the
  * field, or fields, that say whose record it is, of the same type in every variant; `time`: the date field that is its event
  * time (default: its append time); `tags`: fields by whose values events are found too (`log.tagged`; default none): strings,
- * enums, whole numbers, booleans, arrays of them. Each costs about the event's space again; they may be added and removed later.
+ * enums, whole numbers, booleans, arrays of them. Each costs about the event's space again; they may be added and removed later;
+ * `retain`: how much history is kept (default: all)
  * @throws DEFINITION_INVALID, CONTRACT_UNSUPPORTED
  */
 export function topic<const N extends string, Z extends RecordSchema, const K extends KeyColumns<z.output<Z>>>(
@@ -46,9 +48,11 @@ export function topic<const N extends string, Z extends RecordSchema, const K ex
     readonly value: Z
     readonly time?: keyof z.output<Z> & string
     readonly tags?: readonly TagFields<z.output<Z>>[]
+    readonly retain?: Retain
   },
 ): Topic<N, Z, K> {
   checkName('topic', name)
+  checkRetain(name, contract.retain)
   compileContract(name, 'topic', contract.value, contract.key, [], contract.tags)
   return upcastable({ kind: 'topic', name, ...contract }) as unknown as Topic<N, Z, K>
 }

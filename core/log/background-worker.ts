@@ -1,8 +1,7 @@
 // The thread of the log's jobs: does what it is sent, over Node's own files, and answers with what came of it.
 import { setPriority } from 'node:os'
 import { parentPort } from 'node:worker_threads'
-import { textOf } from '../errors.ts'
-import type { JobAnswer, JobRequest } from './background.ts'
+import { failureOf, type JobAnswer, type JobRequest } from './background.ts'
 import { nodeFileSystem } from './file-system.ts'
 import { type JobName, jobs } from './jobs.ts'
 
@@ -18,7 +17,7 @@ async function answer<K extends JobName>({ id, job, input }: JobRequest<K>): Pro
   try {
     return { id, output: await jobs[job](nodeFileSystem, input, signal) }
   } catch (error) {
-    return { id, failed: textOf(error) }
+    return { id, failed: failureOf(error) }
   }
 }
 

@@ -2,6 +2,7 @@
 // system that only this thread has (tests), here. One thread a log, begun with the first job and kept; it does not keep
 // the process alive but while it works. Should it die, its jobs fail, and the next one begins another.
 import { Worker } from 'node:worker_threads'
+import { type ErrorCode, type ErrorParts, fail, isMainstemError, textOf } from '../errors.ts'
 import { type FileSystem, nodeFileSystem } from './file-system.ts'
 import { type JobName, type JobTypes, jobs } from './jobs.ts'
 import { closedError } from './writer.ts'
@@ -50,8 +51,29 @@ export interface JobRequest<K extends JobName = JobName> {
   readonly input: JobTypes[K]['input']
 }
 
+/** An error on its way between threads: ours, or what the file system said. */
+interface Failure {
+  readonly message: string
+  readonly code: string | undefined
+  readonly ours: { readonly code: ErrorCode; readonly parts: Pick<ErrorParts, 'detail' | 'hint'> } | undefined
+}
+
+export function failureOf(error: unknown): Failure {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : undefined
+  if (!isMainstemError(error)) return { message: textOf(error), code, ours: undefined }
+  const { message, detail, hint } = error
+  return {
+    message,
+    code,
+    ours: { code: error.code, parts: { ...(detail ? { detail } : {}), ...(hint ? { hint } : {}) } },
+  }
+}
+
+const errorOf = ({ message, code, ours }: Failure): Error =>
+  ours ? fail(ours.code, message, ours.parts) : Object.assign(new Error(message), code === undefined ? {} : { code })
+
 /** What it sends back. */
-export type JobAnswer = { readonly id: number } & ({ readonly output: unknown } | { readonly failed: string })
+export type JobAnswer = { readonly id: number } & ({ readonly output: unknown } | { readonly failed: Failure })
 
 /** Sources as Node runs them, or as they are published. */
 const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
@@ -107,7 +129,7 @@ export class WorkerBackground implements Background {
     const waiting = this.#running.get(answer.id)
     this.#running.delete(answer.id)
     if (this.#running.size === 0) worker.unref()
-    if ('failed' in answer) waiting?.reject(new Error(answer.failed))
+    if ('failed' in answer) waiting?.reject(errorOf(answer.failed))
     else waiting?.resolve(answer.output)
   }
 

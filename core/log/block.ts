@@ -54,7 +54,8 @@ export interface SegmentKind {
 
 export const HOT_SEGMENT: SegmentKind = { magic: SEGMENT_MAGIC, format: FORMAT, name: 'a segment' }
 
-export function segmentHeader(kind: SegmentKind, logId: string, first: number, epoch: number): Buffer {
+/** @param generation of a sealed segment: the cleaning that wrote it */
+export function segmentHeader(kind: SegmentKind, logId: string, first: number, epoch: number, generation = 0): Buffer {
   const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
   header.writeUInt32LE(kind.magic, 0)
   header.writeUInt32LE(kind.format, 8)
@@ -62,6 +63,7 @@ export function segmentHeader(kind: SegmentKind, logId: string, first: number, e
   Buffer.from(logId.replaceAll('-', ''), 'hex').copy(header, 16)
   writeU64(header, first, 32)
   writeU64(header, epoch, 40)
+  writeU64(header, generation, 48)
   header.writeUInt32LE(crc32(header.subarray(8)), 4)
   return header
 }

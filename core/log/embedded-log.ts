@@ -2,17 +2,24 @@
 // recovery finds the durable end, the writer appends, readers tail, topics name the shapes of records.
 import { join } from 'node:path'
 import { z } from 'zod'
-import type { AnyRow, Contract, TagValue } from '../contract/index.ts'
+import type { AnyRow, Contract, Retain, TagValue } from '../contract/index.ts'
 import { fail, isMainstemError, textOf } from '../errors.ts'
 import { type Background, backgroundFor } from './background.ts'
+import { Cleaner, removeReplaced } from './base/cleaner.ts'
+import { Leases } from './base/leases.ts'
+import { Retention } from './base/retention.ts'
 import { LogBatch, WriterPool } from './batch.ts'
 import { type FileSystem, type FolderLock, isFull, nodeFileSystem } from './file-system.ts'
 import { IDENTITY_FILE, type LogIdentity, noteNewest, readIdentity } from './identity.ts'
-import { SEGMENT_BYTES_MAX } from './limits.ts'
+import { CLEAN_KEYS_BYTES_MAX, SEGMENT_BYTES_MAX } from './limits.ts'
 import type {
   Batch,
+  CleanReport,
+  CleanRequest,
   ColumnBatch,
   Log,
+  LogBase,
+  LogHold,
   LogReader,
   LogStatus,
   LogTopic,
@@ -33,13 +40,14 @@ import { Accessor } from './sealed/column-batch.ts'
 import { scan } from './sealed/scan.ts'
 import { ScanBlocks } from './sealed/scan-blocks.ts'
 import type { SealedFiles } from './sealed/sealed-files.ts'
-import { firstOfSealedName } from './sealed/sealed-segment.ts'
+import { parseSealedName } from './sealed/sealed-segment.ts'
 import { Sealer } from './sealed/sealer.ts'
 import { Streams as KeyStreams } from './sealed/streams.ts'
 import { firstOfName } from './segment.ts'
 import { readWhole, writeStored } from './stored-file.ts'
 import { Tail } from './tail.ts'
 import { Topics } from './topics.ts'
+import { Turns } from './turns.ts'
 import { closedError, Writer } from './writer.ts'
 
 export interface EmbeddedLogOptions {
@@ -64,6 +72,8 @@ export interface EmbeddedLogOptions {
   readonly seal?: boolean
   /** Of what is sealed (default `zstd`, where it saves a fifth); `none` takes about twice the space. */
   readonly compression?: 'zstd' | 'none'
+  /** Memory for keys while a cleaning looks for the newest record of each (default 128 MiB); with less it reads the log more often. */
+  readonly cleanMemoryBytesMax?: number
   /** Told what happened: a tail cut off at start, no room, an I/O error, all well again. */
   readonly onEvent?: (event: LogEvent) => void
 }
@@ -72,6 +82,10 @@ export interface EmbeddedLogOptions {
 export interface EmbeddedLog extends Log, Streams, Scans, AsyncDisposable {
   /** Resolves when no closed segment waits to be sealed (or sealing failed: see `onEvent`). */
   sealed(): Promise<void>
+  /** Removes history by itself from now on, where it pays: topic → how much is kept of it. Default: all of every topic. */
+  retain(policies: Readonly<Record<string, Retain>>): void
+  /** Resolves when all history is removed that `retain` lets go and that it now pays to remove. */
+  retained(): Promise<void>
 }
 
 /**
@@ -92,7 +106,13 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
     const file = await fs.open(active.path, 'write')
     const tail = new Tail()
     const pool = new WriterPool()
-    const readers = new Readers({ fs, topics, tail, segments })
+    const turns = new Turns()
+    const removals = new Set<Promise<void>>()
+    const leases = new Leases(segments, recovered.base.generation, segment => {
+      const removed = removeReplaced(recovery, files, segment).finally(() => removals.delete(removed))
+      removals.add(removed)
+    })
+    const readers = new Readers({ fs, topics, tail, leases })
     const room = new Room({
       fs,
       folder,
@@ -106,11 +126,8 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
     await room.look()
     const { clock = Date.now, segmentBytesMax = SEGMENT_BYTES_MAX, seal = true, compression = 'zstd' } = options
     const background = backgroundFor(fs)
-    const sealer = new Sealer({ recovery, topics, files, segments, compression, background })
-    const wake = () => {
-      if (seal) sealer.wake()
-    }
-    const streams = new KeyStreams({ fs, topics, tail, segments })
+    const sealer = new Sealer({ recovery, topics, files, segments, compression, background, turns })
+    const streams = new KeyStreams({ fs, topics, tail, leases })
     const onDurable = () => {
       readers.durable()
       streams.durable()
@@ -125,10 +142,18 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
       segmentBytesMax,
       room,
       onDurable,
-      onClosed: wake,
+      onClosed: () => {
+        if (seal) sealer.wake()
+        retention.wake()
+      },
     })
-    const blocks = new ScanBlocks({ fs, topics, tail, segments })
-    wake()
+    const blocks = new ScanBlocks({ fs, topics, tail, leases })
+    const { base } = recovered
+    const { cleanMemoryBytesMax: memoryBytesMax = CLEAN_KEYS_BYTES_MAX } = options
+    const limits = { segmentBytesMax, memoryBytesMax }
+    const cleaner = new Cleaner({ recovery, topics, files, leases, turns, background, base, compression, ...limits })
+    const retention = new Retention({ fs, topics, cleaner, clock, segmentBytesMax, sealed: () => sealer.idle() })
+    if (seal) sealer.wake()
     return new OpenLog({
       identity,
       topics,
@@ -139,6 +164,9 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
       lock,
       sealer,
       background,
+      cleaner,
+      retention,
+      removals,
       files,
       streams,
       blocks,
@@ -168,6 +196,10 @@ interface Parts {
   readonly lock: FolderLock
   readonly sealer: Sealer
   readonly background: Background
+  readonly cleaner: Cleaner
+  readonly retention: Retention
+  /** Files of replaced segments on their way out. */
+  readonly removals: ReadonlySet<Promise<void>>
   readonly files: SealedFiles
   readonly streams: KeyStreams
   readonly blocks: ScanBlocks
@@ -250,6 +282,27 @@ class OpenLog implements EmbeddedLog {
     return this.#parts.sealer.idle()
   }
 
+  retain(policies: Readonly<Record<string, Retain>>): void {
+    this.#parts.retention.set(policies)
+  }
+
+  retained(): Promise<void> {
+    return this.#parts.retention.idle()
+  }
+
+  get base(): LogBase {
+    return this.#parts.cleaner.base
+  }
+
+  hold(name: string, position: number): LogHold {
+    return this.#parts.cleaner.hold(name, position)
+  }
+
+  clean(request: CleanRequest): Promise<CleanReport> {
+    if (this.#closing) return Promise.reject(closedError())
+    return this.#parts.cleaner.clean(request)
+  }
+
   status(): LogStatus {
     const { writer, room } = this.#parts
     const { state, end, segments } = writer
@@ -275,11 +328,14 @@ class OpenLog implements EmbeddedLog {
   }
 
   async #close(): Promise<void> {
-    const sealing = this.#parts.sealer.stop()
+    const { cleaner, removals, retention } = this.#parts
+    const working = [this.#parts.sealer.stop(), cleaner.stop(), retention.stop()]
     await this.#parts.background.close()
-    await sealing
+    await Promise.all(working)
     await this.#parts.writer.close()
     await this.#parts.readers.close()
+    // Those that a reader in the midst of them keeps from it go at the next start.
+    await Promise.all(removals)
     await this.#parts.files.close()
     await this.#parts.lock.release()
   }
@@ -320,7 +376,7 @@ async function checkFolder(fs: FileSystem, folder: string): Promise<void> {
   const ours = new Set([LOCK_FILE, OWNER_FILE, `${OWNER_FILE}.tmp`, `${IDENTITY_FILE}.tmp`])
   const foreign = names.find(name => !ours.has(name))
   if (foreign === undefined) return
-  const lost = names.some(name => (firstOfName(name) ?? firstOfSealedName(name)) !== undefined)
+  const lost = names.some(name => firstOfName(name) !== undefined || parseSealedName(name) !== undefined)
   throw fail('DATA_DIR_INVALID', `${folder} is not the folder of a log`, {
     detail: lost ? `it has segments, but no ${IDENTITY_FILE}` : `it holds ${foreign}, and no ${IDENTITY_FILE}`,
     hint: lost ? `restore ${IDENTITY_FILE} from a backup` : 'give an empty folder, or one that a log was begun in',

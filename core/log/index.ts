@@ -1,3 +1,4 @@
+export { CONTROL_TOPIC } from './control-topic.ts'
 export { type EmbeddedLog, type EmbeddedLogOptions, openEmbeddedLog } from './embedded-log.ts'
 export { type File, type FileSystem, type FolderLock, nodeFileSystem, type VolumeSpace } from './file-system.ts'
 export type * from './log.ts'

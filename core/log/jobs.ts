@@ -1,6 +1,8 @@
 // What the log does in the background, as functions of plain data: what they are given and what they give can be sent to
 // another thread. A job writes files under temporary names only; what makes its work count (a rename, a removal, a change of
 // what readers see) is done by whoever asked for it.
+
+import { type BaseFile, type CleanJob, writeBase } from './base/clean-job.ts'
 import type { FileSystem } from './file-system.ts'
 import { type SealJob, sealSegment } from './sealed/seal-job.ts'
 
@@ -8,6 +10,8 @@ import { type SealJob, sealSegment } from './sealed/seal-job.ts'
 export interface JobTypes {
   /** Writes a sealed segment under its temporary name, durable. */
   readonly seal: { readonly input: SealJob; readonly output: undefined }
+  /** Writes the files of a new base under their temporary names, durable. */
+  readonly clean: { readonly input: CleanJob; readonly output: readonly BaseFile[] | undefined }
 }
 
 export type JobName = keyof JobTypes
@@ -21,4 +25,4 @@ export type Jobs = {
   ) => Promise<JobTypes[K]['output']>
 }
 
-export const jobs: Jobs = { seal: sealSegment }
+export const jobs: Jobs = { seal: sealSegment, clean: writeBase }

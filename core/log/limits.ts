@@ -41,5 +41,7 @@ export const ROOMY_SHARE = 0.85
 export const LOOK_BYTES = 1024 * 1024
 /** While the log has no room, it looks again so often. */
 export const ROOM_CHECK_MS = 1_000
+/** Keys of compacted topics, while a cleaning looks for their newest records: about 2 million; of more it reads the log twice. */
+export const CLEAN_KEYS_BYTES_MAX = 128 * 1024 * 1024
 /** Checksummed in one turn of the event loop: about a millisecond. */
 export const YIELD_BYTES = 2 * 1024 * 1024

@@ -85,8 +85,9 @@ export interface RecordCursor {
 
 /** A part (≤ about 1 MiB) of a batch. */
 export interface LogBlock {
-  /** Position of the first record. */
+  /** Position of the first record; of the next one, where it has none. */
   readonly first: number
+  /** Records; their positions are consecutive but in the base (`Log.base`), where some were removed. */
   readonly count: number
   /** Position of the last record; the one before `first` where there is none. All up to it has been read then. */
   readonly end: number
@@ -100,6 +101,8 @@ export interface LogBlock {
 
 /** Tails the log: durable blocks in order. */
 export interface LogReader {
+  /** Of the base that it reads: a cleaning changes nothing for a reader that is in the base already. */
+  readonly generation: number
   /** The position after which the next block begins. */
   readonly position: number
   /** The next blocks (one or more, ≤ about 4 MiB); waits where there is none yet; undefined after close. @throws LOG_CORRUPT */
@@ -145,9 +148,9 @@ export interface TaggedRecord {
 
 /** The log as an event store: a stream is all events of one key of a topic, in order. */
 export interface Streams {
-  /** The durable events of a key. @throws LOG_CORRUPT, KEY_INVALID, TOPIC_UNKNOWN */
+  /** The durable events of a key that were not removed; each keeps its version. @throws LOG_CORRUPT, KEY_INVALID, TOPIC_UNKNOWN */
   stream(topic: LogTopic, key: unknown, options?: StreamOptions): AsyncIterable<StreamRecord>
-  /** The version of a stream's newest event, 0 where it has none; its cost does not grow with the stream. */
+  /** The version of a stream's newest event, removed or not; 0 where it never had one; its cost does not grow with the stream. */
   lastVersion(topic: LogTopic, key: unknown): Promise<number>
   /**
    * The durable events of a topic that have a value of one of its tags (`topic(…, { tags })`), in the order of the log; of an array,
@@ -229,6 +232,65 @@ export interface Scans {
   accessor<R = AnyRow>(fields?: readonly string[], image?: 'after' | 'before'): RecordAccessor<R>
 }
 
+/** Up to where a topic's history was removed. */
+export interface TopicHorizon {
+  /** Of events: those up to this position are gone. */
+  readonly trimmedTo?: number
+  /** Of a table: up to this position only the newest row of each key is left, as an insert. */
+  readonly compactedTo?: number
+}
+
+/** The cleaned beginning of a log. */
+export interface LogBase {
+  /** How often it was cleaned; 0: never. */
+  readonly generation: number
+  /** Position up to which it goes; 0: nothing of the log was cleaned. */
+  readonly to: number
+  /**
+   * The greatest horizon of a topic, 0 where there is none. A cached value of the log (a checkpoint, a mirror) at a position below
+   * it is good only for the generation that it was made from.
+   */
+  readonly changedTo: number
+  /** By topic. */
+  readonly topics: ReadonlyMap<string, TopicHorizon>
+}
+
+/** Says that somebody still needs the records after a position as they are. */
+export interface LogHold {
+  readonly name: string
+  readonly position: number
+  /** Moves it forward. */
+  move(position: number): void
+  release(): void
+}
+
+/** What to remove. Positions beyond what can be cleaned now stand for that: `Infinity` for as much as possible. */
+export interface CleanRequest {
+  /** Topic of events → position up to which its events go. */
+  readonly trim?: Readonly<Record<string, number>>
+  /** Table → position up to which only the newest row of each key stays, as an insert. */
+  readonly compact?: Readonly<Record<string, number>>
+  /** Nothing after this position changes. Default: the end of the newest segment that is not appended to any more. */
+  readonly to?: number
+  /** Pass over holds: views and mirrors that stand before `to` are then made again at their next start. Default false. */
+  readonly force?: boolean
+}
+
+export interface CleanReport {
+  /** Of the base, now. */
+  readonly generation: number
+  /** Position up to which was looked; 0 where nothing could be. */
+  readonly to: number
+  /** The hold for which it did not go further. */
+  readonly limitedBy: { readonly name: string; readonly position: number } | undefined
+  /** Of positions up to `to`. */
+  readonly recordsBefore: number
+  readonly recordsAfter: number
+  readonly bytesBefore: number
+  readonly bytesAfter: number
+  readonly ms: number
+}
+
 export interface LogStatus {
   /**
    * open: appends are taken; limited: its limit, or what must stay free on the volume, is reached; full: the disk took no more;
@@ -271,6 +333,18 @@ export interface Log {
    * @param timeMs milliseconds since 1970, of append times · @throws LOG_CORRUPT
    */
   positionAt(timeMs: number): Promise<number>
+  readonly base: LogBase
+  /**
+   * Keeps the records after a position from being cleaned away, until it is moved or released.
+   * @param name for reports: `view accounts`
+   */
+  hold(name: string, position: number): LogHold
+  /**
+   * Removes history: events that are no longer wanted, and changes of table rows that later ones made void. Positions, append
+   * times and stream versions of what is left stay. Whole or not at all: a crash, a full disk or `close` leave the log as it was.
+   * Cleanings follow each other. @throws TOPIC_UNKNOWN, REQUEST_INVALID, LOG_FULL, LOG_FAILED, LOG_CORRUPT, LOG_CLOSED
+   */
+  clean(request: CleanRequest): Promise<CleanReport>
   status(): LogStatus
   /** In words, why sources should pause: the log is nearly full, or takes nothing. Null while there is room. */
   readonly pressure: string | null

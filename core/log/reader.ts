@@ -2,6 +2,7 @@
 // where whole batches end.
 
 import { asMainstemError } from '../errors.ts'
+import type { Lease, Leases } from './base/leases.ts'
 import type { StoredBlock } from './block.ts'
 import type { File, FileSystem } from './file-system.ts'
 import { NEXT_BYTES_MAX } from './limits.ts'
@@ -17,7 +18,7 @@ interface ReaderParts {
   readonly fs: FileSystem
   readonly topics: Topics
   readonly tail: Tail
-  readonly segments: readonly AnySegment[]
+  readonly leases: Leases
 }
 
 /** All readers of a log: what they read from, and what wakes them. */
@@ -67,6 +68,8 @@ class SegmentReader implements LogReader {
   readonly #readers: Readers
   #after: number
   #segment: AnySegment | undefined
+  /** The segment that it is in, or about to be. */
+  #entered: AnySegment | undefined
   /** The next offset of a hot segment, the next block of a sealed one. */
   #offset = 0
   /** Position at which the next block must begin; unknown after a seek. */
@@ -78,12 +81,18 @@ class SegmentReader implements LogReader {
   #closed = false
   /** Reads of one reader follow each other, and its file is closed after them. */
   #tail: Promise<unknown> = Promise.resolve()
+  readonly #lease: Lease
   /** Ends the wait of `next`. */
   #wake: () => void = () => {}
 
   constructor(readers: Readers, after: number) {
     this.#readers = readers
     this.#after = after
+    this.#lease = readers.parts.leases.acquire(() => this.#entered?.first ?? this.#after + 1)
+  }
+
+  get generation(): number {
+    return this.#lease.generation
   }
 
   get position(): number {
@@ -117,7 +126,7 @@ class SegmentReader implements LogReader {
     if (this.#closed) return
     this.#closed = true
     this.#wake()
-    this.#tail = this.#tail.then(() => this.#release())
+    this.#tail = this.#tail.then(() => this.#release()).then(() => this.#lease.release())
     this.#readers.forget(this)
   }
 
@@ -147,7 +156,7 @@ class SegmentReader implements LogReader {
 
   /** The next segment: that which it was sealed as may stand in its place. */
   #following(segment: AnySegment): AnySegment | undefined {
-    const { segments } = this.#readers.parts
+    const { segments } = this.#lease
     let n = segments.length - 1
     while (n > 0 && segments[n - 1]!.first > segment.first) n--
     const following = segments[n]
@@ -165,12 +174,12 @@ class SegmentReader implements LogReader {
     if (!block) return []
     this.#offset++
     const blocks = (await block.unpack()).blocks(this.#after)
-    this.#after = Math.max(this.#after, block.entry.first + block.entry.count - 1)
+    this.#after = Math.max(this.#after, block.entry.last)
     return blocks
   }
 
   #seek(): AnySegment {
-    const { segments } = this.#readers.parts
+    const { segments } = this.#lease
     let n = segments.length - 1
     while (n > 0 && (segments[n]?.first ?? 0) > this.#after + 1) n--
     // A heartbeat right after the position may stand at the end of the segment before.
@@ -181,6 +190,8 @@ class SegmentReader implements LogReader {
   async #enter(segment: AnySegment): Promise<AnySegment> {
     this.#next = undefined
     this.#part = undefined
+    this.#entered = segment
+    this.#lease.passed(segment.first)
     if (segment instanceof SealedSegment) {
       this.#sealedCount = (await segment.footer()).blocks.length
       this.#offset = await segment.blockAfter(this.#after)

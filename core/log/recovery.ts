@@ -5,6 +5,7 @@
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { fail, isMainstemError } from '../errors.ts'
+import { openBase, removeLeftovers } from './base/open-base.ts'
 import {
   BLOCK_HEADER_BYTES,
   BLOCK_MAGIC_BYTES,
@@ -17,10 +18,10 @@ import {
 import type { File, FileSystem } from './file-system.ts'
 import type { LogIdentity } from './identity.ts'
 import { BLOCK_BYTES_MAX, NEXT_BYTES_MAX } from './limits.ts'
-import type { SourceMark } from './log.ts'
+import type { CleanReport, LogBase, SourceMark } from './log.ts'
 import { corrupt } from './records.ts'
 import { SealedFiles } from './sealed/sealed-files.ts'
-import { firstOfSealedName, isSealedTemporary, SealedSegment } from './sealed/sealed-segment.ts'
+import { isSealedTemporary, parseSealedName, SealedSegment } from './sealed/sealed-segment.ts'
 import { firstOfName, readBlocks, Segment, segmentName } from './segment.ts'
 import { readSidecar, type Sidecar, segmentOfSidecar, sidecarName, writeSidecar } from './sidecar.ts'
 
@@ -38,11 +39,14 @@ export type LogEvent =
     }
   | { readonly event: 'log-failed'; readonly message: string }
   | { readonly event: 'log-seal-failed'; readonly message: string }
+  | ({ readonly event: 'log-cleaned' } & CleanReport)
+  | { readonly event: 'log-clean-failed'; readonly message: string }
 
 /** Closed segments are sealed sooner or later; both are read alike. */
 export type AnySegment = Segment | SealedSegment
 
 export interface Recovered {
+  readonly base: LogBase
   /** In order; the last one is appended to. */
   readonly segments: AnySegment[]
   readonly active: Segment
@@ -62,15 +66,18 @@ export interface Recovery {
 export async function recover(recovery: Recovery): Promise<Recovered> {
   const files = new SealedFiles(recovery.fs)
   try {
-    const segments = await segmentsOf(recovery, files)
+    const opened = await openBase(recovery, files)
+    const { base } = opened
+    const known = [...opened.leftovers, ...opened.segments.map(({ name }) => name)]
+    const segments = [...opened.segments, ...(await segmentsOf(recovery, files, known))]
     const state = { marks: new Map<string, SourceMark>(), appendTimeMs: 0 }
-    let next = segments[0]?.first ?? 1
-    if (next !== 1) throw corrupt(segments[0]!.path, 0, `it begins at position ${next}, the log goes on at 1`)
+    let next = 1
     for (const [n, segment] of segments.entries()) {
+      if (segment.last <= base.to && segment instanceof SealedSegment) next = segment.first
       if (segment.first !== next)
         throw corrupt(segment.path, 0, `it begins at position ${segment.first}, the log goes on at ${next}`)
       const following = segments[n + 1]
-      if (segment instanceof SealedSegment) await sealedSegment(segment, following, state)
+      if (segment instanceof SealedSegment) await sealedSegment(segment, base.to, following, state)
       else if (following) await closedSegment(recovery, segment, following.first, state)
       else if (!(await lastSegment(recovery, segment, state))) segments.pop()
       next = segment.last + 1
@@ -78,25 +85,32 @@ export async function recover(recovery: Recovery): Promise<Recovered> {
     await checkNoneMissing(recovery, next)
     const newest = segments[segments.length - 1]
     checkNewest(recovery, newest)
-    if (newest instanceof Segment) return { segments, active: newest, files, ...state }
+    await removeLeftovers(recovery, opened.leftovers)
+    if (newest instanceof Segment) return { base, segments, active: newest, files, ...state }
     const active = await createSegment(recovery, next)
     segments.push(active)
-    return { segments, active, files, ...state }
+    return { base, segments, active, files, ...state }
   } catch (error) {
     await files.close()
     throw error
   }
 }
 
-/** The segments that are there, in order. Where one is there sealed and not sealed, the sealed one, if it is whole. */
-async function segmentsOf({ fs, folder, identity }: Recovery, files: SealedFiles): Promise<AnySegment[]> {
-  const names = await fs.list(folder)
-  for (const name of names.filter(isSealedTemporary)) await fs.remove(join(folder, name))
+/** The segments after the base, in order. Where one is there sealed and not sealed, the sealed one, if it is whole. */
+async function segmentsOf(
+  { fs, folder, identity }: Recovery,
+  files: SealedFiles,
+  known: readonly string[],
+): Promise<AnySegment[]> {
+  const found = await fs.list(folder)
+  for (const name of found.filter(isSealedTemporary)) await fs.remove(join(folder, name))
+  const names = found.filter(name => !known.includes(name))
   const segments = new Map<number, AnySegment>()
   for (const first of names.map(firstOfName).filter(each => each !== undefined))
     segments.set(first, new Segment(folder, identity.id, first, identity.epoch))
-  for (const first of names.map(firstOfSealedName).filter(each => each !== undefined)) {
-    const sealed = new SealedSegment(files, folder, identity.id, first)
+  for (const name of names.map(parseSealedName).filter(each => each !== undefined)) {
+    const { first } = name
+    const sealed = new SealedSegment(files, folder, identity.id, name)
     const hot = segments.get(first)
     if (!hot) {
       segments.set(first, await sealed.open())
@@ -123,8 +137,13 @@ async function isWhole(sealed: SealedSegment): Promise<boolean> {
   }
 }
 
-async function sealedSegment(segment: SealedSegment, following: AnySegment | undefined, state: State): Promise<void> {
-  if (following && segment.last + 1 !== following.first) {
+async function sealedSegment(
+  segment: SealedSegment,
+  baseTo: number,
+  following: AnySegment | undefined,
+  state: State,
+): Promise<void> {
+  if (following && segment.last + 1 !== following.first && following.first > baseTo) {
     throw corrupt(
       segment.path,
       segment.bytes,

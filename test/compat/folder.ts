@@ -43,7 +43,7 @@ interface Written {
   readonly content: unknown
 }
 
-/** Most of it sealed, one closed segment not yet, and an unfinished tail in the last. */
+/** The beginning of it cleaned, most of it sealed, one closed segment not yet, and an unfinished tail in the last. */
 export async function writtenFolder(): Promise<Written> {
   const disk = new SimulatedDisk()
   let now = 1_750_000_000_000
@@ -51,6 +51,8 @@ export async function writtenFolder(): Promise<Written> {
   const first = await openEmbeddedLog(options)
   await fill(first)
   await first.sealed()
+  const { to } = await first.clean({ trim: { clicks: 30 }, compact: { 'shop.kinds': 40, 'shop.lines': 25 }, to: 80 })
+  if (to < 45) throw new Error(`the base ends at ${to}: too little of it would be recorded`)
   await first.close()
   const log = await openEmbeddedLog({ ...options, seal: false })
   const topic = log.findTopic('clicks')!

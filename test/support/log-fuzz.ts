@@ -30,13 +30,24 @@ const bookingOf = (n: number) =>
 export interface FuzzBase {
   readonly disk: SimulatedDisk
   readonly batches: readonly SeenBatch[]
+  /** User → how many of the clicks were removed. */
+  readonly removed: ReadonlyMap<string, number>
 }
 
-/** A log with all kinds of values in several segments: closed well, as a killed process leaves it, or sealed. */
-export async function fuzzBase(end: 'closed' | 'killed' | 'sealed', segmentBytesMax = 1_500): Promise<FuzzBase> {
+/** A log with all kinds of values in several segments: closed well, as a killed process leaves it, sealed, or cleaned. */
+export async function fuzzBase(
+  end: 'closed' | 'killed' | 'sealed' | 'cleaned',
+  segmentBytesMax = 1_500,
+): Promise<FuzzBase> {
   const disk = new SimulatedDisk()
   let now = 1_000
-  const options = { path: FUZZ_PATH, fileSystem: disk, segmentBytesMax, clock: () => now++, seal: end === 'sealed' }
+  const options = {
+    path: FUZZ_PATH,
+    fileSystem: disk,
+    segmentBytesMax,
+    clock: () => now++,
+    seal: end === 'sealed' || end === 'cleaned',
+  }
   const log = await openEmbeddedLog(options)
   const [table, pairs, events] = [await log.topic(kinds), await log.topic(lines), await log.topic(clicks)]
   const union = await log.topic(bookings)
@@ -50,11 +61,19 @@ export async function fuzzBase(end: 'closed' | 'killed' | 'sealed', segmentBytes
     await batch.commit(n % 3 ? { source: 'shop', position: `0/${n}`, transaction: '7', commitTimeUs: n } : undefined)
     if (n % 5 === 4) await log.batch().commit({ source: 'billing', position: String(n) })
   }
-  const batches = await batchesOf(log)
+  const all = await batchesOf(log)
   const killed = disk.copy()
   await log.sealed()
+  if (end === 'cleaned') await log.clean({ trim: { clicks: 12 }, compact: { 'shop.kinds': 20, 'shop.lines': 20 } })
+  const batches = await batchesOf(log)
+  const removed = new Map<string, number>()
+  const left = new Set(batches.flatMap(({ records }) => records).map(({ position }) => position))
+  for (const { position, op, after } of all.flatMap(({ records }) => records)) {
+    const user = String(after?.['user'])
+    if (op === 'event' && !left.has(position)) removed.set(user, (removed.get(user) ?? 0) + 1)
+  }
   await log.close()
-  return { disk: end === 'killed' ? killed : disk, batches }
+  return { disk: end === 'killed' ? killed : disk, batches, removed }
 }
 
 export type Damage = (random: Random, bytes: Buffer) => Buffer

@@ -17,7 +17,7 @@ import {
   type SourceMark,
   type Streams,
 } from '../../core/index.ts'
-import { batchesIn, batchesOf } from './log-batches.ts'
+import { batchesIn, batchesOf, rowsOfTables, scannedPositions } from './log-seen.ts'
 import { MemoryLog } from './memory-log.ts'
 import type { Random } from './random.ts'
 import { randomObject, randomSchema, randomText } from './random-schema.ts'
@@ -79,6 +79,8 @@ export class LogPair {
   #embedded!: EmbeddedLog
   readonly #seal: boolean
   readonly #compression: 'zstd' | 'none'
+  /** With the lesser one, keys are divided into parts. */
+  readonly #cleanMemoryBytesMax: number
   readonly #declared = new Map<string, Declared>()
   #tailing: Tailing[] = []
   #inFlight: InFlight[] = []
@@ -89,6 +91,7 @@ export class LogPair {
     this.#segmentBytesMax = 200 + random.int(4_000)
     this.#seal = random.next() < 0.8
     this.#compression = random.pick(['zstd', 'none'])
+    this.#cleanMemoryBytesMax = random.pick([100, 1 << 27])
     this.#model = new MemoryLog(() => this.#now)
   }
 
@@ -107,13 +110,15 @@ export class LogPair {
       clock: () => this.#now,
       seal: this.#seal,
       compression: this.#compression,
+      cleanMemoryBytesMax: this.#cleanMemoryBytesMax,
     })
   }
 
   async step(): Promise<void> {
     const random = this.#random
     const draw = random.int(100)
-    if (draw < 46) await this.#append()
+    if (draw < 41) await this.#append()
+    else if (draw < 46) await this.#clean()
     else if (draw < 50) await this.#sealed()
     else if (draw < 53) await this.#streams()
     else if (draw < 56) await this.#heartbeat()
@@ -294,6 +299,50 @@ export class LogPair {
   async #sealed(): Promise<void> {
     await this.#embedded.sealed()
     await this.#read()
+  }
+
+  /** Removes history from both, whoever reads them meanwhile. */
+  async #clean(): Promise<void> {
+    await this.#settle()
+    const random = this.#random
+    const asked = (kind: Contract['kind']) =>
+      Object.fromEntries(
+        [...this.#declared.values()]
+          .filter(({ contract }) => contract.kind === kind && random.next() < 0.7)
+          .map(({ contract: { name } }) => [
+            name,
+            random.next() < 0.6 ? Number.POSITIVE_INFINITY : random.int(this.#model.end + 2),
+          ]),
+      )
+    const request = {
+      trim: asked('topic'),
+      compact: asked('table'),
+      ...(random.next() < 0.3 ? { to: random.int(this.#model.end + 2) } : {}),
+    }
+    const rows = await rowsOfTables(this.#embedded)
+    const report = await this.#embedded.clean(request)
+    if (report.to === 0) return
+    const { recordsBefore, recordsAfter } = await this.#model.clean({ ...request, to: report.to })
+    const what = `a cleaning ${JSON.stringify(request)} up to ${report.to}`
+    mustEqual(what, [recordsBefore, recordsAfter], [report.recordsBefore, report.recordsAfter])
+    const [model, embedded] = [this.#model.base, this.#embedded.base].map(({ generation: _, ...base }) => base)
+    mustEqual(`the base after ${what}`, model, embedded)
+    mustEqual(`the rows of tables after ${what}`, rows, await rowsOfTables(this.#embedded))
+    mustEqual(`all after ${what}`, await batchesOf(this.#model), await batchesOf(this.#embedded))
+    await this.#scan()
+  }
+
+  /** What scans find of each topic, from a place on. */
+  async #scan(): Promise<void> {
+    const from = 1 + this.#random.int(this.#model.end + 1)
+    const batches = await batchesOf(this.#model, from - 1)
+    for (const { contract } of this.#declared.values()) {
+      const known = batches.flatMap(({ records }) =>
+        records.filter(({ topic, op }) => topic === contract.name && op !== 'parked').map(({ position }) => position),
+      )
+      const found = await scannedPositions(this.#embedded, contract.name, from)
+      mustEqual(`a scan of ${contract.name} from ${from}`, known, found)
+    }
   }
 
   async #streams(): Promise<void> {

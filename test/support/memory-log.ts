@@ -5,17 +5,18 @@ import {
   type AnyRow,
   type Appended,
   type Batch,
-  ByteReader,
   ByteWriter,
+  type CleanReport,
+  type CleanRequest,
   type Contract,
   fail,
   type Log,
-  type LogBlock,
+  type LogBase,
+  type LogHold,
   type LogReader,
   type LogStatus,
   type LogTopic,
   type ParkedRow,
-  type RecordCursor,
   type RecordOp,
   type SourceMark,
   type StreamOptions,
@@ -25,71 +26,15 @@ import {
   type TaggedRecord,
   type TagValue,
 } from '../../core/index.ts'
-import { type Migration, migrate, sameShape } from './migration.ts'
-import { codecOf } from './row-codecs.ts'
+import { type Kept, MemoryReader } from './memory-reader.ts'
+import { cleanBlocks, type KeptBlock, MemoryTopic, type NewRecord, streamName } from './memory-records.ts'
+import { migrate, sameShape } from './migration.ts'
 
 const RECORD_BYTES_MAX = 16 * 1024 * 1024
 const BLOCK_BYTES = 1_000_000
 
-/** A row and which of its topic's shapes it has. */
-interface KeptRow {
-  readonly row: AnyRow
-  readonly shape: number
-}
-
-interface KeptRecord {
-  readonly topic: MemoryTopic
-  readonly op: RecordOp
-  readonly before: KeptRow | undefined
-  readonly after: KeptRow | undefined
-  readonly parked: ParkedRow | undefined
-  readonly bytes: number
-}
-
-interface KeptBlock {
-  readonly first: number
-  readonly records: readonly KeptRecord[]
-  readonly last: boolean
-  readonly mark: SourceMark | undefined
-  readonly appendTimeMs: number
-}
-
-class MemoryTopic implements LogTopic {
-  readonly id: number
-  readonly name: string
-  contract: Contract
-  /** How a row of shape n becomes one of shape n + 1. */
-  readonly migrations: Migration[] = []
-
-  constructor(id: number, contract: Contract) {
-    this.id = id
-    this.name = contract.name
-    this.contract = contract
-  }
-
-  keep(row: AnyRow, writer: ByteWriter): KeptRow {
-    const start = writer.at
-    const codec = codecOf(this.contract, row)
-    codec.encode(writer, row)
-    // What comes back from the codec is what a log keeps: no unknown fields, nothing that the caller may still change.
-    return { row: codec.decode(new ByteReader(writer.buffer, start)), shape: this.migrations.length }
-  }
-
-  read(kept: KeptRow | undefined): AnyRow | null {
-    if (!kept) return null
-    return this.migrations.slice(kept.shape).reduce<AnyRow>((row, step) => step(row), structuredClone(kept.row))
-  }
-}
-
-/** What outlives a close. */
-interface Kept {
-  readonly id: string
-  readonly topics: Map<string, MemoryTopic>
-  blocks: KeptBlock[]
-}
-
 interface Queued {
-  readonly records: readonly KeptRecord[]
+  readonly records: readonly NewRecord[]
   readonly mark: SourceMark | undefined
   readonly resolve: (appended: Appended) => void
 }
@@ -98,12 +43,21 @@ export class MemoryLog implements Log, Streams {
   readonly #kept: Kept
   readonly #clock: () => number
   readonly #readers = new Set<MemoryReader>()
+  readonly #holds = new Set<{ readonly name: string; position: number }>()
   #queue: Queued[] = []
   #closed = false
 
   constructor(clock: () => number = Date.now, kept?: Kept) {
     this.#clock = clock
-    this.#kept = kept ?? { id: crypto.randomUUID(), topics: new Map(), blocks: [] }
+    this.#kept = kept ?? {
+      id: crypto.randomUUID(),
+      topics: new Map(),
+      blocks: [],
+      marks: [],
+      base: { generation: 0, to: 0, changedTo: 0, topics: new Map() },
+      baseSerial: 0,
+      removed: new Map(),
+    }
   }
 
   get id(): string {
@@ -111,7 +65,7 @@ export class MemoryLog implements Log, Streams {
   }
 
   get end(): number {
-    return this.#kept.blocks.reduce((end, block) => Math.max(end, block.first + block.records.length - 1), 0)
+    return this.#kept.blocks.reduce((end, block) => Math.max(end, block.end), 0)
   }
 
   async topic(contract: Contract): Promise<LogTopic> {
@@ -142,7 +96,7 @@ export class MemoryLog implements Log, Streams {
     return new MemoryBatch(find, (records, mark) => this.#append(records, mark))
   }
 
-  #append(records: readonly KeptRecord[], mark: SourceMark | undefined): Promise<Appended> {
+  #append(records: readonly NewRecord[], mark: SourceMark | undefined): Promise<Appended> {
     if (this.#closed) return Promise.reject(closed())
     return new Promise(resolve => {
       this.#queue.push({ records, mark, resolve })
@@ -158,7 +112,12 @@ export class MemoryLog implements Log, Streams {
       const appendTimeMs = Math.max(this.#kept.blocks.at(-1)?.appendTimeMs ?? 0, Math.floor(this.#clock()))
       let next = first
       for (const [n, part] of parts.entries()) {
-        this.#kept.blocks.push({ first: next, records: part, last: n === parts.length - 1, mark, appendTimeMs })
+        const serial = (this.#kept.blocks.at(-1)?.serial ?? this.#kept.baseSerial) + 1
+        const placed = part.map((record, at) => ({ ...record, position: first + at + next - first }))
+        const end = next + part.length - 1
+        const last = n === parts.length - 1
+        this.#kept.blocks.push({ serial, first: next, end, records: placed, last, mark, appendTimeMs })
+        if (mark) this.#kept.marks.push({ serial, mark })
         next += part.length
       }
       resolve({ first, last: first + records.length - 1 })
@@ -167,7 +126,7 @@ export class MemoryLog implements Log, Streams {
   }
 
   mark(source: string): SourceMark | undefined {
-    return this.#kept.blocks.findLast(({ mark }) => mark?.source === source)?.mark
+    return this.#kept.marks.findLast(({ mark }) => mark.source === source)?.mark
   }
 
   read(after: number): LogReader {
@@ -179,13 +138,79 @@ export class MemoryLog implements Log, Streams {
 
   async positionAt(timeMs: number): Promise<number> {
     const last = this.#kept.blocks.findLast(block => block.appendTimeMs <= timeMs)
-    return last ? last.first + last.records.length - 1 : 0
+    return last?.end ?? 0
+  }
+
+  get base(): LogBase {
+    return this.#kept.base
+  }
+
+  hold(name: string, position: number): LogHold {
+    const hold = { name, position }
+    this.#holds.add(hold)
+    return {
+      name,
+      get position() {
+        return hold.position
+      },
+      move: to => {
+        hold.position = Math.max(hold.position, to)
+      },
+      release: () => this.#holds.delete(hold),
+    }
+  }
+
+  /** As the embedded log's, but that it may go up to any end of a batch: the caller says which by `to`. */
+  async clean({ trim = {}, compact = {}, to: most = this.end, force = false }: CleanRequest): Promise<CleanReport> {
+    const horizonOf = (asked: Readonly<Record<string, number>>, kind: Contract['kind'], name: string) => {
+      const topic = this.#kept.topics.get(name)
+      if (!topic) throw fail('TOPIC_UNKNOWN', `no topic ${name}`)
+      if (topic.contract.kind !== kind) throw fail('REQUEST_INVALID', `${name} is not a ${kind}`)
+      return asked[name]!
+    }
+    const trims = new Map(Object.keys(trim).map(name => [name, horizonOf(trim, 'topic', name)]))
+    const compacts = new Map(Object.keys(compact).map(name => [name, horizonOf(compact, 'table', name)]))
+    const held = [...this.#holds].filter(({ position }) => !force && position < most)
+    const limitedBy = held.sort((a, b) => a.position - b.position)[0]
+    const to = Math.min(most, limitedBy?.position ?? most, this.end)
+    const figures = { bytesBefore: 0, bytesAfter: 0, ms: 0, limitedBy, to }
+    if (to < this.base.to)
+      return { ...figures, to: 0, generation: this.base.generation, recordsBefore: 0, recordsAfter: 0 }
+    const kept = this.#kept
+    for (const reader of this.#readers) reader.keep(to)
+    const cleaned = cleanBlocks(
+      kept.blocks.filter(({ first, records }) => (records.length > 0 ? first : first - 1) <= to),
+      to,
+      trims,
+      compacts,
+    )
+    for (const stream of cleaned.removed) kept.removed.set(stream, (kept.removed.get(stream) ?? 0) + 1)
+    if (cleaned.changed) {
+      kept.baseSerial = Math.max(
+        kept.baseSerial,
+        ...kept.blocks.filter(({ end }) => end <= to).map(({ serial }) => serial),
+      )
+      const after = kept.blocks.filter(({ first, records }) => (records.length > 0 ? first : first - 1) > to)
+      kept.blocks = [...cleaned.blocks, ...after]
+      const topics = new Map(kept.base.topics)
+      const raise = (name: string, field: 'trimmedTo' | 'compactedTo', at: number) => {
+        const position = Math.max(topics.get(name)?.[field] ?? 0, Math.min(at, to))
+        if (position > 0) topics.set(name, { ...topics.get(name), [field]: position })
+      }
+      for (const [name, at] of trims) raise(name, 'trimmedTo', at)
+      for (const [name, at] of compacts) raise(name, 'compactedTo', at)
+      const changedTo = Math.max(...[...topics.values()].flatMap(each => Object.values(each)))
+      kept.base = { generation: kept.base.generation + 1, to, changedTo, topics }
+    }
+    const count = (blocks: readonly KeptBlock[]) => blocks.reduce((sum, { records }) => sum + records.length, 0)
+    const recordsAfter = count(cleaned.blocks)
+    return { ...figures, generation: kept.base.generation, recordsBefore: recordsAfter + cleaned.gone, recordsAfter }
   }
 
   async *stream(topic: LogTopic, key: unknown, options: StreamOptions = {}): AsyncIterable<StreamRecord> {
     const { backwards = false, limit = Number.POSITIVE_INFINITY } = options
     const all = this.#eventsOf(topic, key)
-    const { from = backwards ? all.length : 1 } = options
+    const { from = backwards ? await this.lastVersion(topic, key) : 1 } = options
     const asked = all.filter(({ version }) => (backwards ? version <= from : version >= from))
     if (backwards) asked.reverse()
     yield* asked.slice(0, limit)
@@ -205,13 +230,14 @@ export class MemoryLog implements Log, Streams {
   }
 
   async lastVersion(topic: LogTopic, key: unknown): Promise<number> {
-    return this.#eventsOf(topic, key).length
+    const removed = this.#kept.removed.get(streamName(topic, topic.contract.key.encode(key))) ?? 0
+    return removed + this.#eventsOf(topic, key).length
   }
 
   #events(topic: LogTopic): TaggedRecord[] {
-    return this.#kept.blocks.flatMap(({ first, records }) =>
-      records.flatMap(({ topic: of, op, after }, n) =>
-        of.id === topic.id && op === 'event' ? [{ topic: of, position: first + n, event: of.read(after)! }] : [],
+    return this.#kept.blocks.flatMap(({ records }) =>
+      records.flatMap(({ topic: of, op, after, position }) =>
+        of.id === topic.id && op === 'event' ? [{ topic: of, position, event: of.read(after)! }] : [],
       ),
     )
   }
@@ -219,9 +245,10 @@ export class MemoryLog implements Log, Streams {
   #eventsOf(topic: LogTopic, key: unknown): StreamRecord[] {
     const codec = topic.contract.key
     const wanted = codec.encode(key)
+    const removed = this.#kept.removed.get(streamName(topic, wanted)) ?? 0
     return this.#events(topic)
       .filter(({ event }) => codec.encodeFromRow(event).equals(wanted))
-      .map((record, n) => ({ ...record, version: n + 1 }))
+      .map((record, n) => ({ ...record, version: removed + n + 1 }))
   }
 
   status(): LogStatus {
@@ -255,8 +282,10 @@ export class MemoryLog implements Log, Streams {
     this.#queue = []
     for (const reader of this.#readers) reader.close()
     let left = batches
-    const blocks = this.#kept.blocks.filter(block => (block.last ? left-- : left) > 0)
-    return new MemoryLog(this.#clock, { ...this.#kept, blocks })
+    const blocks = this.#kept.blocks.filter(block => isEnd(block) || (block.last ? left-- : left) > 0)
+    const newest = Math.max(this.#kept.baseSerial, blocks.at(-1)?.serial ?? 0)
+    const marks = this.#kept.marks.filter(({ serial }) => serial <= newest)
+    return new MemoryLog(this.#clock, { ...this.#kept, blocks, marks })
   }
 
   /** Makes all that is queued part of the log at once, as if acknowledged. */
@@ -265,15 +294,18 @@ export class MemoryLog implements Log, Streams {
   }
 
   get batches(): number {
-    return this.#kept.blocks.filter(({ last }) => last).length
+    return this.#kept.blocks.filter(block => block.last && !isEnd(block)).length
   }
 }
+
+/** Says where a base ends: no batch. */
+const isEnd = ({ records, mark }: KeptBlock): boolean => records.length === 0 && !mark
 
 const closed = () => fail('LOG_CLOSED', 'the log is closed')
 
 /** Records as blocks of about 1 MiB. */
-function cut(records: readonly KeptRecord[]): KeptRecord[][] {
-  const parts: KeptRecord[][] = []
+function cut(records: readonly NewRecord[]): NewRecord[][] {
+  const parts: NewRecord[][] = []
   let bytes = Number.POSITIVE_INFINITY
   for (const record of records) {
     if (bytes >= BLOCK_BYTES) {
@@ -288,13 +320,13 @@ function cut(records: readonly KeptRecord[]): KeptRecord[][] {
 
 class MemoryBatch implements Batch {
   readonly #find: (topic: LogTopic) => MemoryTopic | undefined
-  readonly #append: (records: readonly KeptRecord[], mark: SourceMark | undefined) => Promise<Appended>
-  readonly #records: KeptRecord[] = []
+  readonly #append: (records: readonly NewRecord[], mark: SourceMark | undefined) => Promise<Appended>
+  readonly #records: NewRecord[] = []
   #committed = false
 
   constructor(
     find: (topic: LogTopic) => MemoryTopic | undefined,
-    append: (records: readonly KeptRecord[], mark: SourceMark | undefined) => Promise<Appended>,
+    append: (records: readonly NewRecord[], mark: SourceMark | undefined) => Promise<Appended>,
   ) {
     this.#find = find
     this.#append = append
@@ -344,106 +376,5 @@ class MemoryBatch implements Batch {
     if (this.#committed) throw fail('INTERNAL', 'a batch was committed twice')
     this.#committed = true
     return this.#append(this.#records, mark)
-  }
-}
-
-class MemoryReader implements LogReader {
-  readonly #kept: Kept
-  readonly #forget: () => void
-  #after: number
-  #at = 0
-  #closed = false
-  #wakes: (() => void)[] = []
-
-  constructor(kept: Kept, after: number, forget: () => void) {
-    this.#kept = kept
-    this.#after = after
-    this.#forget = forget
-  }
-
-  get position(): number {
-    return this.#after
-  }
-
-  async next(): Promise<readonly LogBlock[] | undefined> {
-    for (;;) {
-      const blocks = await this.ready()
-      if (blocks.length > 0) return blocks
-      if (this.#closed) return undefined
-      await new Promise<void>(resolve => this.#wakes.push(resolve))
-    }
-  }
-
-  async ready(): Promise<readonly LogBlock[]> {
-    const blocks: LogBlock[] = []
-    while (!this.#closed && this.#at < this.#kept.blocks.length) {
-      const block = this.#kept.blocks[this.#at++]!
-      const end = block.first + block.records.length - 1
-      if (block.records.length > 0 ? end <= this.#after : block.first <= this.#after) continue
-      blocks.push(new MemoryBlock(block, Math.max(block.first, this.#after + 1)))
-      this.#after = Math.max(this.#after, end)
-    }
-    return blocks
-  }
-
-  wake(): void {
-    for (const resolve of this.#wakes.splice(0)) resolve()
-  }
-
-  close(): void {
-    this.#closed = true
-    this.#forget()
-    this.wake()
-  }
-}
-
-class MemoryBlock implements LogBlock {
-  readonly #block: KeptBlock
-  readonly first: number
-  readonly count: number
-
-  constructor(block: KeptBlock, first: number) {
-    this.#block = block
-    this.first = first
-    this.count = block.first + block.records.length - first
-  }
-
-  get end(): number {
-    return this.first + this.count - 1
-  }
-
-  get last(): boolean {
-    return this.#block.last
-  }
-
-  get appendTimeMs(): number {
-    return this.#block.appendTimeMs
-  }
-
-  get mark(): SourceMark | undefined {
-    return this.#block.mark
-  }
-
-  records(): RecordCursor {
-    const { records, first } = this.#block
-    let at = this.first - first - 1
-    return {
-      next: () => ++at < records.length,
-      get position() {
-        return first + at
-      },
-      get topic() {
-        return records[at]!.topic
-      },
-      get op() {
-        return records[at]!.op
-      },
-      before: () => records[at]!.topic.read(records[at]!.before),
-      after: () => records[at]!.topic.read(records[at]!.after),
-      lendBefore: () => records[at]!.topic.read(records[at]!.before),
-      lendAfter: () => records[at]!.topic.read(records[at]!.after),
-      recall: () => {},
-      parked: () => structuredClone(records[at]!.parked ?? null),
-    }
   }
 }

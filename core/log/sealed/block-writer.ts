@@ -3,6 +3,7 @@
 import { setImmediate as immediate } from 'node:timers/promises'
 import { ByteReader, type ByteWriter } from '../../contract/index.ts'
 import { type StoredBlock, writeMark } from '../block.ts'
+import type { SourceMark } from '../log.ts'
 import { OP_EVENT, OP_PARKED, OP_UPDATE } from '../records.ts'
 import type { Layout, Topics } from '../topics.ts'
 import { BigintBuilder, type ColumnBuilder, HeapBuilder, hashBytes, NumberBuilder } from './builders.ts'
@@ -29,11 +30,25 @@ export interface BlockEntry {
   readonly offset: number
   readonly bytes: number
   readonly first: number
+  /** Position of the last record or, after a cleaning, of the last that was there. Without holes: first + count − 1. */
+  readonly last: number
   readonly count: number
   readonly minTimeMs: number
   readonly maxTimeMs: number
   readonly groups: readonly GroupEntry[]
 }
+
+/** True where not all positions from the first to the last have a record: then the block has a column of them. */
+export const isSparse = ({ first, last, count }: Pick<BlockEntry, 'first' | 'last' | 'count'>): boolean =>
+  last - first + 1 !== count
+
+/** A hot block, or what a cleaning left of one: its records' positions, where they are not consecutive. */
+export interface PlacedBlock extends StoredBlock {
+  readonly positions?: Float64Array
+}
+
+export const endOf = ({ first, count, positions }: PlacedBlock): number =>
+  positions && count > 0 ? positions[count - 1]! : first + count - 1
 
 /** Takes an event for the key index: its row stands in `payload` from `start` to `end`. `key` is good during the call only. */
 export type KeyedRow = (
@@ -165,6 +180,16 @@ class Group {
   }
 }
 
+/** A hot block as the block that it goes into says it. */
+interface Span {
+  readonly first: number
+  readonly end: number
+  readonly count: number
+  readonly last: boolean
+  readonly mark: SourceMark | undefined
+  readonly appendTimeMs: number
+}
+
 /** What a block that is finished has: its bytes in pieces, and its entry of the directory. */
 export interface FinishedBlock {
   readonly pieces: readonly Uint8Array[]
@@ -178,9 +203,10 @@ export class BlockWriter {
   readonly #numbers = new Map<Group, number>()
   #used: Group[] = []
   #of = new NumberBuilder()
-  #spans = newWriter()
-  #spanCount = 0
+  #positions = new NumberBuilder()
+  #spans: Span[] = []
   #first = 0
+  #last = 0
   #count = 0
   #minTimeMs = 0
   #maxTimeMs = 0
@@ -198,23 +224,22 @@ export class BlockWriter {
 
   /** True where not even a heartbeat is in it. */
   get empty(): boolean {
-    return this.#spanCount === 0
+    return this.#spans.length === 0
   }
 
   /**
    * Takes a hot block's records. Yields where to pause: after `each` records.
    * @throws RangeError where a record is not one
    */
-  *add(block: StoredBlock, each: number, keyed?: KeyedRow): Generator<void> {
+  *add(block: PlacedBlock, each: number, keyed?: KeyedRow): Generator<void> {
     this.#span(block)
-    const { payload } = block
+    const { payload, positions, first, count } = block
     const reader = new ByteReader(payload)
-    let position = block.first
-    for (let left = block.count; left > 0; left--) {
+    for (let n = 0; n < count; n++) {
       const bytes = reader.varint()
       const end = reader.at + bytes
       if (end > payload.length) throw new RangeError('a record is longer than its block')
-      this.#record(reader, end, position++, keyed)
+      this.#record(reader, end, positions ? positions[n]! : first + n, keyed)
       if (reader.at !== end) throw new RangeError('a record has another length than its row')
       if (++this.#sinceTurn < each) continue
       this.#sinceTurn = 0
@@ -238,6 +263,7 @@ export class BlockWriter {
     } else group.images[0]!.take(reader)
     group.count++
     this.#of.push(this.#numbers.get(group)!)
+    this.#positions.push(position)
     this.#count++
     if (op === OP_EVENT && keyed) keyed(group.layout.topic.id, this.#key, reader.buffer, position, id, start, end)
   }
@@ -258,26 +284,41 @@ export class BlockWriter {
     return group
   }
 
-  #span(block: StoredBlock): void {
-    if (this.#spanCount++ === 0) {
-      this.#first = block.first
-      this.#minTimeMs = block.appendTimeMs
-      this.#maxTimeMs = block.appendTimeMs
+  #span(block: PlacedBlock): void {
+    const { first, count, last, mark, appendTimeMs } = block
+    if (this.#spans.length === 0) {
+      this.#first = first
+      this.#minTimeMs = appendTimeMs
     }
-    const { mark } = block
-    this.#spans.varint(block.count)
-    this.#spans.u8((block.last ? 1 : 0) | (mark ? 2 : 0) | (mark?.snapshot ? 4 : 0))
-    this.#spans.int(block.appendTimeMs - this.#maxTimeMs)
-    if (mark) writeMark(this.#spans, mark)
-    this.#maxTimeMs = block.appendTimeMs
+    this.#last = endOf(block)
+    this.#maxTimeMs = appendTimeMs
+    this.#spans.push({ first, end: this.#last, count, last, mark, appendTimeMs })
+  }
+
+  #takeSpans(sparse: boolean): Uint8Array {
+    const writer = newWriter()
+    let next = this.#first
+    let timeMs = this.#minTimeMs
+    for (const { first, end, count, last, mark, appendTimeMs } of this.#spans) {
+      if (sparse) writer.varint(first - next)
+      writer.varint(count)
+      writer.u8((last ? 1 : 0) | (mark ? 2 : 0) | (mark?.snapshot ? 4 : 0))
+      writer.int(appendTimeMs - timeMs)
+      if (mark) writeMark(writer, mark)
+      next = end + 1
+      timeMs = appendTimeMs
+    }
+    return writer.copy()
   }
 
   /** The block, to stand at an offset; the writer is empty then. */
   async finish(offset: number, seed: number, compression: Compression): Promise<FinishedBlock> {
     const head = newWriter()
     const sections = new SectionWriter()
-    head.varint(this.#spanCount)
-    head.varint(sections.add(this.#spans.copy()))
+    const place = { first: this.#first, last: this.#last, count: this.#count }
+    const sparse = isSparse(place)
+    head.varint(this.#spans.length)
+    head.varint(sections.add(this.#takeSpans(sparse)))
     head.varint(this.#used.length)
     const groups: GroupEntry[] = []
     for (const group of this.#used) groups.push(await group.write(head, sections))
@@ -285,10 +326,10 @@ export class BlockWriter {
       const { values } = this.#of.take()
       writeNumbers({ head, sections }, numbersOf(values))
     }
+    if (sparse) writeNumbers({ head, sections }, numbersOf(this.#positions.take().values))
     const body = await sections.finish(head, compression, seed)
     const stamp = {
-      first: this.#first,
-      count: this.#count,
+      ...place,
       offset,
       minTimeMs: this.#minTimeMs,
       maxTimeMs: this.#maxTimeMs,
@@ -303,8 +344,8 @@ export class BlockWriter {
     this.#numbers.clear()
     this.#used = []
     this.#of.reset()
-    this.#spans = newWriter()
-    this.#spanCount = 0
+    this.#positions.reset()
+    this.#spans = []
     this.#count = 0
     this.payloadBytes = 0
   }

@@ -24,10 +24,10 @@ export class Batch implements ColumnBatch {
 
   constructor(block: SealedBlock, topics: readonly LogTopic[], from: number, to: number) {
     this.block = block
-    const { first, count } = block.entry
-    this.begin = Math.max(0, from - first)
-    this.end = Math.min(count, to - first + 1)
-    this.first = first + this.begin
+    const { first, last, count } = block.entry
+    this.begin = from <= first ? 0 : block.indexOf(from)
+    this.end = to >= last ? count : block.indexOf(to + 1)
+    this.first = Math.max(first, from)
     const parts: Part[] = []
     // The variants of a scan are numbered through, topic after topic.
     const bases = new Map<number, number>()
@@ -88,9 +88,10 @@ export class Part implements ScanPart {
   positions(): Float64Array {
     const { block, begin, end } = this.#batch
     const of = block.groupOf
+    const all = block.positions
     const positions = new Float64Array(this.count)
     let at = 0
-    for (let n = begin; n < end; n++) if (of[n] === this.number) positions[at++] = block.entry.first + n
+    for (let n = begin; n < end; n++) if (of[n] === this.number) positions[at++] = all ? all[n]! : block.entry.first + n
     return positions
   }
 

@@ -1,11 +1,11 @@
 // Writes one sealed file: header, blocks, runs of the key index, footer, trailer. Whoever uses it gives hot blocks in order, and
 // makes the file durable.
 import { setImmediate as immediate } from 'node:timers/promises'
-import { type StoredBlock, segmentHeader, segmentSeed } from '../block.ts'
+import { segmentHeader, segmentSeed } from '../block.ts'
 import type { File } from '../file-system.ts'
 import type { SegmentEnd } from '../sidecar.ts'
 import type { Topics } from '../topics.ts'
-import { type BlockEntry, BlockWriter, type KeyedRow } from './block-writer.ts'
+import { type BlockEntry, BlockWriter, type KeyedRow, type PlacedBlock } from './block-writer.ts'
 import {
   RUN_PAYLOAD_BYTES_FULL,
   SEAL_RECORDS_PER_TURN,
@@ -22,6 +22,8 @@ export interface SealedFileOptions {
   readonly topics: Topics
   /** First position of the segment. */
   readonly first: number
+  /** The cleaning that writes it; default 0: it stands for one hot segment. */
+  readonly generation?: number
   readonly compression: Compression
   /** About how many bytes of hot blocks will come: room is made for their keys. */
   readonly payloadBytes: number
@@ -42,14 +44,19 @@ export class SealedFileWriter {
   #at = 0
 
   constructor(file: File, options: SealedFileOptions) {
-    const { identity, topics, first, payloadBytes } = options
+    const { identity, topics, first, generation, payloadBytes } = options
     this.#file = file
     this.#options = options
-    this.#header = segmentHeader(SEALED_SEGMENT, identity.id, first, identity.epoch)
+    this.#header = segmentHeader(SEALED_SEGMENT, identity.id, first, identity.epoch, generation)
     this.#seed = segmentSeed(this.#header)
     this.#writer = new BlockWriter(topics)
     this.#run = new KeyRun(payloadBytes)
     this.#tags = new TagReader(topics)
+  }
+
+  /** True where nothing was put in. */
+  get empty(): boolean {
+    return this.#entries.length === 0 && this.#writer.empty && this.#runs.length === 0 && this.#run.empty
   }
 
   /** Bytes written so far. */
@@ -57,7 +64,7 @@ export class SealedFileWriter {
     return this.#at
   }
 
-  async add(block: StoredBlock): Promise<void> {
+  async add(block: PlacedBlock): Promise<void> {
     if (this.#at === 0) await this.#put([this.#header])
     // A block's places then fit 16 bits, and so do the differences of a counter in it.
     if (this.#writer.count + block.count > SEALED_RECORDS_FULL) await this.#closeBlock()
@@ -74,6 +81,16 @@ export class SealedFileWriter {
   readonly #keyed: KeyedRow = (topic, key, payload, position, layout, start, end) => {
     this.#run.add(topic, key, payload, position, layout, start, end)
     this.#tags.each(layout, payload, start, name => this.#run.add(TAGS, name, payload, position, layout, start, end))
+  }
+
+  /** Notes events that a cleaning took out, of a stream named as in the key index. */
+  removed(name: Uint8Array, hash: number, events: number): void {
+    this.#run.removed(name, hash, events)
+  }
+
+  /** To be called now and then between `removed`s: a part of the key index has so many streams and no more. */
+  async relieve(): Promise<void> {
+    if (this.#run.full) await this.#closeRun()
   }
 
   /** @param last position of the segment's last record */
@@ -101,7 +118,7 @@ export class SealedFileWriter {
   }
 
   async #closeRun(): Promise<void> {
-    if (this.#run.count === 0) return
+    if (this.#run.empty) return
     this.#runs.push(await this.#run.write(pieces => this.#put(pieces), this.#options.compression, this.#seed))
     this.#run = new KeyRun(this.#options.payloadBytes)
   }

@@ -1,6 +1,6 @@
 // The frame of a sealed segment. All integers little-endian; u64 never exceeds 2^53 − 1. docs/log-format.md has the whole of it.
 //
-// File = header (64 bytes, as a hot segment's, with magic "MSSL" and format version 2) · blocks, pages and chunks of the key index,
+// File = header (64 bytes, as a hot segment's, with magic "MSSL", format version 3, and at 48 u64 generation) · blocks, pages and chunks of the key index,
 //   each begun at a multiple of 8 · footer · trailer.
 // Block = fixed head, 64 bytes: 0 u32 magic "MSCB" · 4 u32 CRC-32 of bytes 8..64+n, begun with the seed · 8 u32 n, bytes of the head ·
 //   12 u32 bytes of the block · 16 u64 offset in the file · 24 u64 first position · 32 u32 records · 36 zeros · 40 u64 earliest and
@@ -14,7 +14,9 @@ import type { SourceMark } from '../log.ts'
 import type { BlockEntry, GroupEntry, ZoneEntry } from './block-writer.ts'
 import { newWriter, readU32, writeU32 } from './sections.ts'
 
-export const SEALED_FORMAT = 2
+export const SEALED_FORMAT = 3
+/** From this format on blocks may be sparse, and streams say how many of their events were removed. */
+export const SPARSE_FORMAT = 3
 export const SEALED_MAGIC = 0x4c53534d
 export const TRAILER_BYTES = 40
 export const BLOCK_FIXED_BYTES = 64
@@ -98,8 +100,11 @@ export function writeFooter(footer: Footer): Buffer {
   }
   writer.varint(footer.blocks.length)
   for (const block of footer.blocks) {
-    for (const value of [block.offset, block.bytes, block.first, block.count, block.minTimeMs, block.maxTimeMs])
-      writer.varint(value)
+    writer.varint(block.offset)
+    writer.varint(block.bytes)
+    writer.varint(block.first)
+    writer.varint(block.last + 1 - block.first)
+    for (const value of [block.count, block.minTimeMs, block.maxTimeMs]) writer.varint(value)
     writer.varint(block.groups.length)
     for (const group of block.groups) {
       for (const value of [group.layout, group.op, group.count, group.zones.length]) writer.varint(value)
@@ -134,7 +139,7 @@ const listOf = <T>(reader: ByteReader, read: () => T): T[] => {
 }
 
 /** @throws RangeError where the bytes are not a footer */
-export function readFooter(bytes: Buffer): Footer {
+export function readFooter(bytes: Buffer, format: number): Footer {
   const reader = new ByteReader(bytes)
   return {
     last: reader.varint(),
@@ -143,7 +148,7 @@ export function readFooter(bytes: Buffer): Footer {
       const snapshot = reader.u8() === 1
       return readMark(reader, snapshot)
     }),
-    blocks: listOf(reader, () => readBlockEntry(reader)),
+    blocks: listOf(reader, () => readBlockEntry(reader, format)),
     runs: listOf(reader, () =>
       listOf(reader, () => ({
         offset: reader.varint(),
@@ -158,12 +163,20 @@ export function readFooter(bytes: Buffer): Footer {
   }
 }
 
-function readBlockEntry(reader: ByteReader): BlockEntry {
+function readBlockEntry(reader: ByteReader, format: number): BlockEntry {
+  const offset = reader.varint()
+  const bytes = reader.varint()
+  const first = reader.varint()
+  const span = reader.varint()
+  const count = format >= SPARSE_FORMAT ? reader.varint() : span
+  if (count > span || !Number.isSafeInteger(first + span))
+    throw new RangeError('a block has more records than positions')
   return {
-    offset: reader.varint(),
-    bytes: reader.varint(),
-    first: reader.varint(),
-    count: reader.varint(),
+    offset,
+    bytes,
+    first,
+    last: first + span - 1,
+    count,
     minTimeMs: reader.varint(),
     maxTimeMs: reader.varint(),
     groups: listOf(reader, () => readGroupEntry(reader)),

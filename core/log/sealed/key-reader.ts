@@ -3,7 +3,7 @@ import { ByteReader } from '../../contract/index.ts'
 import { asMainstemError, isMainstemError } from '../../errors.ts'
 import { corrupt } from '../records.ts'
 import { KEY_CACHE_BYTES_MAX } from './bounds.ts'
-import type { ChunkEntry } from './format.ts'
+import { type ChunkEntry, SPARSE_FORMAT } from './format.ts'
 import { type Page, readPage } from './key-page.ts'
 import type { SealedSegment, StoredPiece } from './sealed-segment.ts'
 import { readU32 } from './sections.ts'
@@ -20,6 +20,8 @@ interface Chunk {
   readonly hashes: Uint32Array
   readonly counts: Uint32Array
   readonly goesOn: Uint8Array
+  /** Events that stood before a group's first and were removed. */
+  readonly removed: Float64Array | undefined
 }
 
 /** One group of a stream. */
@@ -27,6 +29,16 @@ interface Part {
   readonly chunk: Chunk
   readonly group: number
   readonly count: number
+  /** Events of the stream that stood before these and were removed. */
+  readonly removed: number
+}
+
+/** How many events of a stream were removed. */
+export interface RemovedEvents {
+  /** varint topic, key bytes. */
+  readonly name: Buffer
+  readonly hash: number
+  readonly events: number
 }
 
 /** A stream's events in one segment. */
@@ -82,7 +94,7 @@ export class KeyReader {
         const chunk = await this.#chunk(segment, chunks[n]!)
         for (let group = lowerBound(chunk.hashes, hash); chunk.hashes[group] === hash; group++) {
           if (chunk.goesOn[group] === 0) ours = await this.#isOf(segment, chunk, group, name)
-          if (ours) parts.push({ chunk, group, count: chunk.counts[group]! })
+          if (ours) parts.push({ chunk, group, count: chunk.counts[group]!, removed: chunk.removed?.[group] ?? 0 })
         }
       }
     }
@@ -108,21 +120,36 @@ export class KeyReader {
     })
   }
 
+  /** Of each stream, how many of its events an earlier cleaning took out of a segment. @throws LOG_CORRUPT */
+  async *removed(segment: SealedSegment): AsyncGenerator<RemovedEvents> {
+    for (const chunks of (await segment.footer()).runs) {
+      for (const entry of chunks) {
+        const chunk = await this.#chunk(segment, entry)
+        for (const [group, events] of (chunk.removed ?? []).entries()) {
+          if (events === 0) continue
+          const { page } = await this.#page(segment, chunk, group)
+          const name = page.names[group - offsetOf(chunk, group)]
+          if (name) yield { name, hash: chunk.hashes[group]!, events }
+        }
+      }
+    }
+  }
+
   async #isOf(segment: SealedSegment, chunk: Chunk, group: number, name: Buffer): Promise<boolean> {
     const { page } = await this.#page(segment, chunk, group)
     return page.names[group - offsetOf(chunk, group)]?.equals(name) ?? false
   }
 
   #chunk(segment: SealedSegment, entry: ChunkEntry): Promise<Chunk> {
-    return this.#cache.get(`${segment.first}:${entry.offset}`, async () => {
+    return this.#cache.get(`${segment.name}:${entry.offset}`, async () => {
       const raw = await segment.piece(entry)
-      return guarded(segment, entry.offset, () => readChunk(raw))
+      return guarded(segment, entry.offset, () => readChunk(raw, segment.format))
     })
   }
 
   async #page(segment: SealedSegment, chunk: Chunk, group: number): Promise<{ page: Page; offset: number }> {
     const entry = chunk.pages[pageOf(chunk, group)]!
-    const page = await this.#cache.get(`${segment.first}:${entry.offset}`, async () => {
+    const page = await this.#cache.get(`${segment.name}:${entry.offset}`, async () => {
       const raw = await segment.piece(entry)
       return guarded(segment, entry.offset, () => readPage(raw))
     })
@@ -164,7 +191,7 @@ function lowerBound(values: Uint32Array, value: number): number {
   return low
 }
 
-function readChunk(raw: Buffer): Chunk {
+function readChunk(raw: Buffer, format: number): Chunk {
   const reader = new ByteReader(raw)
   const count = reader.varint()
   const pageCount = reader.varint()
@@ -189,5 +216,12 @@ function readChunk(raw: Buffer): Chunk {
     counts[n] = value >>> 1
     goesOn[n] = value & 1
   }
-  return { bytes: count * 9 + pages.length * 64, first, pages, hashes, counts, goesOn }
+  let removed: Float64Array | undefined
+  for (let n = 0; format >= SPARSE_FORMAT && n < count; n++) {
+    const events = reader.varint()
+    if (events === 0) continue
+    removed ??= new Float64Array(count)
+    removed[n] = events
+  }
+  return { bytes: count * 17 + pages.length * 64, first, pages, hashes, counts, goesOn, removed }
 }

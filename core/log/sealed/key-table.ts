@@ -1,6 +1,9 @@
 // Numbers byte strings in the order in which they first come: 0, 1, 2 …
 import { hashBytes } from './builders.ts'
 
+/** Two numbers a place, of which a quarter to a half are taken; where an entry begins. */
+const ENTRY_BYTES = 28
+
 export class KeyTable {
   /** Two numbers a place: entry + 1, hash. */
   #table: Int32Array
@@ -29,6 +32,11 @@ export class KeyTable {
   /** The number of a byte string, −1 if it is not known. */
   find(hash: number, from: Uint8Array, start: number, end: number): number {
     return this.#table[this.#place(hash, from, start, end)]! - 1
+  }
+
+  /** About the memory that its entries take. */
+  get bytes(): number {
+    return this.#used + this.size * ENTRY_BYTES
   }
 
   entry(n: number): Buffer {

@@ -5,7 +5,8 @@
 // A stream of many events has several groups, one after the other. Page (key-page.ts) = whole groups, about 16 KiB. Chunk = varint
 // groups · varint pages · varint first position of the run · of each page: varint first group, offset, bytes, raw bytes, u32 CRC-32 of
 // what is stored, begun with the seed · of each group varint hash less that of the one before · of each group varint events × 2 + 1 if it
-// goes on with the group before.
+// goes on with the group before · of each group varint events of its stream that stood before its first and were removed. A stream
+// of which all were removed has a group without events: so versions never change.
 import { setImmediate as immediate } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import type { KeyedRow } from './block-writer.ts'
@@ -62,6 +63,8 @@ export class KeyRun {
   #payloadBytes = 0
   #first = 0
   readonly #name = new StreamName()
+  /** Of each stream, by its number: events that were removed. */
+  readonly #removed: number[] = []
 
   /** @param payloadBytes what the run may come to cover: room for so many streams is made at once */
   constructor(payloadBytes: number) {
@@ -69,8 +72,8 @@ export class KeyRun {
     this.#keys = new KeyTable(2 ** Math.max(9, Math.ceil(Math.log2(most))))
   }
 
-  get count(): number {
-    return this.#rows.count
+  get empty(): boolean {
+    return this.#keys.size === 0
   }
 
   get payloadBytes(): number {
@@ -80,6 +83,12 @@ export class KeyRun {
   /** True where the next block should begin a new run. */
   get full(): boolean {
     return this.#keys.size >= RUN_KEYS_MAX
+  }
+
+  /** Events of a stream that were here before those that are left. @param name varint topic, key bytes */
+  removed(name: Uint8Array, hash: number, events: number): void {
+    const of = this.#keys.add(hash, name, 0, name.length)
+    this.#removed[of] = (this.#removed[of] ?? 0) + events
   }
 
   readonly add: KeyedRow = (topic, key, payload, position, layout, start, end) => {
@@ -102,18 +111,30 @@ export class KeyRun {
     for (const key of order) {
       const from = starts[key]!
       const to = starts[key + 1]!
-      for (let at = from; at < to; at += RECORDS_PER_GROUP) {
-        const end = Math.min(to, at + RECORDS_PER_GROUP)
-        const name = this.#keys.entry(key)
-        await writer.group(name, at > from, end - at, page => this.#group(page, records, at, end))
-        sinceTurn += end - at
+      const name = this.#keys.entry(key)
+      let at = from
+      do {
+        const [begin, end] = [at, Math.min(to, at + RECORDS_PER_GROUP)]
+        const group = {
+          name,
+          goesOn: begin > from,
+          count: end - begin,
+          removed: begin > from ? 0 : this.#removedOf(key),
+        }
+        await writer.group(group, page => this.#group(page, records, begin, end))
+        at = end
+        sinceTurn += end - begin + 1
         if (sinceTurn > SEAL_RECORDS_PER_TURN) {
           sinceTurn = 0
           await immediate()
         }
-      }
+      } while (at < to)
     }
     return writer.finish()
+  }
+
+  #removedOf(key: number): number {
+    return this.#removed[key] ?? 0
   }
 
   #group(page: PageWriter, records: Uint32Array, from: number, to: number): void {
@@ -185,6 +206,14 @@ async function recordsByKey(rows: Rows, keys: number): Promise<{ starts: Uint32A
   return { starts, records }
 }
 
+interface Group {
+  readonly name: Buffer
+  /** It continues the stream of the group before. */
+  readonly goesOn: boolean
+  readonly count: number
+  readonly removed: number
+}
+
 class RunWriter {
   readonly #put: Put
   readonly #compression: Compression
@@ -194,6 +223,7 @@ class RunWriter {
   #pages: PageEntry[] = []
   #hashes: number[] = []
   #counts: number[] = []
+  #removed: number[] = []
   /** First group of the open page. */
   #from = 0
   #chunks: ChunkEntry[] = []
@@ -205,12 +235,13 @@ class RunWriter {
     this.#first = first
   }
 
-  async group(name: Buffer, goesOn: boolean, count: number, rows: (page: PageWriter) => void): Promise<void> {
+  async group({ name, goesOn, count, removed }: Group, rows: (page: PageWriter) => void): Promise<void> {
     const page = this.#page
     page.group(name, count)
     rows(page)
     this.#hashes.push(hashOfName(name))
     this.#counts.push(count * 2 + (goesOn ? 1 : 0))
+    this.#removed.push(removed)
     if (page.bytes >= PAGE_BYTES_FULL) await this.#closePage()
     if (this.#hashes.length >= KEYS_PER_CHUNK) await this.#closeChunk()
   }
@@ -248,10 +279,12 @@ class RunWriter {
       before = hash
     }
     for (const count of this.#counts) chunk.varint(count)
+    for (const removed of this.#removed) chunk.varint(removed)
     this.#chunks.push({ ...(await this.#store(chunk.copy())), hash: this.#hashes[0]! })
     this.#pages = []
     this.#hashes = []
     this.#counts = []
+    this.#removed = []
     this.#from = 0
   }
 }

@@ -1,7 +1,8 @@
 // The blocks of all segments in order, for scans. A segment may be sealed while it is read: its hot file is held until then.
+
+import type { Leases } from '../base/leases.ts'
 import { SEGMENT_HEADER_BYTES, type StoredBlock } from '../block.ts'
 import { corrupt } from '../records.ts'
-import type { AnySegment } from '../recovery.ts'
 import { readBlocks, type Segment } from '../segment.ts'
 import type { HotKeysParts } from './hot-keys.ts'
 import type { ScanSource } from './scan.ts'
@@ -10,7 +11,7 @@ import { SealedSegment } from './sealed-segment.ts'
 import { positionAt } from './time-index.ts'
 
 interface ScanParts extends HotKeysParts {
-  readonly segments: readonly AnySegment[]
+  readonly leases: Leases
 }
 
 export class ScanBlocks implements ScanSource {
@@ -24,26 +25,34 @@ export class ScanBlocks implements ScanSource {
     return this.#parts.topics
   }
 
-  positionAt(timeMs: number): Promise<number> {
-    return positionAt(this.#parts, timeMs)
+  async positionAt(timeMs: number): Promise<number> {
+    const lease = this.#parts.leases.acquire()
+    try {
+      const { fs, topics } = this.#parts
+      return await positionAt({ fs, topics, segments: [...lease.segments] }, timeMs)
+    } finally {
+      lease.release()
+    }
   }
 
   async *blocks(
     after: number,
     wanted: (entry: SealedBlock['entry']) => boolean,
   ): AsyncGenerator<SealedBlock | StoredBlock> {
-    let done = after
-    for (let segment = this.#following(done); segment; segment = this.#following(done)) {
-      if (segment instanceof SealedSegment) yield* this.#sealed(segment, done, wanted)
-      else yield* this.#hot(segment, done)
-      if (segment.last <= done) return
-      done = segment.last
+    const lease = this.#parts.leases.acquire()
+    /** The segment with the position after the one that it was done with. */
+    const following = (done: number) => lease.segments.find(segment => segment.last > done)
+    try {
+      let done = after
+      for (let segment = following(done); segment; segment = following(done)) {
+        if (segment instanceof SealedSegment) yield* this.#sealed(segment, done, wanted)
+        else yield* this.#hot(segment, done)
+        if (segment.last <= done) return
+        done = segment.last
+      }
+    } finally {
+      lease.release()
     }
-  }
-
-  /** The segment with the position after the given one. */
-  #following(after: number): AnySegment | undefined {
-    return this.#parts.segments.find(segment => segment.last > after)
   }
 
   async *#sealed(
@@ -54,7 +63,7 @@ export class ScanBlocks implements ScanSource {
     const { blocks } = await segment.footer()
     const numbers = [...blocks.keys()].filter(n => {
       const entry = blocks[n]!
-      return entry.count > 0 && entry.first + entry.count - 1 > after && wanted(entry)
+      return entry.count > 0 && entry.last > after && wanted(entry)
     })
     // The next block is read while this one is worked on.
     let ahead = this.#block(segment, numbers[0])

@@ -1,15 +1,14 @@
 // Scans: columns of one topic or several, block after block. Sealed blocks give them as they are stored; hot blocks, and records of
 // an older contract, are first made into a block of the current form in memory, so that all readers see one form.
 import { setImmediate as immediate } from 'node:timers/promises'
-import { ByteWriter } from '../../contract/index.ts'
 import { HOT_SEGMENT, type StoredBlock, segmentHeader, segmentSeed } from '../block.ts'
 import type { LogTopic, ScanOptions } from '../log.ts'
-import { OP_PARKED, OP_UPDATE } from '../records.ts'
 import type { Layout, Topics } from '../topics.ts'
-import { BlockWriter } from './block-writer.ts'
+import { BlockWriter, type PlacedBlock } from './block-writer.ts'
 import { SEAL_RECORDS_PER_TURN, SEALED_PAYLOAD_BYTES_FULL, SEALED_RECORDS_FULL } from './bounds.ts'
 import { Batch } from './column-batch.ts'
 import { SealedBlock } from './sealed-block.ts'
+import { Unsealer } from './unseal.ts'
 import { checkRanges, mayHold } from './zones.ts'
 
 /** Where the blocks come from. */
@@ -99,36 +98,17 @@ async function current(block: SealedBlock, ids: ReadonlySet<number> | undefined,
   const old = block.groups.some(({ layout }) => isOld(layout) && (ids?.has(layout.topic.id) ?? true))
   if (!old) return block
   const writer = new BlockWriter(topics)
-  const payload = new ByteWriter(1 << 20)
-  const row = new ByteWriter()
-  const { groupOf, localOf } = block
+  const unsealer = new Unsealer()
   const { first, count } = block.entry
+  const { positions } = block
   for (let n = 0; n < count; n++) {
-    const { layout, op, images, parked } = block.groups[groupOf[n]!]!
-    const at = localOf[n]!
-    const [after, before] = images.map(image => layout.adapt(image.row(at), first + n))
-    const to = after ? layout.topic.layoutOf(after) : layout.topic.layouts[0]!
-    row.at = 0
-    row.varint(to.id)
-    row.u8(op)
-    if (op === OP_PARKED) row.raw(parked!.bytes(at))
-    if (op === OP_UPDATE) encodeBefore(row, () => to.codec.encode(row, before!))
-    if (after) to.codec.encode(row, after)
-    payload.bytes(row.buffer.subarray(0, row.at))
+    unsealer.add(block, n, 'current')
     if (n % SEAL_RECORDS_PER_TURN === SEAL_RECORDS_PER_TURN - 1) await immediate()
   }
   const { minTimeMs: appendTimeMs, offset, bytes } = block.entry
   const bare = { offset, bytes, part: 0, last: true, mark: undefined, durableBytes: 0, appendTimeMs }
-  const stored: StoredBlock = { ...bare, first, count, payload: payload.buffer.subarray(0, payload.at) }
+  const placed = positions ? { first: positions[0] ?? first, positions } : { first }
+  const stored: PlacedBlock = { ...bare, ...placed, count, payload: unsealer.take() }
   for (const _ of writer.add(stored, SEAL_RECORDS_PER_TURN)) await immediate()
   return inMemory(writer, topics)
-}
-
-/** The row before, after its length. */
-function encodeBefore(row: ByteWriter, encode: () => void): void {
-  const start = row.at
-  encode()
-  const bytes = Buffer.from(row.buffer.subarray(start, row.at))
-  row.at = start
-  row.bytes(bytes)
 }

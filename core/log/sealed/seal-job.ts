@@ -56,7 +56,7 @@ export async function sealSegment(fs: FileSystem, job: SealJob, signal: AbortSig
 }
 
 /** All blocks of a closed segment. @throws LOG_CORRUPT */
-async function* hotBlocks(fs: FileSystem, hot: HotFile): AsyncGenerator<StoredBlock> {
+export async function* hotBlocks(fs: FileSystem, hot: HotFile): AsyncGenerator<StoredBlock> {
   const file = await fs.open(hot.path, 'read')
   try {
     let offset = SEGMENT_HEADER_BYTES

@@ -7,7 +7,7 @@ import { readMark } from '../block.ts'
 import type { LogBlock, LogTopic, ParkedRow, RecordCursor, RecordOp, SourceMark } from '../log.ts'
 import { type BlockPlace, corrupt, OP_DELETE, OP_PARKED, OP_UPDATE, OPS } from '../records.ts'
 import type { Layout } from '../topics.ts'
-import { type BlockEntry, planOf } from './block-writer.ts'
+import { type BlockEntry, isSparse, planOf } from './block-writer.ts'
 import { SEALED_BLOCK_RECORDS_MAX, UNPACKED_VALUES_PER_TURN } from './bounds.ts'
 import { ColumnData, readColumnHead, readNumbers, readNumbersHead, type StoredColumn } from './columns.ts'
 import { openBlock } from './format.ts'
@@ -97,7 +97,10 @@ class Image implements ImageData {
 
 /** One of the hot blocks. */
 interface Span {
+  /** Number of its first record in the block. */
+  readonly index: number
   readonly first: number
+  readonly end: number
   readonly count: number
   readonly last: boolean
   readonly appendTimeMs: number
@@ -112,6 +115,8 @@ export class SealedBlock {
   readonly #spanCount: number
   readonly #spanSection: number
   readonly #groupForm: StoredColumn | undefined
+  readonly #positionForm: StoredColumn | undefined
+  #positions: Float64Array | undefined
   #of: Uint8Array | Uint16Array | undefined
   #local: Uint32Array | undefined
 
@@ -131,6 +136,7 @@ export class SealedBlock {
       if (records !== entry.count || records > SEALED_BLOCK_RECORDS_MAX)
         throw new RangeError(`a block of ${entry.count} records has groups of ${records}`)
       this.#groupForm = count > 1 ? readNumbersHead(head) : undefined
+      this.#positionForm = isSparse(entry) ? readNumbersHead(head) : undefined
       sections.open(head)
       this.#sections = sections
     } catch (error) {
@@ -181,6 +187,40 @@ export class SealedBlock {
     return this.#of
   }
 
+  /** True where positions are missing between its records. */
+  get sparse(): boolean {
+    return this.#positionForm !== undefined
+  }
+
+  /** Of each record, where there are holes; undefined where record n has position `entry.first + n`. @throws RangeError */
+  get positions(): Float64Array | undefined {
+    if (!this.#positionForm) return undefined
+    if (!this.#positions) {
+      const { first, last, count } = this.entry
+      const positions = readNumbers(this.#positionForm, count, this.#sections)
+      for (let n = 0; n < count; n++)
+        if (!(positions[n]! >= (n > 0 ? positions[n - 1]! + 1 : first)) || positions[n]! > last)
+          throw new RangeError('the positions of a block are out of order')
+      this.#positions = positions
+    }
+    return this.#positions
+  }
+
+  /** The number of the first record at a position or after it. @throws RangeError */
+  indexOf(position: number): number {
+    const { positions } = this
+    const { first, count } = this.entry
+    if (!positions) return Math.min(count, Math.max(0, position - first))
+    let low = 0
+    let high = count
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (positions[middle]! < position) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
   /** Place of each record within its group. */
   get localOf(): Uint32Array {
     if (!this.#local) {
@@ -199,25 +239,40 @@ export class SealedBlock {
   blocks(after: number): LogBlock[] {
     try {
       const blocks: LogBlock[] = []
-      const reader = new ByteReader(this.#sections.get(this.#spanSection))
-      let first = this.entry.first
-      let appendTimeMs = this.entry.minTimeMs
-      for (let left = this.#spanCount; left > 0; left--) {
-        const count = reader.varint()
-        const flags = reader.u8()
-        appendTimeMs += reader.int()
-        const mark = flags & 2 ? readMark(reader, (flags & 4) !== 0) : undefined
-        const span: Span = { first, count, last: (flags & 1) !== 0, appendTimeMs, mark }
-        const end = first + count - 1
+      for (const span of this.spans()) {
         // A heartbeat at the position itself ends there and begins after it.
-        if (count > 0 ? end > after : first > after) blocks.push(new SpanBlock(this, span, after))
-        first += count
+        if (span.count > 0 ? span.end > after : span.first > after) blocks.push(new SpanBlock(this, span, after))
       }
-      if (first !== this.entry.first + this.entry.count) throw new RangeError('a block has another number of records')
       return blocks
     } catch (error) {
       throw this.damaged(error)
     }
+  }
+
+  /** The hot blocks. @throws RangeError */
+  spans(): Span[] {
+    const { positions } = this
+    const spans: Span[] = []
+    const reader = new ByteReader(this.#sections.get(this.#spanSection))
+    let index = 0
+    let first = this.entry.first
+    let appendTimeMs = this.entry.minTimeMs
+    for (let left = this.#spanCount; left > 0; left--) {
+      if (positions) first += reader.varint()
+      const count = reader.varint()
+      const flags = reader.u8()
+      appendTimeMs += reader.int()
+      const mark = flags & 2 ? readMark(reader, (flags & 4) !== 0) : undefined
+      if (count > 0 && positions && positions[index] !== first)
+        throw new RangeError('a block does not begin where its records do')
+      const end = positions && count > 0 ? positions[index + count - 1]! : first + count - 1
+      spans.push({ index, first, end, count, last: (flags & 1) !== 0, appendTimeMs, mark })
+      index += count
+      first = end + 1
+    }
+    if (index !== this.entry.count || first !== this.entry.last + 1)
+      throw new RangeError('a block has another number of records')
+    return spans
   }
 }
 
@@ -226,17 +281,20 @@ class SpanBlock implements LogBlock {
   readonly count: number
   readonly #block: SealedBlock
   readonly #span: Span
+  /** Number of the first record in the sealed block. */
+  readonly #index: number
 
   constructor(block: SealedBlock, span: Span, after: number) {
-    const skipped = Math.min(span.count, Math.max(0, after + 1 - span.first))
-    this.first = span.first + skipped
+    const skipped = after < span.first ? 0 : Math.min(span.count, Math.max(0, block.indexOf(after + 1) - span.index))
+    this.#index = span.index + skipped
+    this.first = skipped === 0 ? span.first : block.positions ? block.positions[this.#index]! : span.first + skipped
     this.count = span.count - skipped
     this.#block = block
     this.#span = span
   }
 
   get end(): number {
-    return this.first + this.count - 1
+    return this.#span.end
   }
 
   get last(): boolean {
@@ -252,22 +310,25 @@ class SpanBlock implements LogBlock {
   }
 
   records(): RecordCursor {
-    return new SealedRecords(this.#block, this.first, this.count)
+    return new SealedRecords(this.#block, this.#index, this.count)
   }
 }
 
 class SealedRecords implements RecordCursor {
   readonly #block: SealedBlock
   readonly #end: number
+  readonly #first: number
+  #positions: Float64Array | undefined
   #record: number
   #of: Uint8Array | Uint16Array | undefined
   #local: Uint32Array | undefined
   #group: GroupData | undefined
   #index = 0
 
-  constructor(block: SealedBlock, first: number, count: number) {
+  constructor(block: SealedBlock, index: number, count: number) {
     this.#block = block
-    this.#record = first - block.entry.first - 1
+    this.#first = block.entry.first
+    this.#record = index - 1
     this.#end = this.#record + count
   }
 
@@ -284,13 +345,14 @@ class SealedRecords implements RecordCursor {
     try {
       this.#of = this.#block.groupOf
       this.#local = this.#block.localOf
+      this.#positions = this.#block.positions
     } catch (error) {
       throw this.#block.damaged(error)
     }
   }
 
   get position(): number {
-    return this.#block.entry.first + this.#record
+    return this.#positions ? this.#positions[this.#record]! : this.#first + this.#record
   }
 
   get topic(): LogTopic {

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { asMainstemError, fail, isMainstemError } from '../../errors.ts'
-import { checkSegmentHeader, SEGMENT_HEADER_BYTES, segmentSeed } from '../block.ts'
+import { checkSegmentHeader, readU64, SEGMENT_HEADER_BYTES, segmentSeed } from '../block.ts'
 import type { File } from '../file-system.ts'
 import { corrupt } from '../records.ts'
 import type { Topics } from '../topics.ts'
@@ -13,18 +13,26 @@ import type { SealedFiles } from './sealed-files.ts'
 import { unpack } from './sections.ts'
 
 const NAME_DIGITS = 20
-const NAME = /^(\d{20})\.sealed$/
+const NAME = /^(\d{20})(?:\.([1-9]\d{0,8}))?\.sealed$/
 
-export const sealedName = (first: number): string => `${String(first).padStart(NAME_DIGITS, '0')}.sealed`
+/** What a sealed file's name says. */
+export interface SealedName {
+  readonly first: number
+  /** The cleaning that wrote it; 0 where it stands for one hot segment. */
+  readonly generation: number
+}
+
+export const sealedName = ({ first, generation }: SealedName): string =>
+  `${String(first).padStart(NAME_DIGITS, '0')}${generation > 0 ? `.${generation}` : ''}.sealed`
 
 /** What is removed at start: a sealed segment that was not finished. */
-export const isSealedTemporary = (name: string): boolean => /^\d{20}\.sealed\.tmp$/.test(name)
+export const isSealedTemporary = (name: string): boolean => /^\d{20}(\.\d+)?\.sealed\.tmp$/.test(name)
 
-/** The first position that a sealed file's name says; undefined for other files. */
-export function firstOfSealedName(name: string): number | undefined {
-  const digits = NAME.exec(name)?.[1]
+/** What the name of a sealed file says; undefined for other files. */
+export function parseSealedName(name: string): SealedName | undefined {
+  const [, digits, generation = '0'] = NAME.exec(name) ?? []
   const first = digits === undefined ? Number.NaN : Number(digits)
-  return Number.isSafeInteger(first) && first > 0 ? first : undefined
+  return Number.isSafeInteger(first) && first > 0 ? { first, generation: Number(generation) } : undefined
 }
 
 /** Any bytes stored with a length, a CRC and perhaps packed. */
@@ -37,8 +45,12 @@ export interface StoredPiece {
 
 export class SealedSegment {
   readonly first: number
+  /** The cleaning that wrote it; 0 where it stands for one hot segment. */
+  readonly generation: number
   readonly name: string
   readonly path: string
+  /** The file's format; known once it was opened. */
+  format = 0
   bytes = 0
   last: number
   /** With what its CRCs begin. */
@@ -47,11 +59,12 @@ export class SealedSegment {
   readonly #logId: string
   #footer: Promise<Footer> | undefined
 
-  constructor(files: SealedFiles, folder: string, logId: string, first: number) {
+  constructor(files: SealedFiles, folder: string, logId: string, { first, generation }: SealedName) {
     this.#files = files
     this.#logId = logId
     this.first = first
-    this.name = sealedName(first)
+    this.generation = generation
+    this.name = sealedName({ first, generation })
     this.path = join(folder, this.name)
     this.last = first - 1
   }
@@ -87,7 +100,7 @@ export class SealedSegment {
     const { offset, bytes, crc, last } = await this.#readTrailer(file, await file.size())
     const footer = await readExactly(file, offset, bytes)
     if (crc32(footer, this.seed) !== crc) throw new RangeError('the footer’s checksum is wrong')
-    const read = readFooter(footer)
+    const read = readFooter(footer, this.format)
     if (read.last !== last) throw new RangeError('footer and trailer name different ends')
     return read
   }
@@ -102,6 +115,9 @@ export class SealedSegment {
       })
     }
     if (wrong) throw new RangeError(wrong.reason)
+    if (readU64(header, 48) !== this.generation)
+      throw new RangeError(`it is of generation ${readU64(header, 48)}, not ${this.generation}`)
+    this.format = header.readUInt32LE(8)
     this.seed = segmentSeed(header)
   }
 
@@ -120,9 +136,9 @@ export class SealedSegment {
     let high = blocks.length
     while (low < high) {
       const middle = (low + high) >>> 1
-      const { first, count } = blocks[middle]!
+      const { last } = blocks[middle]!
       // A heartbeat at the block's end may be after the position although no record is.
-      if (first + count - 1 < after) low = middle + 1
+      if (last < after) low = middle + 1
       else high = middle
     }
     return low

@@ -10,6 +10,7 @@ import type { Recovery } from '../recovery.ts'
 import { Segment } from '../segment.ts'
 import { sidecarName } from '../sidecar.ts'
 import type { Topics } from '../topics.ts'
+import type { Turns } from '../turns.ts'
 import type { SealedFiles } from './sealed-files.ts'
 import { SealedSegment } from './sealed-segment.ts'
 import type { Compression } from './sections.ts'
@@ -22,6 +23,8 @@ export interface SealerParts {
   readonly segments: (Segment | SealedSegment)[]
   readonly compression: Compression
   readonly background: Background
+  /** Taken for each segment: a cleaning must not find one half way from hot to sealed. */
+  readonly turns: Turns
 }
 
 export class Sealer {
@@ -58,7 +61,7 @@ export class Sealer {
     try {
       while (this.#again && !this.#stopped) {
         this.#again = false
-        for (let hot = this.#next(); hot && !this.#stopped; hot = this.#next()) await this.#replace(hot)
+        while (!this.#stopped && (await this.#parts.turns.run(() => this.#sealNext())));
       }
     } catch (error) {
       if (!this.#stopped) this.#failed(error)
@@ -67,12 +70,17 @@ export class Sealer {
     }
   }
 
-  async #replace(hot: Segment): Promise<void> {
+  /** False where none is left, or it was stopped. */
+  async #sealNext(): Promise<boolean> {
     const { segments } = this.#parts
-    segments[segments.indexOf(hot)] = await this.#seal(hot)
+    const hot = this.#next()
+    if (!hot || this.#stopped) return false
+    const sealed = await this.#seal(hot)
+    segments[segments.indexOf(hot)] = sealed
     // A reader may stay for long: the next start removes the file, if not before.
     const removed = hot.freed().then(() => this.#remove(hot))
     if (!hot.held) await removed
+    return true
   }
 
   async #remove(hot: Segment): Promise<void> {
@@ -96,7 +104,7 @@ export class Sealer {
     const { recovery, topics, files, compression, background } = this.#parts
     const { fs, folder, identity } = recovery
     await raiseFormat(recovery)
-    const sealed = new SealedSegment(files, folder, identity.id, hot.first)
+    const sealed = new SealedSegment(files, folder, identity.id, { first: hot.first, generation: 0 })
     const to = `${sealed.path}.tmp`
     const { path, first, last, bytes, seed, end = { appendTimeMs: 0, marks: new Map() } } = hot
     const { id, epoch } = identity

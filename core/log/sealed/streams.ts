@@ -2,6 +2,7 @@
 // events of the key it has, so a version is found, and the last one counted, without reading the others.
 import { ByteReader, ByteWriter, createRowCodec, type KeyColumn, type TagValue } from '../../contract/index.ts'
 import { fail } from '../../errors.ts'
+import type { Leases } from '../base/leases.ts'
 import type { LogTopic, StreamOptions, StreamRecord, TaggedOptions, TaggedRecord } from '../log.ts'
 import { corrupt } from '../records.ts'
 import type { AnySegment } from '../recovery.ts'
@@ -13,7 +14,7 @@ import { SealedSegment } from './sealed-segment.ts'
 import { tagged } from './tagged.ts'
 
 interface StreamsParts extends HotKeysParts {
-  readonly segments: readonly AnySegment[]
+  readonly leases: Leases
 }
 
 type Name = ReturnType<StreamName['take']>
@@ -21,6 +22,8 @@ type Name = ReturnType<StreamName['take']>
 /** Some events of a stream that are read at once. */
 interface Portion {
   readonly count: number
+  /** Events of the stream that stood before these and were removed: they keep their versions. */
+  readonly removed: number
   readonly file: string
   read(): Promise<readonly StoredEvent[]>
 }
@@ -38,34 +41,60 @@ export class Streams {
 
   /** Something became durable: where streams are asked for, their index goes along. */
   durable(): void {
-    const active = this.#parts.segments[this.#parts.segments.length - 1]
+    const active = this.#parts.leases.live.at(-1)
     if (this.#asked && active && !(active instanceof SealedSegment)) this.#hotKeys(active).follow()
   }
 
-  tagged(topic: LogTopic, field: string, value: TagValue, options?: TaggedOptions): AsyncGenerator<TaggedRecord> {
+  async *tagged(
+    topic: LogTopic,
+    field: string,
+    value: TagValue,
+    options?: TaggedOptions,
+  ): AsyncGenerator<TaggedRecord> {
     this.#asked = true
-    const { topics, segments } = this.#parts
-    const parts = { topics, segments, keys: this.#keys, hotKeys: (segment: Segment) => this.#hotKeys(segment) }
-    return tagged(parts, topic, { field, value }, options)
+    const lease = this.#parts.leases.acquire()
+    try {
+      const { topics } = this.#parts
+      const hotKeys = (segment: Segment) => this.#hotKeys(segment)
+      const parts = { topics, segments: [...lease.segments], keys: this.#keys, hotKeys }
+      yield* tagged(parts, topic, { field, value }, options)
+    } finally {
+      lease.release()
+    }
   }
 
   async lastVersion(topic: LogTopic, key: unknown): Promise<number> {
-    return (await this.#portions(topic, key)).reduce((sum, portion) => sum + portion.count, 0)
+    const lease = this.#parts.leases.acquire()
+    try {
+      return versionsIn(await this.#portions(lease.segments, topic, key))
+    } finally {
+      lease.release()
+    }
   }
 
   async *stream(topic: LogTopic, key: unknown, options: StreamOptions = {}): AsyncGenerator<StreamRecord> {
-    const portions = await this.#portions(topic, key)
-    const total = portions.reduce((sum, portion) => sum + portion.count, 0)
+    const lease = this.#parts.leases.acquire()
+    try {
+      const portions = await this.#portions(lease.segments, topic, key)
+      yield* this.#events(portions, topic, options)
+    } finally {
+      lease.release()
+    }
+  }
+
+  async *#events(portions: Portion[], topic: LogTopic, options: StreamOptions): AsyncGenerator<StreamRecord> {
+    const total = versionsIn(portions)
     const { backwards = false, from = backwards ? total : 1 } = options
     let left = options.limit ?? Number.POSITIVE_INFINITY
     let before = backwards ? total : 0
     for (const portion of backwards ? portions.reverse() : portions) {
       if (left <= 0) return
       if (backwards) before -= portion.count
+      else before += portion.removed
       const first = before + 1
       const last = before + portion.count
-      if (!backwards) before = last
-      if (backwards ? first > from : last < from) continue
+      before = backwards ? before - portion.removed : last
+      if (portion.count === 0 || (backwards ? first > from : last < from)) continue
       const events = await portion.read()
       const begin = backwards ? Math.min(last, from) : Math.max(first, from)
       for (let version = begin; left > 0; version += backwards ? -1 : 1) {
@@ -83,10 +112,10 @@ export class Streams {
     return { topic, position, version, event: layout.decode(new ByteReader(buffer, at)) }
   }
 
-  async #portions(topic: LogTopic, key: unknown): Promise<Portion[]> {
+  async #portions(all: readonly AnySegment[], topic: LogTopic, key: unknown): Promise<Portion[]> {
     this.#asked = true
     const name = this.#name(topic, key)
-    const segments = [...this.#parts.segments]
+    const segments = [...all]
     // Kept until their index is up to date: they may be sealed meanwhile.
     const held = segments.filter(segment => !(segment instanceof SealedSegment)) as Segment[]
     for (const segment of held) segment.hold()
@@ -104,12 +133,12 @@ export class Streams {
         const found = await this.#keys.find(segment, name.bytes, name.hash)
         for (const part of found?.parts ?? []) {
           const read = () => this.#keys.events(segment, part)
-          portions.push({ count: part.count, file: segment.path, read })
+          portions.push({ count: part.count, removed: part.removed, file: segment.path, read })
         }
         continue
       }
       const { count, events } = await this.#hotKeys(segment).find(name)
-      if (count > 0) portions.push({ count, file: segment.path, read: async () => events() })
+      if (count > 0) portions.push({ count, removed: 0, file: segment.path, read: async () => events() })
     }
     return portions
   }
@@ -137,6 +166,9 @@ export class Streams {
     return new StreamName().of(topic.id).add(bytes, 0, bytes.length).take()
   }
 }
+
+const versionsIn = (portions: readonly Portion[]): number =>
+  portions.reduce((sum, { count, removed }) => sum + count + removed, 0)
 
 /** The key's bytes as the key index has them (plan.ts). */
 function keyEncoder(columns: readonly KeyColumn[]): (key: Record<string, unknown>) => Buffer {

@@ -45,7 +45,7 @@ export async function* tagged(
   options: TaggedOptions = {},
 ): AsyncGenerator<TaggedRecord> {
   const { from, backwards = false, limit = Number.POSITIVE_INFINITY } = options
-  const segments = [...parts.segments]
+  const { segments } = parts
   const end = segments.at(-1)?.last ?? 0
   const within = backwards ? { from: 1, to: Math.min(end, from ?? end) } : { from: from ?? 1, to: end }
   const search = { ...searchOf(parts.topics, topic, tag), ...within, backwards }
@@ -54,7 +54,7 @@ export async function* tagged(
   for (const segment of held) segment.hold()
   try {
     let left = limit
-    for (const segment of backwards ? segments.reverse() : segments) {
+    for (const segment of backwards ? segments.toReversed() : segments) {
       if (left <= 0) return
       if (segment.last < search.from || segment.first > search.to) continue
       for await (const hit of hits(parts, segment, search)) {
@@ -181,8 +181,8 @@ async function* sealedScan(parts: TaggedParts, segment: SealedSegment, search: S
   const ranges =
     typeof value === 'number' || typeof value === 'bigint' ? { [search.field]: [value, value] as const } : {}
   const numbers = [...blocks.keys()].filter(n => {
-    const { first, count, groups } = blocks[n]!
-    if (first > search.to || first + count - 1 < search.from) return false
+    const { first, last, groups } = blocks[n]!
+    if (first > search.to || last < search.from) return false
     return groups.some(group => {
       const layout = parts.topics.layout(group.layout)
       return group.op === OP_EVENT && layout?.topic.id === search.topic.id && mayHold(group, layout, ranges)
@@ -193,16 +193,19 @@ async function* sealedScan(parts: TaggedParts, segment: SealedSegment, search: S
     if (!block) continue
     const records = candidatesOf(block, search)
     if (records.length > 0) await block.unpack()
-    const { groupOf, localOf, entry } = block
+    const { groupOf, localOf } = block
     for (const [n, record] of (search.backwards ? records.reverse() : records).entries()) {
       if (n % SEAL_RECORDS_PER_TURN === SEAL_RECORDS_PER_TURN - 1) await immediate()
-      const position = entry.first + record
+      const position = positionOf(block, record)
       const { layout, images } = block.groups[groupOf[record]!]!
       const event: AnyRow = layout.adapt(images[0]!.row(localOf[record]!), position)
       if (isTagged(event[search.field], search.value)) yield { position, event }
     }
   }
 }
+
+const positionOf = ({ positions, entry }: SealedBlock, record: number): number =>
+  positions?.[record] ?? entry.first + record
 
 /** The records of a block that may have the value: where the field's column says so, no other is unpacked. @throws LOG_CORRUPT */
 function candidatesOf(block: SealedBlock, search: Search): number[] {
@@ -213,7 +216,8 @@ function candidatesOf(block: SealedBlock, search: Search): number[] {
     const { groupOf, localOf, entry } = block
     const records: number[] = []
     for (let record = 0; record < entry.count; record++) {
-      if (tests[groupOf[record]!]?.(localOf[record]!) && inRange(search, entry.first + record)) records.push(record)
+      if (tests[groupOf[record]!]?.(localOf[record]!) && inRange(search, positionOf(block, record)))
+        records.push(record)
     }
     return records
   } catch (error) {

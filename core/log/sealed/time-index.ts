@@ -14,8 +14,7 @@ interface TimeParts {
 }
 
 /** The last durable position that was appended at a time or before, 0 where none was. @throws LOG_CORRUPT */
-export async function positionAt({ fs, topics, segments: all }: TimeParts, timeMs: number): Promise<number> {
-  const segments = [...all]
+export async function positionAt({ fs, topics, segments }: TimeParts, timeMs: number): Promise<number> {
   const held = segments.filter(segment => !(segment instanceof SealedSegment)) as Segment[]
   for (const segment of held) segment.hold()
   try {
@@ -52,8 +51,8 @@ async function firstTime(fs: FileSystem, segment: AnySegment): Promise<number> {
 async function sealedAt(segment: SealedSegment, topics: Topics, timeMs: number): Promise<number> {
   const { blocks } = await segment.footer()
   const n = blocks.findLastIndex(block => block.minTimeMs <= timeMs)
-  const { first, count, maxTimeMs } = blocks[n]!
-  if (maxTimeMs <= timeMs) return first + count - 1
+  const { first, last, maxTimeMs } = blocks[n]!
+  if (maxTimeMs <= timeMs) return last
   const hot = (await segment.block(n, topics))?.blocks(first - 1) ?? []
   return hot.findLast(block => block.appendTimeMs <= timeMs)?.end ?? first - 1
 }

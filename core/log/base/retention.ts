@@ -1,0 +1,186 @@
+// Runs cleanings by itself, where topics say how much history they keep, and when it pays: a cleaning reads and writes all that it
+// changes, so much has to come of it. Asked when a segment was closed, and once a minute.
+import { ByteReader, type Retain } from '../../contract/index.ts'
+import type { CleanRequest } from '../log.ts'
+import type { AnySegment } from '../recovery.ts'
+import { hotBlocks } from '../sealed/seal-job.ts'
+import { SealedSegment } from '../sealed/sealed-segment.ts'
+import type { TopicEntry } from '../topics.ts'
+import type { Cleaner } from './cleaner.ts'
+import type { SourceParts } from './source-blocks.ts'
+
+const INTERVAL_MS = 60_000
+/** Trimming pays where this part of the topics' bytes goes. */
+const TRIMMED_SHARE_MIN = 0.25
+
+/** A part of a segment: what it has of each topic, by number. */
+interface Portion {
+  readonly first: number
+  readonly last: number
+  /** Newest append time. */
+  readonly timeMs: number
+  readonly records: ReadonlyMap<number, number>
+  readonly bytes: ReadonlyMap<number, number>
+}
+
+export interface RetentionParts extends SourceParts {
+  readonly cleaner: Cleaner
+  readonly clock: () => number
+  readonly segmentBytesMax: number
+  /** Resolves when nothing waits to be sealed. */
+  readonly sealed: () => Promise<void>
+}
+
+export class Retention {
+  readonly #parts: RetentionParts
+  readonly #portions = new WeakMap<AnySegment, Promise<readonly Portion[]>>()
+  #policies: ReadonlyMap<string, Retain> = new Map()
+  #running: Promise<void> | undefined
+  #again = false
+  #stopped = false
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(parts: RetentionParts) {
+    this.#parts = parts
+  }
+
+  /** From now on: topic → what is kept of it. */
+  set(policies: Readonly<Record<string, Retain>>): void {
+    this.#policies = new Map(Object.entries(policies))
+    clearInterval(this.#timer)
+    if (this.#policies.size === 0) return
+    this.#timer = setInterval(() => this.wake(), INTERVAL_MS)
+    this.#timer.unref()
+    this.wake()
+  }
+
+  /** Called when there may be something to do. */
+  wake(): void {
+    if (this.#stopped || this.#policies.size === 0) return
+    this.#again = true
+    this.#running ??= this.#run()
+  }
+
+  /** Resolves when it has done what can be done now. */
+  async idle(): Promise<void> {
+    while (this.#running) await this.#running
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    clearInterval(this.#timer)
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    try {
+      while (this.#again && !this.#stopped) {
+        this.#again = false
+        await this.#parts.sealed()
+        const request = await this.#request()
+        // What fails was said by an event; the next minute tries again.
+        if (request && !this.#stopped) await this.#parts.cleaner.clean(request)
+      }
+    } catch {
+    } finally {
+      this.#running = undefined
+    }
+  }
+
+  /** What pays to be cleaned now. */
+  async #request(): Promise<CleanRequest | undefined> {
+    const { topics, cleaner, segmentBytesMax } = this.#parts
+    const portions: Portion[] = []
+    for (const segment of cleaner.reach({}).segments) portions.push(...(await this.#portionsOf(segment)))
+    const trim: Record<string, number> = {}
+    const compact: Record<string, number> = {}
+    const trimmed = { gone: 0, all: 0 }
+    const compacted = { clean: 0, dirty: 0 }
+    for (const [name, retain] of this.#policies) {
+      const topic = topics.find(name)
+      const horizon = topic ? this.#horizon(topic, retain, portions) : 0
+      if (!topic || horizon === 0) continue
+      const done = cleaner.base.topics.get(name)
+      if (topic.stored.kind === 'topic') {
+        trim[name] = horizon
+        trimmed.gone += sumOf(portions, ({ last, bytes }) => (last <= horizon ? bytes.get(topic.id) : 0))
+        trimmed.all += sumOf(portions, ({ bytes }) => bytes.get(topic.id))
+      } else {
+        compact[name] = horizon
+        const to = done?.compactedTo ?? 0
+        compacted.clean += sumOf(portions, ({ last, records }) => (last <= to ? records.get(topic.id) : 0))
+        compacted.dirty += sumOf(portions, ({ last, records }) =>
+          last > to && last <= horizon ? records.get(topic.id) : 0,
+        )
+      }
+    }
+    const trims = trimmed.gone >= Math.max(segmentBytesMax, trimmed.all * TRIMMED_SHARE_MIN)
+    const compacts = compacted.dirty > 0 && compacted.dirty >= compacted.clean
+    return trims || compacts ? { trim, compact } : undefined
+  }
+
+  /** Position up to which a topic's history is too old, or too much; 0 where none is. */
+  #horizon({ id }: TopicEntry, { ms, bytes }: Retain, portions: readonly Portion[]): number {
+    const before = ms === undefined ? Number.NEGATIVE_INFINITY : this.#parts.clock() - ms
+    let left = bytes ?? Number.POSITIVE_INFINITY
+    // Append times never fall: the newest portion that is too old says it for all before.
+    for (const portion of portions.toReversed()) {
+      left -= portion.bytes.get(id) ?? 0
+      if (portion.timeMs < before || left < 0) return portion.last
+    }
+    return 0
+  }
+
+  #portionsOf(segment: AnySegment): Promise<readonly Portion[]> {
+    let known = this.#portions.get(segment)
+    if (!known) {
+      known =
+        segment instanceof SealedSegment ? sealedPortions(this.#parts, segment) : hotPortions(this.#parts, segment)
+      this.#portions.set(segment, known)
+      known.catch(() => this.#portions.delete(segment))
+    }
+    return known
+  }
+}
+
+const sumOf = (portions: readonly Portion[], value: (portion: Portion) => number | undefined): number =>
+  portions.reduce((sum, portion) => sum + (value(portion) ?? 0), 0)
+
+const add = (to: Map<number, number>, topic: number, value: number) => to.set(topic, (to.get(topic) ?? 0) + value)
+
+/** By the directory: a topic has the share of a block's bytes that it has of its records. */
+async function sealedPortions({ topics }: SourceParts, segment: SealedSegment): Promise<readonly Portion[]> {
+  return (await segment.footer()).blocks.map(block => {
+    const records = new Map<number, number>()
+    const bytes = new Map<number, number>()
+    for (const { layout, count } of block.groups) {
+      const topic = topics.layout(layout)?.topic.id ?? 0
+      add(records, topic, count)
+      add(bytes, topic, (block.bytes * count) / block.count)
+    }
+    return { first: block.first, last: block.last, timeMs: block.maxTimeMs, records, bytes }
+  })
+}
+
+/** By reading it once. */
+async function hotPortions(
+  parts: SourceParts,
+  segment: Exclude<AnySegment, SealedSegment>,
+): Promise<readonly Portion[]> {
+  const records = new Map<number, number>()
+  const bytes = new Map<number, number>()
+  let timeMs = 0
+  for await (const block of hotBlocks(parts.fs, segment)) {
+    timeMs = block.appendTimeMs
+    const reader = new ByteReader(block.payload)
+    for (let n = 0; n < block.count; n++) {
+      const length = reader.varint()
+      const end = reader.at + length
+      const topic = parts.topics.layout(reader.varint())?.topic.id ?? 0
+      add(records, topic, 1)
+      add(bytes, topic, length)
+      reader.at = end
+    }
+  }
+  return [{ first: segment.first, last: segment.last, timeMs, records, bytes }]
+}
