@@ -28,10 +28,17 @@ export {
   type Application,
   application,
   type Context,
+  count,
+  countBy,
   type Handlers,
+  last,
+  max,
+  min,
   type Projection,
   type ProjectionSpec,
   projection,
+  sum,
+  sumBy,
   type View,
 } from './projections/index.ts'
 export type { Answer, Client } from './query-api/index.ts'

@@ -62,6 +62,11 @@ export interface OpenOptions {
   readonly logBytesMax?: number
   /** What the log leaves free on its volume, in bytes. Default 256 MiB, or a twentieth of a smaller volume; 0: nothing. */
   readonly logFreeBytesMin?: number
+  /**
+   * What the rows of all views may take in memory, in bytes; a view that would go beyond stops with STATE_TOO_LARGE.
+   * Default: three fifths of the memory of the machine or container.
+   */
+  readonly stateBytesMax?: number
   readonly onEvent?: (event: ApplicationEvent) => void
 }
 
@@ -150,7 +155,7 @@ async function openParts<A extends Application>(
     await Promise.all([...sources.values()].map(source => source.stop()))
   })
   const fingerprint = await fingerprintOf(app.file, shapeOf(parts))
-  const { checkpointIntervalMs } = options
+  const { checkpointIntervalMs, stateBytesMax } = options
   const engine = await openEngine({
     log,
     parts,
@@ -159,6 +164,7 @@ async function openParts<A extends Application>(
     onEvent,
     acceptHistoryGone: options.acceptHistoryGone ?? [],
     ...(checkpointIntervalMs === undefined ? {} : { checkpointIntervalMs }),
+    ...(stateBytesMax === undefined ? {} : { stateBytesMax }),
   })
   closers.push(() => engine.stop())
   const reads = openReads({ engine, log, sources })
@@ -253,9 +259,10 @@ function shapeOf(parts: ApplicationParts): string {
     hash.update(`view ${name}`)
     hash.update(JSON.stringify(spec.key._zod.def) + JSON.stringify(Object.keys(spec.state.shape)))
     for (const { input, by, handlers } of ons) {
-      const functions = typeof handlers === 'function' ? { on: handlers } : handlers
+      const parts = typeof handlers === 'function' ? { on: handlers } : handlers
       hash.update(`${input.kind} ${input.name} ${typeof by === 'function' ? by.toString() : JSON.stringify(by)}`)
-      for (const [name, handler] of Object.entries(functions)) hash.update(`${name} ${handler}`)
+      for (const [part, how] of Object.entries(parts))
+        hash.update(`${part} ${typeof how === 'function' ? how.toString() : JSON.stringify(how)}`)
     }
   }
   for (const { name, upcasts = [] } of [...parts.topics, ...parts.tables])

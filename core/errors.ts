@@ -72,6 +72,12 @@ export const ERRORS = {
   },
   HANDLER_FAILED: { status: 503, retriable: false },
   STATE_INVALID: { status: 503, retriable: false },
+  STATE_TOO_LARGE: {
+    status: 503,
+    retriable: false,
+    hint: 'give more memory (--state-limit, and for strings and nested values NODE_OPTIONS=--max-old-space-size=…), or keep less in the state',
+  },
+  CURSOR_EXPIRED: { status: 500, retriable: false, hint: 'keep a copy: { ...row }' },
   KEY_INVALID: { status: 503, retriable: false },
   PROJECTION_REMOVE_NOT_INVERSE: { status: 503, retriable: false, hint: 'what add puts in, remove must take out' },
   VIEW_UNKNOWN: { status: 404, retriable: false },

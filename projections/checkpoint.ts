@@ -8,7 +8,7 @@ import {
   type MainstemError,
   type TableStore,
 } from '../core/index.ts'
-import type { Entry, FoldedView } from './view.ts'
+import type { FoldedView } from './view.ts'
 
 const META = 'checkpoint'
 
@@ -29,7 +29,6 @@ const ROWS_PER_LOAD_SLICE = 2_000
 /** One view's rows on their way into a checkpoint. */
 interface Saving {
   readonly view: FoldedView
-  readonly rows: ReadonlySet<Entry>
   readonly position: number
   readonly generation: number
   error: MainstemError | undefined
@@ -115,31 +114,28 @@ export class Checkpoints {
   }
 
   #begin(view: FoldedView, generation: number): Saving {
-    const saving: Saving = { view, rows: view.dirty, position: view.position, generation, error: undefined }
-    view.dirty = new Set()
-    for (const entry of saving.rows) entry.saving = true
-    view.save = entry => this.#save(saving, entry)
+    const saving: Saving = { view, position: view.position, generation, error: undefined }
+    view.changes.begin(row => this.#save(saving, row))
     return saving
   }
 
-  #save(saving: Saving, entry: Entry): void {
-    entry.saving = false
+  #save(saving: Saving, row: number): void {
     const { view } = saving
+    const { table } = view
     try {
-      if (entry.support <= 0) {
-        this.#store.remove(view.name, entry.keyBytes)
-        view.forget(entry)
-      } else this.#store.put(view.name, entry.keyBytes, this.#encode(view, entry.support, entry.state))
+      const key = table.keys.bytesOf(table.idOf(row))
+      const support = table.support(row)
+      if (support <= 0) this.#store.remove(view.name, key)
+      else this.#store.put(view.name, key, this.#encode(view, support, table.toStored(row)))
     } catch (error) {
       saving.error ??= asMainstemError(error, 'STATE_INVALID', `a row of '${view.name}' cannot be stored`)
     }
   }
 
   async #finish(saving: Saving): Promise<void> {
-    const { view, rows } = saving
+    const { view } = saving
     let sliceEndMs = performance.now() + this.#sliceMs
-    for (const entry of rows) {
-      if (entry.saving) this.#save(saving, entry)
+    while (view.changes.step()) {
       if (performance.now() < sliceEndMs) continue
       await yieldToEventLoop()
       sliceEndMs = performance.now() + this.#sliceMs

@@ -1,4 +1,15 @@
 // The public face of projections: declaring views and applications, and the engine that folds them.
+export {
+  type Aggregate,
+  type Aggregates,
+  count,
+  countBy,
+  last,
+  max,
+  min,
+  sum,
+  sumBy,
+} from './aggregate.ts'
 export { type Application, type ApplicationParts, application, partsOf } from './application.ts'
 export type * from './engine.ts'
 export { fingerprintOf } from './fingerprint.ts'

@@ -18,6 +18,7 @@ import {
   type TableInput,
   type TopicInput,
 } from '../core/index.ts'
+import { type Aggregate, type Aggregates, areAggregates } from './aggregate.ts'
 
 type Columns<R, V> = { [C in keyof R & string]: NonNullable<R[C]> extends V ? C : never }[keyof R & string]
 type Scalar<V> = V extends Atom ? true : false
@@ -104,12 +105,13 @@ export interface Projection<N extends string, P extends ProjectionSpec>
    * @param by a column, a column per key field, or a function giving a key, null (nowhere) or several keys
    * @param handlers of a table `{ add, remove }`; of a topic a function, or where its contract is a union a function for each
    * variant that matters: `{ Held: (state, event) => … }`; events of the others do not touch a row
+   * Or, for fields of the state, what to compute: `{ orders: count(), cents: sum('amount_cents') }`
    * @throws HANDLER_ASYNC, DEFINITION_INVALID
    */
   on<C extends Input>(
     input: C,
     by: ByColumn<C['~input']['row'], Key<P>> | ByFunction<C['~input'], Key<P>>,
-    handlers: Handlers<C['~input'], Draft<Value<P>>, Context<P>>,
+    handlers: Handlers<C['~input'], Draft<Value<P>>, Context<P>> | Aggregates<C['~input']['row'], Value<P>>,
   ): Projection<N, P>
 }
 
@@ -123,11 +125,13 @@ export interface TableHandlers {
 /** By variant of a union. */
 export type EventHandlers = Readonly<Record<string, AnyHandler>>
 
+export type DeclaredHandlers = AnyHandler | TableHandlers | EventHandlers
+
 /** One `.on`, as declared. */
 export interface On {
   readonly input: Input & { readonly key?: unknown; readonly value?: RecordSchema }
   readonly by: string | Readonly<Record<string, string>> | ((row: AnyRow, key: unknown) => unknown)
-  readonly handlers: AnyHandler | TableHandlers | EventHandlers
+  readonly handlers: DeclaredHandlers | Readonly<Record<string, Aggregate>>
 }
 
 /** A projection as the runtime sees it. */
@@ -145,12 +149,12 @@ export class ProjectionDefinition {
 
   /** A new definition with one input more: declarations are never changed. */
   on(input: On['input'], by: On['by'], handlers: On['handlers']): ProjectionDefinition {
-    checkHandlers(`${this.name}.on(${input.name})`, input, handlers)
+    if (!areAggregates(handlers)) checkHandlers(`${this.name}.on(${input.name})`, input, handlers)
     return new ProjectionDefinition(this.name, this.spec, [...this.ons, { input, by, handlers }])
   }
 }
 
-function checkHandlers(where: string, input: On['input'], handlers: On['handlers']): void {
+function checkHandlers(where: string, input: On['input'], handlers: DeclaredHandlers): void {
   if (input.kind === 'table' || input.kind === 'projection') checkTableHandlers(where, handlers)
   else if (typeof handlers !== 'function') checkEventHandlers(where, input, handlers)
   for (const handler of typeof handlers === 'function' ? [handlers] : Object.values(handlers)) {
@@ -158,7 +162,7 @@ function checkHandlers(where: string, input: On['input'], handlers: On['handlers
   }
 }
 
-function checkTableHandlers(where: string, handlers: On['handlers']): void {
+function checkTableHandlers(where: string, handlers: DeclaredHandlers): void {
   if (typeof handlers === 'object' && typeof handlers['add'] === 'function' && typeof handlers['remove'] === 'function')
     return
   throw fail('DEFINITION_INVALID', `${where} needs add and remove`, {

@@ -34,7 +34,7 @@ export class ShardView implements LiveView {
   }
 
   get value(): ObjectType {
-    return this.#view.code.type
+    return this.#view.value
   }
 
   get final(): boolean {
@@ -54,7 +54,7 @@ export class ShardView implements LiveView {
       const { done, total } = this.#shard.progress()
       throw fail('VIEW_REBUILDING', `view '${this.name}' is being rebuilt`, { detail: `${done} of ${total} records` })
     }
-    return this.#view.find(key)?.state
+    return this.#view.get(key)
   }
 
   #state(): ViewState {
@@ -84,7 +84,7 @@ export class ShardView implements LiveView {
       name: this.name,
       status: state,
       waitingFor: this.#waitingFor(state),
-      rows: this.#view.rows.size,
+      rows: this.#view.size,
       position: error ? this.#view.position : this.#shard.position,
       fingerprint: this.#fingerprint,
       inputs: this.#view.routes.map(route => route.input),

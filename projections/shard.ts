@@ -15,16 +15,18 @@ import {
   openTableStore,
   type RecordCursor,
   reportOf,
-  type SourceTable,
 } from '../core/index.ts'
 import { type ApplicationParts, sourcesByView } from './application.ts'
 import { Checkpoints, yieldToEventLoop } from './checkpoint.ts'
 import type { Engine, EngineStatus, LiveView } from './engine.ts'
+import type { RecordInfo } from './handler-context.ts'
 import { historyGone, ViewHolds } from './history.ts'
 import { LagMeter } from './lag-meter.ts'
 import { PositionWaiters } from './position-waiters.ts'
+import { RecordFolder } from './record-folder.ts'
 import { ShardView } from './shard-view.ts'
-import { FoldedView, type RecordInfo, type Route } from './view.ts'
+import { StateMemory } from './state/memory.ts'
+import { FoldedView } from './view.ts'
 
 const SLICE_MS = 2
 /** Records folded between two looks at the clock. */
@@ -50,6 +52,11 @@ export interface EngineOptions {
   readonly checkpointIntervalMs?: number
   /** Longest run without a yield to the event loop, so that reads and sources stay alive; milliseconds, default 2. */
   readonly sliceMs?: number
+  /**
+   * Bytes that the rows of all views may take; a view that would go beyond stops with STATE_TOO_LARGE. Strings, nested values
+   * and maps count by estimate, and may take three fifths of V8's heap. Default: three fifths of the memory of the machine or container.
+   */
+  readonly stateBytesMax?: number
   /** Views that fold what is left where the history of their topics was removed; others are stopped there. Default none. */
   readonly acceptHistoryGone?: readonly string[]
   readonly onEvent?: (event: EngineEvent) => void
@@ -66,21 +73,12 @@ export async function openEngine(
   return shard
 }
 
-/** What folds a topic: its routes as a table or topic, and as a stream of changes. */
-interface TopicRoutes {
-  readonly direct: Route[]
-  readonly changes: Route[]
-  /** The event-time field, if the topic declares one. */
-  readonly time: string | undefined
-}
-
 class Shard implements Engine {
   readonly #options: EngineOptions
   readonly #sliceMs: number
   readonly #log: Log
-  readonly #info: RecordInfo = { position: 0, timeMs: 0 }
   readonly #folded: FoldedView[]
-  readonly #byTopic = new Map<string, TopicRoutes>()
+  readonly #records: RecordFolder
   readonly #checkpoints: Checkpoints
   readonly #lag = new LagMeter()
   readonly #complete = new Set<string>()
@@ -111,9 +109,11 @@ class Shard implements Engine {
     this.#options = options
     this.#sliceMs = options.sliceMs ?? SLICE_MS
     this.#log = options.log
-    this.#folded = options.parts.projections.map(definition => new FoldedView(definition, this.#info))
+    const info: RecordInfo = { position: 0, timeMs: 0 }
+    const memory = new StateMemory(options.stateBytesMax)
+    this.#folded = options.parts.projections.map(definition => new FoldedView(definition, info, memory))
     this.#checkpoints = new Checkpoints(openTableStore(options.path), options.log, options.fingerprint, this.#sliceMs)
-    this.#connect()
+    this.#records = new RecordFolder(this.#folded, options.parts, info)
     const sources = sourcesByView(options.parts)
     this.views = new Map(
       this.#folded.map(view => [
@@ -121,26 +121,6 @@ class Shard implements Engine {
         new ShardView(view, sources.get(view.name) ?? [], options.fingerprint, this),
       ]),
     )
-  }
-
-  /** Ties each view's routes to the topics and views they fold. */
-  #connect(): void {
-    const views = new Map(this.#folded.map(view => [view.name, view]))
-    const times = new Map(this.#options.parts.topics.map(topic => [topic.name, (topic as { time?: string }).time]))
-    for (const view of this.#folded) {
-      view.routes.forEach((route, n) => {
-        const input = view.definition.ons[n]?.input
-        const folded = input?.kind === 'projection' ? views.get(route.input) : undefined
-        if (folded) {
-          folded.consumers.push(route)
-          return
-        }
-        const topic = input?.kind === 'changes' ? (input as unknown as { table: SourceTable }).table.name : route.input
-        const routes = this.#byTopic.get(topic) ?? { direct: [], changes: [], time: times.get(topic) }
-        this.#byTopic.set(topic, routes)
-        ;(input?.kind === 'changes' ? routes.changes : routes.direct).push(route)
-      })
-    }
   }
 
   async load(): Promise<void> {
@@ -209,52 +189,14 @@ class Shard implements Engine {
     const commitTimeMs = block.mark?.commitTimeUs === undefined ? block.appendTimeMs : block.mark.commitTimeUs / 1000
     let left = RECORDS_PER_CLOCK_LOOK
     while (cursor.next()) {
-      const routes = this.#byTopic.get(cursor.topic.name)
-      if (routes !== undefined) this.#foldRecord(cursor, routes, commitTimeMs)
-      else if (cursor.topic.name === CONTROL_TOPIC) this.#foldControl(cursor.after())
+      if (!this.#records.fold(cursor, commitTimeMs) && cursor.topic.name === CONTROL_TOPIC)
+        this.#foldControl(cursor.after())
       if (--left === 0) {
         if (performance.now() > sliceEndMs) return false
         left = RECORDS_PER_CLOCK_LOOK
       }
     }
     return true
-  }
-
-  #foldRecord(cursor: RecordCursor, routes: TopicRoutes, commitTimeMs: number): void {
-    if (cursor.op === 'parked') return
-    let before: AnyRow | null
-    let after: AnyRow | null
-    try {
-      before = cursor.before()
-      after = cursor.after()
-    } catch (error) {
-      this.#stopReaders(routes, error)
-      return
-    }
-    const { contract } = cursor.topic
-    const info = this.#info
-    info.position = cursor.position
-    info.timeMs = commitTimeMs
-    if (routes.time !== undefined && after !== null) {
-      const time = after[routes.time]
-      if (time instanceof Date) info.timeMs = time.getTime()
-    }
-    const inputKey = (row: AnyRow) => contract.key.fromRow(row)
-    for (const route of routes.direct) {
-      if (route.view.position < info.position) route.view.fold(route, before, after, inputKey)
-    }
-    for (const route of routes.changes) {
-      if (route.view.position >= info.position) continue
-      const row = after ?? before
-      if (row !== null) route.view.fold(route, null, { op: cursor.op, before, after }, () => inputKey(row))
-    }
-  }
-
-  /** A record that its upcast cannot read stops the views that fold its topic, and no others. */
-  #stopReaders(routes: TopicRoutes, error: unknown): void {
-    const known = asMainstemError(error)
-    if (!known.code.startsWith('CONTRACT_UPCAST') && known.code !== 'HANDLER_IMPURE') throw error
-    for (const route of [...routes.direct, ...routes.changes]) route.view.stop(known)
   }
 
   /** Records of the system topic say which sources' snapshots are complete as of here. */

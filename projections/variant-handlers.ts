@@ -1,7 +1,7 @@
 // Handlers by variant as one: generated code that goes by the event's discriminator, so that each handler has a call site of
 // its own. Names reach the generated text only through JSON.stringify.
 import { type AnyRow, discriminatorOf } from '../core/index.ts'
-import type { EventHandlers, On } from './projection.ts'
+import type { DeclaredHandlers, EventHandlers, On } from './projection.ts'
 
 type Handler = (state: AnyRow, ...rest: unknown[]) => unknown
 
@@ -12,7 +12,7 @@ export interface VariantHandlers {
 }
 
 /** Undefined where there is one handler for all, or the input is a table. */
-export function variantHandlersOf({ input, handlers }: On): VariantHandlers | undefined {
+export function variantHandlersOf(input: On['input'], handlers: DeclaredHandlers): VariantHandlers | undefined {
   if (input.kind !== 'topic' || typeof handlers === 'function' || !input.value) return undefined
   const names = Object.keys(handlers)
   const functions = Object.values(handlers as EventHandlers)

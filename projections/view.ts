@@ -1,150 +1,109 @@
 // One view: its rows in memory, folded record by record; a transaction's effects become visible to other views, and to
 // checkpoints, at its end. A row exists while its support count (+1 for each table row added or event, −1 for each removed) is above 0.
-
-import type { Position } from '../core/index.ts'
 import {
   type AnyRow,
   asMainstemError,
   createRowCodec,
   describe,
+  describeFields,
   enterHandlers,
   fail,
   type HandlerOwner,
+  isMainstemError,
   KeyCodec,
   leaveHandlers,
   type MainstemError,
+  type ObjectType,
   type RowCodec,
 } from '../core/index.ts'
-import type { Context, On, ProjectionDefinition, TableHandlers } from './projection.ts'
-import { createStateCode, type StateCode } from './state-code.ts'
-import { variantHandlersOf } from './variant-handlers.ts'
-
-/** A key as a Map can find it: the scalar itself, or the key bytes as latin1 text. */
-export type KeyId = string | number | bigint | boolean
-
-export interface Entry {
-  readonly key: unknown
-  readonly id: KeyId
-  readonly keyBytes: Buffer
-  state: AnyRow
-  support: number
-  /** The row before the running transaction: undefined when untouched, null when it did not exist. */
-  before: AnyRow | null | undefined
-  /** It belongs into a checkpoint as it is: to be written before it changes. */
-  saving: boolean
-}
-
-/** What a handler call is about: set by the shard for each record. */
-export interface RecordInfo {
-  position: number
-  timeMs: number
-}
-
-type Handler = (state: AnyRow, ...rest: unknown[]) => unknown
-
-/** One `.on`, compiled. */
-export interface Route {
-  readonly view: FoldedView
-  readonly input: string
-  /** True where rows come and go; false for events. */
-  readonly table: boolean
-  readonly keysOf: (row: AnyRow, inputKey: () => unknown) => unknown
-  readonly many: boolean
-  readonly add: Handler
-  readonly remove: Handler | undefined
-  readonly update: Handler | undefined
-}
+import { areAggregates } from './aggregate.ts'
+import { aggregateHandlers, hiddenFields } from './aggregate-code.ts'
+import { HandlerContext, type RecordInfo } from './handler-context.ts'
+import type { DeclaredHandlers, ProjectionDefinition } from './projection.ts'
+import { compileRoute, type Handler, type InputKey, type Route } from './route.ts'
+import { Changes, LIVE, TOUCHED } from './state/changes.ts'
+import type { StateMemory } from './state/memory.ts'
+import { RowList } from './state/row-list.ts'
+import { StateTable } from './state/state-table.ts'
+import { zeroOf } from './state/zero.ts'
 
 export class FoldedView implements HandlerOwner {
   readonly name: string
   readonly definition: ProjectionDefinition
   readonly key: KeyCodec
-  readonly code: StateCode
+  readonly value: ObjectType
   readonly codec: RowCodec
+  readonly table: StateTable
+  /** Rows for the next checkpoint. */
+  readonly changes: Changes
   readonly routes: readonly Route[]
   /** Routes of other views that fold this one. */
   readonly consumers: Route[] = []
-  readonly rows = new Map<KeyId, Entry>()
-  /** Rows changed since the last checkpoint; support 0 means removed. */
-  dirty = new Set<Entry>()
-  /** Writes a row into the checkpoint that is being made. */
-  save: (entry: Entry) => void = () => {}
   error: MainstemError | undefined
   /** Position up to which this view is folded: records at or below it are skipped. */
   position = 0
-  readonly #touched: Entry[] = []
-  /** Rows without support that no checkpoint has taken out yet. */
-  readonly #gone = new Map<KeyId, Entry>()
+  /** Number of rows that are there. */
+  size = 0
+  readonly #touched = new RowList()
+  /** Copies of the touched rows as they were, plus one; 0 where there was none. Kept only for views that fold this one. */
+  readonly #before = new RowList()
   #route: Route | undefined
   #step = ''
   readonly #context: HandlerContext
   readonly #invertible: boolean
-  readonly #idOf: (key: unknown) => KeyId
 
-  constructor(definition: ProjectionDefinition, info: RecordInfo) {
-    this.name = definition.name
+  /** @throws DEFINITION_INVALID, CONTRACT_UNSUPPORTED */
+  constructor(definition: ProjectionDefinition, info: RecordInfo, memory: StateMemory) {
+    const { name, spec } = definition
+    this.name = name
     this.definition = definition
     this.key = keyCodecOf(definition)
-    this.#idOf = idFunction(this.key)
-    this.code = createStateCode(definition.spec.state, definition.name)
-    this.codec = createRowCodec(this.code.type)
-    this.#context = new HandlerContext(info)
-    this.routes = definition.ons.map(on => this.#compile(on))
+    const zero = zeroOf(spec.state, name)
+    this.value = describeFields(spec.state, 'output', `${name}.state`)
+    const hidden = hiddenFields(definition, this.value)
+    this.codec = createRowCodec({ kind: 'object', fields: [...this.value.fields, ...hidden] })
+    for (const field of hidden) zero[field.name] = new Map()
+    this.table = new StateTable(definition, this.value, hidden, this.key, zero, memory)
+    this.changes = new Changes(this.table)
+    this.#context = new HandlerContext(info, this.table, this.key)
+    this.routes = definition.ons.map(on => {
+      if (!areAggregates(on.handlers)) return compileRoute(this, on, on.handlers as DeclaredHandlers)
+      const { add, remove } = aggregateHandlers(definition, on, this.value, hidden)
+      const table = on.input.kind === 'table' || on.input.kind === 'projection'
+      return compileRoute(this, on, table ? { add, remove } : (add as Handler))
+    })
     this.#invertible = this.routes.every(route => route.table)
   }
 
-  #compile(on: On): Route {
-    const table = on.input.kind === 'table' || on.input.kind === 'projection'
-    const variants = variantHandlersOf(on)
-    const handlers = variants?.handler ?? on.handlers
-    const [add, remove, update] =
-      typeof handlers === 'function'
-        ? [handlers, undefined, undefined]
-        : [(handlers as TableHandlers).add, handlers.remove, handlers.update]
-    const { by } = on
-    const keysOf =
-      typeof by === 'function'
-        ? (row: AnyRow, inputKey: () => unknown) => by(row, by.length > 1 ? inputKey() : undefined)
-        : this.#columnsOf(by)
-    return {
-      view: this,
-      input: on.input.name,
-      table,
-      keysOf: variants ? (row, inputKey) => (variants.handles(row) ? keysOf(row, inputKey) : null) : keysOf,
-      many: typeof by === 'function',
-      add: add as Handler,
-      remove: remove as Handler | undefined,
-      update: update as Handler | undefined,
+  /** The row of a key as of the last cut, as an object of the caller's own; undefined where there is none. */
+  get(key: unknown): AnyRow | undefined {
+    const row = this.#find(key)
+    return row >= 0 && (this.table.flags(row) & LIVE) !== 0 ? this.table.toObject(row) : undefined
+  }
+
+  #find(key: unknown): number {
+    try {
+      return this.table.find(this.table.keys.idOf(key))
+    } catch (error) {
+      // What cannot be a key has no row.
+      if (isMainstemError(error) && error.code === 'KEY_INVALID') return -1
+      throw error
     }
   }
 
-  #columnsOf(by: string | Readonly<Record<string, string>>): (row: AnyRow) => unknown {
-    if (typeof by === 'string') return row => row[by]
-    const pairs = Object.entries(by)
-    return row => {
-      const key: AnyRow = {}
-      for (const [field, column] of pairs) {
-        const value = row[column]
-        if (value === null || value === undefined) return null
-        key[field] = value
-      }
-      return key
-    }
-  }
-
-  find(key: unknown): Entry | undefined {
-    return this.rows.get(this.#idOf(key))
-  }
-
-  /** Puts a row read from a checkpoint. */
+  /** Puts a row read from a checkpoint, its hidden fields too. @throws STATE_TOO_LARGE, STATE_INVALID */
   restore(keyBytes: Buffer, support: number, state: AnyRow): void {
-    const key = this.key.decode(keyBytes)
-    const id = this.#idOf(key)
-    this.rows.set(id, { key, id, keyBytes, state, support, before: undefined, saving: false })
+    const { table } = this
+    const row = table.findOrAdd(table.keys.idOf(this.key.decode(keyBytes)))
+    table.assign(row, state)
+    table.checkHeap()
+    table.setSupport(row, support)
+    table.setFlags(row, LIVE)
+    this.size++
   }
 
   /** Folds one change of a row (or an event, as `after` alone) through a route. Stops the view when a handler fails. */
-  fold(route: Route, before: AnyRow | null, after: AnyRow | null, inputKey: (row: AnyRow) => unknown): void {
+  fold(route: Route, before: AnyRow | null, after: AnyRow | null, inputKey: InputKey): void {
     if (this.error) return
     this.#route = route
     this.#step = 'update'
@@ -161,6 +120,7 @@ export class FoldedView implements HandlerOwner {
         this.#each(route, route.add, after, 1, inputKey)
       }
     } catch (error) {
+      leaveHandlers()
       this.stop(this.#failure(error))
     } finally {
       leaveHandlers()
@@ -172,86 +132,70 @@ export class FoldedView implements HandlerOwner {
     return `${this.name}.on(${this.#route?.input})${this.#route?.table ? `.${this.#step}` : ''}`
   }
 
-  #updateInPlace(route: Route, before: AnyRow, after: AnyRow, inputKey: (row: AnyRow) => unknown): boolean {
-    const from = route.keysOf(before, () => inputKey(before))
-    const to = route.keysOf(after, () => inputKey(after))
+  #updateInPlace(route: Route, before: AnyRow, after: AnyRow, inputKey: InputKey): boolean {
+    const from = route.keysOf(before, inputKey)
+    const to = route.keysOf(after, inputKey)
     if (from === null || from === undefined || to === null || to === undefined) return false
-    if (Array.isArray(from) || Array.isArray(to) || this.#idOf(from) !== this.#idOf(to)) return false
-    const entry = this.#touch(to)
-    this.#context.entry = entry
-    this.#after(entry, route.update?.(entry.state, before, after, this.#context), 0)
+    if (Array.isArray(from) || Array.isArray(to)) return false
+    const { keys } = this.table
+    if (keys.idOf(from) !== keys.idOf(to)) return false
+    const row = this.#open(to)
+    this.#close(row, route.update?.(this.table.draft, before, after, this.#context), 0)
     return true
   }
 
-  #each(route: Route, handler: Handler, row: AnyRow, weight: number, inputKey: (row: AnyRow) => unknown): void {
-    const keys = route.keysOf(row, () => inputKey(row))
+  #each(route: Route, handler: Handler, row: AnyRow, weight: number, inputKey: InputKey): void {
+    const keys = route.keysOf(row, inputKey)
     if (keys === null || keys === undefined) return
     if (route.many && Array.isArray(keys)) {
       for (const key of keys) this.#call(handler, key, row, weight)
     } else this.#call(handler, keys, row, weight)
   }
 
-  #call(handler: Handler, key: unknown, row: AnyRow, weight: number): void {
-    const entry = this.#touch(key)
-    this.#context.entry = entry
-    this.#after(entry, handler(entry.state, row, this.#context), weight)
+  #call(handler: Handler, key: unknown, value: AnyRow, weight: number): void {
+    const row = this.#open(key)
+    this.#close(row, handler(this.table.draft, value, this.#context), weight)
   }
 
-  #after(entry: Entry, result: unknown, weight: number): void {
+  /** Steps to the row of a key, which is about to change. */
+  #open(key: unknown): number {
+    const { table } = this
+    this.#context.row = -1
+    const row = table.findOrAdd(table.keys.idOf(key))
+    this.#context.row = row
+    table.open(row)
+    if ((table.openFlags & TOUCHED) === 0) this.#touch(row)
+    return row
+  }
+
+  #touch(row: number): void {
+    const { table } = this
+    this.changes.beforeWrite(row)
+    const flags = table.flags(row)
+    table.setFlags(row, flags | TOUCHED)
+    this.#touched.push(row)
+    if (this.consumers.length > 0) this.#before.push((flags & LIVE) === 0 ? 0 : table.copy(row) + 1)
+  }
+
+  /** Ends a handler's call. */
+  #close(row: number, result: unknown, weight: number): void {
+    const { table } = this
     if (typeof result === 'object' && result !== null && 'then' in result) {
       throw fail('HANDLER_ASYNC', 'a handler returned a promise')
     }
-    const problem = this.code.problem(entry.state)
-    if (problem !== undefined)
-      throw fail('STATE_INVALID', `a handler left a value that is not of the state's type`, { detail: problem })
+    table.closeWith(weight)
     if (this.#context.takeDeleted()) {
-      entry.state = this.code.zero()
-      entry.support = 0
-    } else entry.support += weight
-  }
-
-  #touch(key: unknown): Entry {
-    const id = this.#idOf(key)
-    let entry = this.rows.get(id)
-    if (entry === undefined) {
-      entry = this.#returned(id) ?? this.#made(key, id)
-      this.rows.set(id, entry)
-      this.#touched.push(entry)
-    } else if (entry.before === undefined) {
-      if (entry.saving) this.save(entry)
-      entry.before = this.consumers.length > 0 ? this.code.clone(entry.state) : UNKEPT
-      this.#touched.push(entry)
+      table.clear(row)
+      table.setSupport(row, 0)
     }
-    return entry
-  }
-
-  #made(key: unknown, id: KeyId): Entry {
-    return { key, id, keyBytes: this.key.encode(key), state: this.code.zero(), support: 0, before: null, saving: false }
-  }
-
-  /** A row that left since the last checkpoint and comes back: one entry per key, so that a checkpoint has one word on it. */
-  #returned(id: KeyId): Entry | undefined {
-    const entry = this.#gone.get(id)
-    if (entry === undefined) return undefined
-    if (entry.saving) this.save(entry)
-    this.#gone.delete(id)
-    entry.state = this.code.zero()
-    entry.support = 0
-    entry.before = null
-    return entry
-  }
-
-  /** A checkpoint has taken the row out. */
-  forget(entry: Entry): void {
-    this.#gone.delete(entry.id)
   }
 
   #failure(error: unknown): MainstemError {
     const cause = asMainstemError(error, 'HANDLER_FAILED', 'a handler threw')
-    const entry = this.#context.entry
-    const where = `${this.describeHandler()}, position ${this.#context.info.position}`
+    const { row, key, info } = this.#context
+    const where = `${this.describeHandler()}, position ${info.position}`
     return fail(cause.code, cause.message, {
-      detail: `${where}${entry ? `, key ${this.key.format(entry.key)}` : ''}${cause.detail ? `: ${cause.detail}` : ''}`,
+      detail: `${where}${row >= 0 ? `, key ${this.key.format(key)}` : ''}${cause.detail ? `: ${cause.detail}` : ''}`,
       hint: cause.hint ?? 'mend the projection and start again: it is rebuilt then',
       cause: error,
     })
@@ -259,48 +203,73 @@ export class FoldedView implements HandlerOwner {
 
   /** Ends a transaction: rows that lost their support go, and what changed on balance reaches the views that fold this one. */
   endTransaction(position: number): void {
-    const touched = this.#touched
-    if (this.error) {
-      touched.length = 0
-      return
+    if (this.error) return
+    const count = this.#touched.length
+    if (this.consumers.length === 0) {
+      for (let n = 0; n < count; n++) if (!this.#end(this.#touched.at(n))) return
+    } else {
+      // A canonical order, so that what folds these changes does not depend on how records interleaved.
+      for (const n of this.#touchedInOrder()) {
+        const row = this.#touched.at(n)
+        if (!this.#end(row)) return
+        this.#passOn(row, this.#before.at(n) - 1)
+      }
+      this.#before.clear()
     }
-    // A canonical order, so that what folds these changes does not depend on how records interleaved.
-    if (this.consumers.length > 0 && touched.length > 1) touched.sort(byId)
-    for (const entry of touched) {
-      const { before } = entry
-      entry.before = undefined
-      if (entry.support <= 0 && !this.#leave(entry)) return
-      this.dirty.add(entry)
-      if (this.consumers.length === 0) continue
-      const existed = before ?? null
-      const exists = entry.support > 0 ? this.code.clone(entry.state) : null
-      if (existed === null && exists === null) continue
-      if (existed !== null && exists !== null && this.code.equal(existed, exists)) continue
-      for (const route of this.consumers) route.view.fold(route, existed, exists, () => entry.key)
-    }
-    touched.length = 0
+    this.#touched.clear()
     this.position = position
   }
 
-  /** Takes out a row without support; false when that shows a broken projection, which stops the view. */
-  #leave(entry: Entry): boolean {
-    if (this.#invertible && (entry.support < 0 || !this.code.isZero(entry.state))) {
+  #touchedInOrder(): number[] {
+    const { table } = this
+    const order = Array.from({ length: this.#touched.length }, (_, n) => n)
+    if (order.length < 2) return order
+    const ids = order.map(n => table.idOf(this.#touched.at(n)))
+    return order.sort((a, b) => table.keys.compare(ids[a]!, ids[b]!))
+  }
+
+  /** Ends a row's transaction; false when that stops the view. */
+  #end(row: number): boolean {
+    const { table } = this
+    const flags = table.flags(row) & ~TOUCHED
+    const lives = table.support(row) > 0
+    if (!lives && !this.#leave(row)) return false
+    if (lives !== ((flags & LIVE) !== 0)) this.size += lives ? 1 : -1
+    this.changes.add(row, lives ? flags | LIVE : flags & ~LIVE)
+    return true
+  }
+
+  /** Passes a row's change on to the views that fold this one. @param copy the row as it was; −1 where it was not there */
+  #passOn(row: number, copy: number): void {
+    const { table } = this
+    const exists = (table.flags(row) & LIVE) !== 0
+    if ((copy >= 0 || exists) && !(copy >= 0 && exists && table.isEqual(copy, row))) {
+      const before = copy >= 0 ? table.toObject(copy) : null
+      const after = exists ? table.toObject(row) : null
+      const inputKey = { fromRow: () => table.keyOf(row) }
+      for (const route of this.consumers) route.view.fold(route, before, after, inputKey)
+    }
+    if (copy >= 0) table.releaseCopy(copy)
+  }
+
+  /** Empties a row without support; false when that shows a broken projection, which stops the view. */
+  #leave(row: number): boolean {
+    const { table } = this
+    const support = table.support(row)
+    if (this.#invertible && (support < 0 || !table.isZero(row))) {
+      const at = `at position ${this.#context.info.position}`
+      const detail =
+        support < 0
+          ? `more rows left than came, ${at}`
+          : `its last row left ${at} and it holds ${preview(table.toObject(row))}`
+      const key = this.key.format(table.keyOf(row))
       this.stop(
-        fail(
-          'PROJECTION_REMOVE_NOT_INVERSE',
-          `${this.name}[${this.key.format(entry.key)}] did not return to its initial value`,
-          {
-            detail:
-              entry.support < 0
-                ? `more rows left than came, at position ${this.#context.info.position}`
-                : `its last row left at position ${this.#context.info.position} and it holds ${preview(entry.state)}`,
-          },
-        ),
+        fail('PROJECTION_REMOVE_NOT_INVERSE', `${this.name}[${key}] did not return to its initial value`, { detail }),
       )
       return false
     }
-    this.rows.delete(entry.id)
-    this.#gone.set(entry.id, entry)
+    table.clear(row)
+    table.setSupport(row, 0)
     return true
   }
 
@@ -308,10 +277,11 @@ export class FoldedView implements HandlerOwner {
   stop(error: MainstemError): void {
     if (this.error) return
     this.error = error
-    this.#touched.length = 0
-    this.rows.clear()
-    this.#gone.clear()
-    this.dirty.clear()
+    this.changes.end()
+    this.table.drop()
+    this.#touched.clear()
+    this.#before.clear()
+    this.size = 0
     for (const route of this.consumers) {
       route.view.stop(
         fail(error.code, `view '${this.name}', which this one folds, has stopped: ${error.message}`, {
@@ -322,11 +292,6 @@ export class FoldedView implements HandlerOwner {
   }
 }
 
-/** Marks a touched row whose former value nobody needs. */
-const UNKEPT: AnyRow = Object.freeze({})
-
-const byId = (a: Entry, b: Entry): number => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
-
 const preview = (state: AnyRow): string =>
   JSON.stringify(state, (_, value: unknown) => (typeof value === 'bigint' ? value.toString() : value)).slice(0, 200)
 
@@ -335,62 +300,4 @@ function keyCodecOf(definition: ProjectionDefinition): KeyCodec {
   return type.kind === 'object'
     ? new KeyCodec(type.fields, false, definition.name)
     : new KeyCodec([{ name: 'key', type }], true, definition.name)
-}
-
-/** Key → Map key. Numbers, strings and bigints are themselves; what is not of the key's type fails when its row is made. */
-function idFunction(codec: KeyCodec): (key: unknown) => KeyId {
-  const kind = codec.single ? codec.columns[0]?.type.kind : undefined
-  if (kind && ['int32', 'int', 'string', 'enum', 'bigint', 'boolean'].includes(kind)) return key => key as KeyId
-  return key => codec.encode(key).toString('latin1')
-}
-
-/** The `ctx` of all handlers of one view. */
-class HandlerContext implements Context {
-  entry: Entry | undefined
-  readonly info: RecordInfo
-  #deleted = false
-  #draws = 0
-
-  constructor(info: RecordInfo) {
-    this.info = info
-  }
-
-  get key(): unknown {
-    return this.entry?.key
-  }
-
-  get position(): Position {
-    return String(this.info.position) as Position
-  }
-
-  get timeMs(): number {
-    return this.info.timeMs
-  }
-
-  /** Mixes (position, key, how many draws before this one in the handler's call), as MurmurHash3 ends. */
-  random(): number {
-    let seed = (this.info.position ^ hashBytes(this.entry?.keyBytes)) >>> 0
-    seed = Math.imul(seed ^ Math.floor(this.info.position / 0x100000000), 0x9e3779b1) + ++this.#draws
-    seed = Math.imul(seed ^ (seed >>> 16), 0x85ebca6b)
-    seed = Math.imul(seed ^ (seed >>> 13), 0xc2b2ae35)
-    return ((seed ^ (seed >>> 16)) >>> 0) / 0x100000000
-  }
-
-  delete(): void {
-    this.#deleted = true
-  }
-
-  /** Ends a handler's call: whether it deleted its row. */
-  takeDeleted(): boolean {
-    const deleted = this.#deleted
-    this.#deleted = false
-    this.#draws = 0
-    return deleted
-  }
-}
-
-function hashBytes(bytes: Buffer | undefined): number {
-  let hash = 0x811c9dc5
-  for (const byte of bytes ?? []) hash = Math.imul(hash ^ byte, 0x01000193)
-  return hash
 }

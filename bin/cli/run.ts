@@ -16,12 +16,15 @@ interface RunFlags {
   readonly seal: boolean
   readonly logLimit?: number
   readonly logFreeMin?: number
+  readonly stateLimit?: number
   readonly json?: boolean
 }
 
 const STATUS_INTERVAL_MS = 1_000
 /** Below it nearly every write would be refused. */
 const LOG_LIMIT_MIN = 1_000_000
+/** A view takes a page of 4 MiB at least. */
+const STATE_LIMIT_MIN = 16_000_000
 
 export function addRun(program: Command): void {
   program
@@ -51,6 +54,11 @@ export function addRun(program: Command): void {
       'what the log leaves free on its volume, 0 for nothing (default: 256MiB, or a twentieth of a smaller volume)',
       byteSize(0),
     )
+    .option(
+      '--state-limit <size>',
+      'what the rows of all views may take in memory (default: three fifths of the memory there is)',
+      byteSize(STATE_LIMIT_MIN),
+    )
     .option('--json', 'one JSON object per event on stdout, instead of lines for people on stderr')
     .addHelpText('after', '\nExample:\n  SHOP_URL=postgres://me@localhost/shop mainstem run app.ts --port 8080')
     .action(run)
@@ -66,6 +74,7 @@ async function run(file: string, flags: RunFlags): Promise<void> {
     seal: flags.seal,
     onEvent: display,
     ...(flags.logLimit === undefined ? {} : { logBytesMax: flags.logLimit }),
+    ...(flags.stateLimit === undefined ? {} : { stateBytesMax: flags.stateLimit }),
     ...(flags.logFreeMin === undefined ? {} : { logFreeBytesMin: flags.logFreeMin }),
     ...(flags.dataDir === undefined ? {} : { dataDir: flags.dataDir }),
     ...(flags.acceptHistoryGone === undefined ? {} : { acceptHistoryGone: flags.acceptHistoryGone }),

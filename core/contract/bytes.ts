@@ -225,6 +225,18 @@ export class ByteReader {
     return value
   }
 
+  /** An index below `most`. */
+  below(most: number): number {
+    const value = this.varint()
+    if (value >= most) throw new RangeError('not one of the values')
+    return value
+  }
+
+  /** Passes over a text and gives its length in bytes. */
+  length(): number {
+    return this.skip(this.varint())
+  }
+
   bigint(): bigint {
     return this.tag(1) === 0 ? BigInt(this.int()) : BigInt(this.string())
   }

@@ -6,6 +6,14 @@ export { formatMinorUnits, minorUnits, minorUnitsOf, parseMinorUnits, parseMinor
 export { compileParser, issuesText, type Parser } from './parser.ts'
 export { checkRetain, days, hours, minutes, type Retain } from './retain.ts'
 export { createRowCodec, type RowCodec } from './row-codec.ts'
+export {
+  createRowViewCode,
+  type RowSource,
+  type RowView,
+  type RowViewCode,
+  type ViewField,
+  type ViewSlot,
+} from './row-view.ts'
 export { env, readSetting, type Setting } from './setting.ts'
 export { isTagged, type TagFields, type TagValue, tagBytes, tagTypeIn } from './tags.ts'
 export { type Contract, checkName, compileContract, type ObjectContract, topic } from './topic.ts'

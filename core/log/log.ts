@@ -72,6 +72,14 @@ export interface RecordCursor {
   before(): AnyRow | null
   /** The row after (insert, update), or the event. */
   after(): AnyRow | null
+  /**
+   * The same rows without a copy: an object with an own accessor per field, good until `recall` or the next record is lent;
+   * one object for all records of a layout. A row that needs an upcast is a copy like that of `before` and `after`.
+   */
+  lendBefore(): AnyRow | null
+  lendAfter(): AnyRow | null
+  /** Ends the use of what was lent: its accessors throw CURSOR_EXPIRED. */
+  recall(): void
   parked(): ParkedRow | null
 }
 

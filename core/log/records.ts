@@ -4,7 +4,7 @@ import { type AnyRow, ByteReader } from '../contract/index.ts'
 import { asMainstemError, fail, isMainstemError } from '../errors.ts'
 import type { StoredBlock } from './block.ts'
 import type { LogBlock, LogTopic, ParkedRow, RecordCursor, RecordOp, SourceMark } from './log.ts'
-import type { Layout, Topics } from './topics.ts'
+import type { Layout, RowLender, Topics } from './topics.ts'
 
 /** The number that stands in a record is the index. */
 export const OPS = ['event', 'insert', 'update', 'delete', 'parked'] as const satisfies readonly RecordOp[]
@@ -86,6 +86,7 @@ class Records implements RecordCursor {
   #end = 0
   #op = OP_EVENT
   #layout: Layout | undefined
+  #lender: RowLender | undefined
 
   constructor(stored: StoredBlock, place: BlockPlace) {
     this.#stored = stored
@@ -145,6 +146,40 @@ class Records implements RecordCursor {
     if (this.#op !== OP_UPDATE) return null
     const bytes = this.#beforeBytes()
     return this.#row(this.#reader.at + bytes, this.#end)
+  }
+
+  lendBefore(): AnyRow | null {
+    if (this.#op === OP_DELETE) return this.#lend('before', this.#start, this.#end)
+    if (this.#op !== OP_UPDATE) return null
+    const bytes = this.#beforeBytes()
+    return this.#lend('before', this.#reader.at, this.#reader.at + bytes)
+  }
+
+  lendAfter(): AnyRow | null {
+    if (this.#op === OP_EVENT || this.#op === OP_INSERT) return this.#lend('after', this.#start, this.#end)
+    if (this.#op !== OP_UPDATE) return null
+    const bytes = this.#beforeBytes()
+    return this.#lend('after', this.#reader.at + bytes, this.#end)
+  }
+
+  recall(): void {
+    this.#lender?.recall()
+  }
+
+  #lend(image: 'before' | 'after', at: number, end: number): AnyRow {
+    const lender = this.#layout!.lender
+    this.#lender = lender
+    if (!lender) return this.#row(at, end)
+    const reader = this.#reader
+    reader.at = at
+    const view = lender[image]
+    try {
+      lender.code.read(view.source, reader)
+      if (reader.at !== end) throw new RangeError('a row is not as long as it says')
+      return view.row
+    } catch (error) {
+      throw this.#damaged(error)
+    }
   }
 
   /** Reads how long the row before is; the reader then stands at it. */

@@ -9,8 +9,11 @@ import {
   type Contract,
   compileContract,
   createRowCodec,
+  createRowViewCode,
   type RecordSchema,
   type RowCodec,
+  type RowView,
+  type RowViewCode,
 } from '../contract/index.ts'
 import { asMainstemError, fail } from '../errors.ts'
 import { layoutsFor, storedFor } from './evolution.ts'
@@ -89,6 +92,26 @@ export interface Layout {
   decode(reader: ByteReader, position?: number): AnyRow
   /** The same from a row that is decoded already, by `codec` or from columns. */
   adapt(row: AnyRow, position?: number): AnyRow
+  /** What lends rows without a copy; undefined where they have to be adapted. */
+  readonly lender: RowLender | undefined
+}
+
+/** The accessors of a layout's records: one object for rows after a change, and one for those before it. */
+export class RowLender {
+  readonly code: RowViewCode
+  readonly after: RowView
+  readonly before: RowView
+
+  constructor(code: RowViewCode) {
+    this.code = code
+    this.after = code.view()
+    this.before = code.view()
+  }
+
+  recall(): void {
+    this.after.source.open = false
+    this.before.source.open = false
+  }
 }
 
 export class TopicEntry implements LogTopic {
@@ -164,6 +187,7 @@ class TopicLayout implements Layout {
   /** What the reading was made for, and the reading. */
   #for: readonly [StoredTopic, Contract | undefined] | undefined
   #reading: Reading | undefined
+  #lender: RowLender | undefined
 
   constructor(topic: TopicEntry, stored: StoredLayout) {
     this.id = stored.id
@@ -185,6 +209,12 @@ class TopicLayout implements Layout {
   adapt(row: AnyRow, position?: number): AnyRow {
     const { adapt } = this.#current()
     return adapt ? adapt(row, position) : row
+  }
+
+  get lender(): RowLender | undefined {
+    if (this.#current().adapt) return undefined
+    this.#lender ??= new RowLender(createRowViewCode(this.codec.type, this.topic.name))
+    return this.#lender
   }
 
   #current(): Reading {

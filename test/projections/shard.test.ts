@@ -1,6 +1,7 @@
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { application, partsOf, projection } from '../../projections/index.ts'
+import { application, openEngine, partsOf, projection } from '../../projections/index.ts'
 import type { TestOp } from '../support/table-source.ts'
 import { accounts, app, bills, invoices, KEYS, level, open, RandomTables, rowsOf, useWorld, world } from './ledger.ts'
 
@@ -168,6 +169,36 @@ describe('a shard', () => {
     await level(engine)
     expect(engine.views.get('wrong')?.status().error).toMatchObject({ code: 'STATE_INVALID' })
     expect(engine.views.get('wrong')?.status().error?.detail).toContain('n: expected an int32, received 50000000000')
+  })
+
+  it('stops a view whose rows would take more memory than there may be, and no other', async () => {
+    const large = projection('large', { key: z.int(), state: z.object({ text: z.string().nullable() }) }).on(
+      invoices,
+      'id',
+      {
+        add: (s, invoice) => {
+          s.text = 'x'.repeat(invoice.cents)
+        },
+        remove: s => {
+          s.text = null
+        },
+      },
+    )
+    const engine = await openEngine({
+      log: world.log,
+      parts: partsOf(application('test', { views: [bills, accounts, large] })),
+      path: join(world.folder, 'limited'),
+      fingerprint: 'one',
+      stateBytesMax: 16 * 2 ** 20,
+    })
+    world.engines.push(engine)
+    for (let id = 0; id < 8; id++) {
+      const after = { id, customer: 1, cents: 1_000_000 }
+      await world.writer.transaction([{ op: 'insert', table: invoices, after }])
+    }
+    await level(engine)
+    expect(engine.views.get('large')?.status().error).toMatchObject({ code: 'STATE_TOO_LARGE' })
+    expect(engine.views.get('accounts')?.get(1)).toEqual({ bills: 8, open: 8_000_000 })
   })
 
   it('waits for a position, and gives up when told to', async () => {

@@ -131,6 +131,9 @@ class MemoryBlock implements LogBlock {
       },
       before: () => record().topic.read(record().before),
       after: () => record().topic.read(record().after),
+      lendBefore: () => record().topic.read(record().before),
+      lendAfter: () => record().topic.read(record().after),
+      recall: () => {},
       parked: () => structuredClone(record().parked ?? null),
     }
   }

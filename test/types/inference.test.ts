@@ -1,6 +1,20 @@
 // What the types promise, checked by tsc: each `@ts-expect-error` is a mistake that must not compile. The functions are
 // never called; the test only says that this file was compiled with the others.
-import { application, type Draft, minorUnits, projection, type Row, topic, type Wire } from 'mainstem'
+import {
+  application,
+  count,
+  countBy,
+  type Draft,
+  last,
+  max,
+  minorUnits,
+  projection,
+  type Row,
+  sum,
+  sumBy,
+  topic,
+  type Wire,
+} from 'mainstem'
 import { postgres } from 'mainstem/postgres'
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
@@ -139,6 +153,39 @@ function rightUpcasts() {
   application('x', { views: [], tables: [table], topics: [read] })
 }
 
+const sums = {
+  key: z.int(),
+  state: z.object({
+    n: z.int32(),
+    open: z.bigint(),
+    by: z.record(Status, z.int32()),
+    latest: z.date().nullable(),
+    due: z.string().nullable(),
+  }),
+}
+
+function aggregates() {
+  projection('x', sums).on(orders, 'customer_id', { n: count(), by: countBy('status') })
+  projection('x', sums).on(orders, 'customer_id', { n: sum('id'), by: sumBy('status', 'id') })
+  projection('x', sums).on(customers, 'id', { n: count(), latest: max('since') })
+  projection('x', sums).on(invoices, 'customer_id', { open: sum('id'), due: max('due') })
+  projection('x', { key: z.string(), state: sums.state }).on(clicks, 'page', { n: sum('ms'), due: last('page') })
+  // @ts-expect-error name is no number
+  projection('x', sums).on(customers, 'id', { n: sum('name') })
+  // @ts-expect-error there is no such column
+  projection('x', sums).on(customers, 'id', { n: sum('nope') })
+  // @ts-expect-error there is no such field
+  projection('x', sums).on(customers, 'id', { nope: count() })
+  // @ts-expect-error a number has no place for a bigint
+  projection('x', sums).on(invoices, 'customer_id', { n: sum('id') })
+  // @ts-expect-error n is never null: what would the greatest of none be
+  projection('x', sums).on(orders, 'customer_id', { n: max('id') })
+  // @ts-expect-error a text is no date
+  projection('x', sums).on(customers, 'id', { latest: max('name') })
+  // @ts-expect-error the record has no places for names
+  projection('x', sums).on(customers, 'id', { by: countBy('name') })
+}
+
 function rightUses() {
   projection('x', spec).on(orders, 'customer_id', {
     add: (s, order) => {
@@ -170,6 +217,6 @@ describe('the types of the public API', () => {
     expectTypeOf<Wire<{ id: bigint; at: Date | null }>>().toEqualTypeOf<{ id: string; at: string | null }>()
     expectTypeOf<Row<{ tags: string[] }>>().toEqualTypeOf<{ readonly tags: readonly string[] }>()
     expectTypeOf<Draft<{ n: number }>>().toEqualTypeOf<{ n: number }>()
-    expect([wrongUses, rightUses].map(uses => typeof uses)).toEqual(['function', 'function'])
+    expect([wrongUses, rightUses, aggregates].map(uses => typeof uses)).toEqual(['function', 'function', 'function'])
   })
 })

@@ -4,7 +4,16 @@
 // 2 absent) before its own; arrays, records, maps stay as row-codec bytes. Every column has an entry for every row.
 
 import type { Field, ObjectType, ValueType } from '../../contract/index.ts'
-import { type AnyRow, type ByteReader, createRowCodec, ByteReader as Reader } from '../../contract/index.ts'
+import {
+  type AnyRow,
+  type ByteReader,
+  createRowCodec,
+  ByteReader as Reader,
+  type RowSource,
+  type RowViewCode,
+  type ViewField,
+  type ViewSlot,
+} from '../../contract/index.ts'
 import type { ColumnBuilder } from './builders.ts'
 import type { ColumnData } from './columns.ts'
 
@@ -33,6 +42,8 @@ export interface ColumnPlan {
   readonly keyer: (key: KeyBytes) => (reader: ByteReader) => void
   /** Makes the function that gives the row of an index. */
   readonly assembler: (columns: readonly ColumnData[]) => (index: number) => AnyRow
+  /** Makes the function that gives the row of an index to accessors. */
+  readonly shower: (columns: readonly ColumnData[], code: RowViewCode) => (source: RowSource, index: number) => void
 }
 
 /** Takes the bytes of a row's key, piece by piece. */
@@ -61,6 +72,50 @@ export function planColumns(type: ObjectType, key: readonly string[]): ColumnPla
     keyer: keyBytes => keyer(keyBytes, enumTexts),
     shredder: (builders, keyBytes) => shredder(builders, keyBytes, enumTexts),
     assembler: data => assembler(data, raws, code.enums, JSON.parse, RealDate),
+    shower: showerOf(columns, raws),
+  }
+}
+
+type Make = (...args: unknown[]) => (source: RowSource, index: number) => void
+
+/** A function per layout: made when rows are first lent. */
+function showerOf(
+  columns: readonly PlannedColumn[],
+  raws: readonly (((bytes: Buffer) => unknown) | undefined)[],
+): ColumnPlan['shower'] {
+  let shower: Make | undefined
+  return (data, { fields }) => {
+    shower ??= new Function(
+      'c',
+      'raws',
+      'parse',
+      `${columns.map(bindColumn).join(' ')} return (s, i) => { const w = s.words, x = s.refs; s.buffer = undefined; s.columns = c; ${showFields(fields, { column: 0 })} s.open = true }`,
+    ) as Make
+    return shower(data, raws, JSON.parse)
+  }
+}
+
+/** Statements that give the row of index `i` to a source's words and refs; columns come in the order in which `#shred` made them. */
+const showFields = (fields: readonly ViewField[], next: { column: number }): string =>
+  fields.map(({ slot }) => showSlot(slot, next)).join(' ')
+
+function showSlot(slot: ViewSlot, next: { column: number }): string {
+  if (slot.kind === 'group') return showFields(slot.fields, next)
+  const n = next.column++
+  switch (slot.kind) {
+    case 'nullable': {
+      const inner = showSlot(slot.inner, next)
+      const none = slot.optional ? `c${n}[i] === 2 ? Infinity : NaN` : 'NaN'
+      return `if (c${n}[i] === 1) { w[${slot.word}] = 1; ${inner} } else w[${slot.word}] = ${none};`
+    }
+    case 'word':
+      return `w[${slot.word}] = c${n}[i];`
+    case 'bigint':
+      return `w[${slot.word}] = -Infinity; x[${slot.ref}] = c${n}.bigint(i);`
+    case 'text':
+      return `w[${slot.word}] = ${n}; w[${slot.word + 1}] = i; x[${slot.ref}] = undefined;`
+    case 'value':
+      return `x[${slot.ref}] = ${slot.type.kind === 'json' ? `parse(c${n}.text(i))` : `raws[${n}](c${n}.bytes(i))`};`
   }
 }
 

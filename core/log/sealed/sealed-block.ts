@@ -1,7 +1,7 @@
 // A sealed block in memory: its groups and their columns, unpacked when asked for; and the hot blocks that it was made of, as
 // readers get them from a hot segment.
 import { setImmediate as immediate } from 'node:timers/promises'
-import { type AnyRow, ByteReader } from '../../contract/index.ts'
+import { type AnyRow, ByteReader, type RowSource, type RowViewCode } from '../../contract/index.ts'
 import { asMainstemError, fail, isMainstemError } from '../../errors.ts'
 import { readMark } from '../block.ts'
 import type { LogBlock, LogTopic, ParkedRow, RecordCursor, RecordOp, SourceMark } from '../log.ts'
@@ -20,6 +20,8 @@ export interface ImageData {
   readonly hashes: ColumnData
   /** The row of an index, in the shape of its layout. */
   row(index: number): AnyRow
+  /** Gives the row of an index to accessors of its layout. */
+  show(source: RowSource, code: RowViewCode, index: number): void
 }
 
 export class GroupData {
@@ -74,11 +76,17 @@ class Image implements ImageData {
   readonly hashes: ColumnData
   readonly #layout: Layout
   #row: ((index: number) => AnyRow) | undefined
+  #show: ((source: RowSource, index: number) => void) | undefined
 
   constructor(layout: Layout, { columns, hashes }: { columns: readonly ColumnData[]; hashes: ColumnData }) {
     this.columns = columns
     this.hashes = hashes
     this.#layout = layout
+  }
+
+  show(source: RowSource, code: RowViewCode, index: number): void {
+    this.#show ??= planOf(this.#layout).shower(this.columns, code)
+    this.#show(source, index)
   }
 
   row(index: number): AnyRow {
@@ -369,6 +377,33 @@ class SealedRecords implements RecordCursor {
   after(): AnyRow | null {
     const op = this.#group?.op
     return op === OP_DELETE || op === OP_PARKED ? null : this.#row(0)
+  }
+
+  lendBefore(): AnyRow | null {
+    const op = this.#group?.op
+    return op === OP_DELETE ? this.#lend('before', 0) : op === OP_UPDATE ? this.#lend('before', 1) : null
+  }
+
+  lendAfter(): AnyRow | null {
+    const op = this.#group?.op
+    return op === OP_DELETE || op === OP_PARKED ? null : this.#lend('after', 0)
+  }
+
+  recall(): void {
+    this.#group?.layout.lender?.recall()
+  }
+
+  #lend(role: 'before' | 'after', image: number): AnyRow {
+    const { layout, images } = this.#group!
+    const { lender } = layout
+    if (!lender) return this.#row(image)
+    const view = lender[role]
+    try {
+      images[image]!.show(view.source, lender.code, this.#index)
+      return view.row
+    } catch (error) {
+      throw this.#block.damaged(error)
+    }
   }
 
   parked(): ParkedRow | null {

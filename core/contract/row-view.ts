@@ -1,0 +1,238 @@
+// A record as handlers see it: one object per layout whose own, enumerable accessors read the record at hand, so that a record
+// costs no object. A `RowView` takes a row from its stored bytes (here), or from columns (core/log/sealed): numbers at once,
+// texts when they are asked for. When the record's turn is over it is closed, and using it throws.
+//
+// A number, date, boolean or enum is a word: null is NaN, undefined is +Infinity (stored numbers are finite), −Infinity says
+// that a bigint beyond ±2^53 stands in `refs`. A text is two words, where it stands; a nested value is decoded into `refs`.
+import { fail } from '../errors.ts'
+import type { ByteReader } from './bytes.ts'
+import type { Field, ObjectType, ValueType } from './describe.ts'
+import { createRowCodec } from './row-codec.ts'
+import type { AnyRow } from './values.ts'
+
+/** Columns from which a text can be had. */
+export interface TextColumn {
+  text(index: number): string
+}
+
+/** The record at which the accessors look. */
+export class RowSource {
+  open = false
+  readonly words: Float64Array
+  readonly refs: unknown[]
+  /** Where texts stand: at (offset, length) of a buffer, or, without one, at (column, index). */
+  buffer: Buffer | undefined
+  columns: readonly TextColumn[] = []
+
+  constructor(words: number, refs: number) {
+    this.words = new Float64Array(words)
+    this.refs = new Array(refs).fill(undefined)
+  }
+}
+
+export type ViewSlot =
+  | { readonly kind: 'word'; readonly type: ValueType; readonly word: number }
+  | { readonly kind: 'bigint'; readonly word: number; readonly ref: number }
+  | { readonly kind: 'text'; readonly word: number; readonly ref: number }
+  | { readonly kind: 'value'; readonly type: ValueType; readonly ref: number }
+  | { readonly kind: 'group'; readonly fields: readonly ViewField[] }
+  /** `word` says whether the inner one is there: 1, NaN for null, +Infinity for undefined. */
+  | { readonly kind: 'nullable'; readonly inner: ViewSlot; readonly word: number; readonly optional: boolean }
+
+export interface ViewField {
+  readonly name: string
+  readonly slot: ViewSlot
+}
+
+/** A record's accessors, and what they look at. */
+export interface RowView {
+  readonly row: AnyRow
+  readonly source: RowSource
+}
+
+/** What is generated for one type of rows. */
+export interface RowViewCode {
+  readonly fields: readonly ViewField[]
+  view(): RowView
+  /** Takes the row at which the reader stands, as `RowCodec.decode` would. */
+  read(source: RowSource, reader: ByteReader): void
+}
+
+/** @param name of the topic, for errors */
+export function createRowViewCode(type: ObjectType, name: string): RowViewCode {
+  const size = { words: 0, refs: 0 }
+  const fields = slotsOf(type.fields, size)
+  const text = new ViewText()
+  const read = text.read(fields)
+  const row = text.group(fields, '')
+  const expired = (field: string): never => {
+    throw fail('CURSOR_EXPIRED', `a record of '${name}' was used after its handler returned`, {
+      detail: `its field '${field}'`,
+    })
+  }
+  const program = `'use strict'
+${text.groups.join('\n')}
+return { row: s => new ${row}(s), read(s, r) { const w = s.words, x = s.refs; s.buffer = r.buffer; ${read} s.open = true } }`
+  const made = new Function('expired', 'enums', 'decoders', 'Date', program)(
+    expired,
+    text.enums,
+    text.decoders,
+    RealDate,
+  ) as { row(source: RowSource): AnyRow; read: RowViewCode['read'] }
+  return {
+    fields,
+    read: made.read,
+    view() {
+      const source = new RowSource(size.words, size.refs)
+      return { row: made.row(source), source }
+    },
+  }
+}
+
+/** Taken before the purity guards of projections wrap the global one. */
+const RealDate = Date
+
+interface Size {
+  words: number
+  refs: number
+}
+
+const slotsOf = (fields: readonly Field[], size: Size): ViewField[] =>
+  fields.map(({ name, type }) => ({ name, slot: slotOf(type, size) }))
+
+function slotOf(type: ValueType, size: Size): ViewSlot {
+  switch (type.kind) {
+    case 'nullable':
+      return { kind: 'nullable', word: size.words++, inner: slotOf(type.inner, size), optional: type.optional }
+    case 'int32':
+    case 'int':
+    case 'float':
+    case 'boolean':
+    case 'date':
+    case 'enum':
+      return { kind: 'word', type, word: size.words++ }
+    case 'bigint':
+      return { kind: 'bigint', word: size.words++, ref: size.refs++ }
+    case 'string': {
+      const word = size.words
+      size.words += 2
+      return { kind: 'text', word, ref: size.refs++ }
+    }
+    case 'object':
+      return { kind: 'group', fields: slotsOf(type.fields, size) }
+    case 'record': {
+      const fields = type.keys?.map(name => ({ name, type: type.value }))
+      return fields ? { kind: 'group', fields: slotsOf(fields, size) } : { kind: 'value', type, ref: size.refs++ }
+    }
+    default:
+      return { kind: 'value', type, ref: size.refs++ }
+  }
+}
+
+const quote = (text: string): string => JSON.stringify(text)
+
+/** Writes the program: a class per group of fields, and the function that reads a row. `s`, `w`, `x`, `r`: source, words, refs, reader. */
+class ViewText {
+  readonly groups: string[] = []
+  readonly enums: (readonly string[])[] = []
+  readonly decoders: ((reader: ByteReader) => unknown)[] = []
+
+  group(fields: readonly ViewField[], path: string): string {
+    const inner: string[] = []
+    const accessors = fields.map(({ name, slot }) => {
+      const at = `${path}${name}`
+      const check = `const s = this.#s; if (!s.open) expired(${quote(at)});`
+      return `[${quote(name)}]: { enumerable: true, get() { ${check} return ${this.#value(slot, at, inner)} } }`
+    })
+    const name = `Group${this.groups.length}`
+    this.groups.push(`class ${name} {
+#s; ${inner.map((_, n) => `#g${n};`).join(' ')}
+constructor(s) { this.#s = s; ${inner.map((group, n) => `this.#g${n} = new ${group}(s);`).join(' ')} Object.defineProperties(this, ${name}.accessors) }
+static accessors = { ${accessors.join(',\n')} }
+}`)
+    return name
+  }
+
+  /** An expression for a slot's value. */
+  #value(slot: ViewSlot, path: string, groups: string[]): string {
+    switch (slot.kind) {
+      case 'word':
+        return this.#ofWord(slot.type, `s.words[${slot.word}]`)
+      case 'bigint':
+        return `(s.words[${slot.word}] === -Infinity ? s.refs[${slot.ref}] : BigInt(s.words[${slot.word}]))`
+      case 'text': {
+        const [from, length] = [`s.words[${slot.word}]`, `s.words[${slot.word + 1}]`]
+        const read = `(s.buffer !== undefined ? s.buffer.utf8Slice(${from}, ${from} + ${length}) : s.columns[${from}].text(${length}))`
+        return `(s.refs[${slot.ref}] ?? (s.refs[${slot.ref}] = ${read}))`
+      }
+      case 'value':
+        return `s.refs[${slot.ref}]`
+      case 'group':
+        return `this.#g${groups.push(this.group(slot.fields, `${path}.`)) - 1}`
+      case 'nullable': {
+        const w = `s.words[${slot.word}]`
+        const value = this.#value(slot.inner, path, groups)
+        return `(${w} === 1 ? ${value} : ${slot.optional ? `${w} === Infinity ? undefined : ` : ''}null)`
+      }
+    }
+  }
+
+  #ofWord(type: ValueType, w: string): string {
+    switch (type.kind) {
+      case 'boolean':
+        return `(${w} === 1)`
+      case 'date':
+        return `new Date(${w})`
+      case 'enum':
+        return `enums[${this.enums.push(type.values) - 1}][${w}]`
+      default:
+        return w
+    }
+  }
+
+  /** Statements that read fields in their order. */
+  read(fields: readonly ViewField[]): string {
+    return fields.map(({ slot }) => this.#readSlot(slot)).join(' ')
+  }
+
+  #readSlot(slot: ViewSlot): string {
+    switch (slot.kind) {
+      case 'word':
+        return `w[${slot.word}] = ${readWord(slot.type)};`
+      case 'bigint':
+        return `if (r.tag(1) === 0) w[${slot.word}] = r.int(); else { w[${slot.word}] = -Infinity; x[${slot.ref}] = BigInt(r.string()); }`
+      case 'text':
+        return `{ const n = r.length(); w[${slot.word}] = r.at - n; w[${slot.word + 1}] = n; x[${slot.ref}] = undefined; }`
+      case 'value': {
+        const codec = createRowCodec({ kind: 'object', fields: [{ name: 'v', type: slot.type }] })
+        this.decoders.push(reader => codec.decode(reader)['v'])
+        return `x[${slot.ref}] = decoders[${this.decoders.length - 1}](r);`
+      }
+      case 'group':
+        return this.read(slot.fields)
+      case 'nullable': {
+        const w = `w[${slot.word}]`
+        const inner = this.#readSlot(slot.inner)
+        if (!slot.optional) return `if (r.tag(1) === 0) ${w} = NaN; else { ${w} = 1; ${inner} }`
+        return `switch (r.tag(2)) { case 0: ${w} = NaN; break; case 2: ${w} = Infinity; break; default: ${w} = 1; ${inner} }`
+      }
+    }
+  }
+}
+
+function readWord(type: ValueType): string {
+  switch (type.kind) {
+    case 'int32':
+      return 'r.int32()'
+    case 'float':
+      return 'r.f64()'
+    case 'boolean':
+      return 'r.tag(1)'
+    case 'date':
+      return 'r.time()'
+    case 'enum':
+      return `r.below(${type.values.length})`
+    default:
+      return 'r.int()'
+  }
+}

@@ -1,0 +1,70 @@
+// Which rows changed since the last checkpoint, and the copy on write by which a checkpoint is of one cut while folding goes
+// on. Two marks alternate from one checkpoint to the next: to begin one is to swap them, whatever the number of rows. A row
+// that left stays, empty, until a checkpoint has taken it out; then its place is free again.
+import { RowList } from './row-list.ts'
+import type { StateTable } from './state-table.ts'
+
+/** Flags of a row. It is there for readers: its support was above 0 at the end of the last transaction. */
+export const LIVE = 1
+/** The running transaction has changed it. */
+export const TOUCHED = 2
+const EVEN = 4
+const ODD = 8
+
+export class Changes {
+  readonly #table: StateTable
+  /** The mark of rows changed since the last checkpoint began; the other one is that of rows which belong into it. */
+  #mark = EVEN
+  #changed = new RowList()
+  #saved = new RowList()
+  #next = 0
+  #save: (row: number) => void = () => {}
+
+  constructor(table: StateTable) {
+    this.#table = table
+  }
+
+  /** The flags with which a row's transaction ends; it is in the next checkpoint. */
+  add(row: number, flags: number): void {
+    if ((flags & this.#mark) === 0) this.#changed.push(row)
+    this.#table.setFlags(row, flags | this.#mark)
+  }
+
+  /** To be called before a row changes: one that belongs into the running checkpoint is saved first. */
+  beforeWrite(row: number): void {
+    if ((this.#table.flags(row) & (this.#mark ^ (EVEN | ODD))) !== 0) this.#saveRow(row)
+  }
+
+  /** Begins a checkpoint of this moment. `save` gets each row once, as it is now: at once before it changes, or by `step`. */
+  begin(save: (row: number) => void): void {
+    const rows = this.#saved
+    this.#saved = this.#changed
+    rows.clear()
+    this.#changed = rows
+    this.#mark ^= EVEN | ODD
+    this.#next = 0
+    this.#save = save
+  }
+
+  /** Saves one more row; false when there is none. */
+  step(): boolean {
+    if (this.#next >= this.#saved.length) return false
+    const row = this.#saved.at(this.#next++)
+    this.beforeWrite(row)
+    // It has left, and nobody wants it any more.
+    if (this.#table.flags(row) === 0) this.#table.remove(row)
+    return true
+  }
+
+  #saveRow(row: number): void {
+    this.#table.setFlags(row, this.#table.flags(row) & ~(this.#mark ^ (EVEN | ODD)))
+    this.#save(row)
+  }
+
+  /** Saves what is left of the running checkpoint, since the rows are about to go; then forgets all changes. */
+  end(): void {
+    while (this.step());
+    this.#changed.clear()
+    this.#saved.clear()
+  }
+}

@@ -1,0 +1,97 @@
+// Key → row: an open-addressing table for each of 128 key groups. A group grows by itself, so that no key of ten million
+// waits for more than its 128th part; the hash stands beside the row, so that growing reads no rows. Removed rows leave no
+// tombstones: those behind them move up.
+import { hashOf, type KeyId } from './keys.ts'
+import type { StateMemory } from './memory.ts'
+
+export const KEY_GROUPS = 128
+const GROUP_SHIFT = 25
+const FIRST_CAPACITY = 8
+/** A group grows when it is fuller than this. */
+const FULL = 0.7
+
+/** What the index asks the table of rows. */
+export interface KeyedRows {
+  holds(row: number, id: KeyId): boolean
+}
+
+/** Pairs of (row + 1, hash); a row of 0 is an empty place. */
+type Entries = Uint32Array
+
+const EMPTY: Entries = new Uint32Array(2)
+
+export class KeyIndex {
+  readonly #rows: KeyedRows
+  readonly #memory: StateMemory
+  readonly #groups: Entries[] = new Array<Entries>(KEY_GROUPS).fill(EMPTY)
+  /** Rows of each group. */
+  readonly #used = new Uint32Array(KEY_GROUPS)
+  #bytes = 0
+
+  constructor(rows: KeyedRows, memory: StateMemory) {
+    this.#rows = rows
+    this.#memory = memory
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** The row of a key, or −1. */
+  find(id: KeyId, hash: number): number {
+    const entries = this.#groups[hash >>> GROUP_SHIFT]!
+    const mask = entries.length - 2
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const row = entries[at]!
+      if (row === 0) return -1
+      if (entries[at + 1] === hash && this.#rows.holds(row - 1, id)) return row - 1
+    }
+  }
+
+  /** Adds a row whose key is not there. @throws STATE_TOO_LARGE */
+  add(row: number, hash: number): void {
+    const group = hash >>> GROUP_SHIFT
+    if ((this.#used[group]! + 1) * 2 > this.#groups[group]!.length * FULL) this.#grow(group)
+    place(this.#groups[group]!, row + 1, hash)
+    this.#used[group]!++
+  }
+
+  remove(row: number, id: KeyId): void {
+    const hash = hashOf(id)
+    const group = hash >>> GROUP_SHIFT
+    const entries = this.#groups[group]!
+    const mask = (entries.length >>> 1) - 1
+    let hole = hash & mask
+    while (entries[hole * 2] !== row + 1) hole = (hole + 1) & mask
+    this.#used[group]!--
+    // Whoever stands behind the hole and would be looked for before it moves into it.
+    for (let at = (hole + 1) & mask; entries[at * 2] !== 0; at = (at + 1) & mask) {
+      const home = entries[at * 2 + 1]! & mask
+      if (((at - home) & mask) < ((at - hole) & mask)) continue
+      entries[hole * 2] = entries[at * 2]!
+      entries[hole * 2 + 1] = entries[at * 2 + 1]!
+      hole = at
+    }
+    entries[hole * 2] = 0
+  }
+
+  #grow(group: number): void {
+    const entries = this.#groups[group]!
+    const known = entries === EMPTY ? 0 : entries.length
+    const length = Math.max(FIRST_CAPACITY * 2, known * 2)
+    const bytes = (length - known) * Uint32Array.BYTES_PER_ELEMENT
+    this.#memory.take(bytes)
+    this.#bytes += bytes
+    const grown = new Uint32Array(length)
+    for (let at = 0; at < known; at += 2) if (entries[at] !== 0) place(grown, entries[at]!, entries[at + 1]!)
+    this.#groups[group] = grown
+  }
+}
+
+function place(entries: Entries, rowAndOne: number, hash: number): void {
+  const mask = (entries.length >>> 1) - 1
+  let at = hash & mask
+  while (entries[at * 2] !== 0) at = (at + 1) & mask
+  entries[at * 2] = rowAndOne
+  entries[at * 2 + 1] = hash
+}

@@ -1,0 +1,109 @@
+// Where each field of a state stands in a row: numbers, dates, booleans and enums are one word each (a word is a float64); a
+// closed object or a record over an enum is the words of its fields; strings, nested values and maps are references in the
+// row's side array. Every number that a state may hold is finite, so that null and undefined need no room of their own:
+// null is NaN, undefined is +Infinity, and −Infinity says that a bigint beyond ±2^53 stands in the side array.
+import type { Field, ObjectType, ValueType } from '../../core/index.ts'
+
+/** The hidden words with which every row begins. */
+export const KEY = 0
+export const SUPPORT = 1
+export const FLAGS = 2
+const HEADER_WORDS = 3
+/** The hidden reference of views whose keys may be texts; the word of a key that is one is NaN. */
+export const KEY_REF = 0
+
+/** What a field may hold besides its value. */
+export interface Absence {
+  readonly nullable: boolean
+  readonly optional: boolean
+}
+
+type WordType = Extract<ValueType, { kind: 'int32' | 'int' | 'float' | 'boolean' | 'date' | 'enum' }>
+
+export type Slot =
+  | (Absence & { readonly kind: 'word'; readonly type: WordType; readonly word: number })
+  | (Absence & { readonly kind: 'bigint'; readonly word: number; readonly ref: number })
+  | (Absence & { readonly kind: 'value'; readonly type: ValueType; readonly ref: number })
+  | (Absence & { readonly kind: 'map'; readonly type: Extract<ValueType, { kind: 'map' }>; readonly ref: number })
+  /** `presence` is the word that says whether a nullable group is there; −1 where it always is. */
+  | (Absence & { readonly kind: 'group'; readonly fields: readonly NamedSlot[]; readonly presence: number })
+
+export interface NamedSlot {
+  readonly name: string
+  readonly slot: Slot
+}
+
+export interface Layout {
+  readonly fields: readonly NamedSlot[]
+  /** Fields that are kept with a row and shown to nobody; they stand last. */
+  readonly hidden: readonly NamedSlot[]
+  /** References of a row without those of its hidden fields. */
+  readonly shownRefs: number
+  /** Words of a row, the hidden ones too. */
+  readonly words: number
+  /** References of a row, the hidden one too. */
+  readonly refs: number
+  /** 1 where keys may be texts, and so have a reference. */
+  readonly keyRefs: 0 | 1
+  /** Words of floats that are never null: sums of them drift, so that they need not come back to where they began. */
+  readonly drifting: ReadonlySet<number>
+  /** References of maps that are never null: one that nobody has read yet is undefined, and equals an empty one. */
+  readonly maps: ReadonlySet<number>
+}
+
+/**
+ * @param hiddenMaps fields of maps that are kept with each row and shown to nobody
+ * @param textKeys whether the rows' keys may be texts
+ */
+export function layoutOf(type: ObjectType, hiddenMaps: readonly Field[], textKeys: boolean): Layout {
+  const keyRefs = textKeys ? 1 : 0
+  const next: Next = { words: HEADER_WORDS, refs: keyRefs, drifting: new Set(), maps: new Set() }
+  const fields = slotsOf(type.fields, next)
+  const shownRefs = next.refs
+  const hidden = slotsOf(hiddenMaps, next)
+  return { fields, hidden, shownRefs, keyRefs, ...next }
+}
+
+interface Next {
+  words: number
+  refs: number
+  readonly drifting: Set<number>
+  readonly maps: Set<number>
+}
+
+const slotsOf = (fields: readonly Field[], next: Next): NamedSlot[] =>
+  fields.map(({ name, type }) => ({ name, slot: slotOf(type, next) }))
+
+function slotOf(given: ValueType, next: Next): Slot {
+  const nullable = given.kind === 'nullable'
+  const type = nullable ? given.inner : given
+  const absence = { nullable, optional: nullable && given.optional }
+  switch (type.kind) {
+    case 'int32':
+    case 'int':
+    case 'float':
+    case 'boolean':
+    case 'date':
+    case 'enum':
+      if (type.kind === 'float' && !nullable) next.drifting.add(next.words)
+      return { kind: 'word', ...absence, type: type as WordType, word: next.words++ }
+    case 'bigint':
+      return { kind: 'bigint', ...absence, word: next.words++, ref: next.refs++ }
+    case 'map':
+      if (!nullable) next.maps.add(next.refs)
+      return { kind: 'map', ...absence, type, ref: next.refs++ }
+    default: {
+      const fields = closedFields(type)
+      if (!fields) return { kind: 'value', ...absence, type, ref: next.refs++ }
+      const presence = nullable ? next.words++ : -1
+      return { kind: 'group', ...absence, presence, fields: slotsOf(fields, next) }
+    }
+  }
+}
+
+/** The fields of what always has the same ones: an object, or a record over an enum. */
+function closedFields(type: ValueType): readonly Field[] | undefined {
+  if (type.kind === 'object') return type.fields
+  if (type.kind === 'record') return type.keys?.map(name => ({ name, type: type.value }))
+  return undefined
+}

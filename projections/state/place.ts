@@ -1,0 +1,14 @@
+// The row at which a view's accessors look. One object per view: moving it is all that a step from row to row costs.
+
+const NOWHERE = new Float64Array(0)
+
+export class Place {
+  /** The words of the row's page, and where the row's begin; −1 while no handler runs. */
+  words: Float64Array = NOWHERE
+  base = -1
+  /** The references of the row's page, and where the row's begin. */
+  refs: unknown[] = []
+  refBase = 0
+  /** Bytes that handlers' writes added to what rows hold in the heap; the table takes them over. */
+  heapBytes = 0
+}

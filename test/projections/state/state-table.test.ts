@@ -1,0 +1,129 @@
+import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { describeFields, KeyCodec } from '../../../core/index.ts'
+import { StateMemory } from '../../../projections/state/memory.ts'
+import { RowList } from '../../../projections/state/row-list.ts'
+import { StateTable } from '../../../projections/state/state-table.ts'
+import { zeroOf } from '../../../projections/state/zero.ts'
+import { Random } from '../../support/random.ts'
+
+function table(schema: z.ZodObject, key: z.ZodType = z.int(), memory = new StateMemory()): StateTable {
+  const type = describeFields(z.object({ key }), 'output', 'key').fields[0]!.type
+  const value = describeFields(schema, 'output', 'state')
+  return new StateTable(
+    { name: 'v' },
+    value,
+    [],
+    new KeyCodec([{ name: 'key', type }], true, 'v'),
+    zeroOf(schema, 'v'),
+    memory,
+  )
+}
+
+const counts = z.object({ n: z.int(), name: z.string().nullable() })
+
+describe('a table of rows', () => {
+  it.each([
+    ['int', z.int(), (n: number) => n * 7919 - 50_000],
+    ['string', z.string(), (n: number) => `k${n}`],
+  ])('finds each row by its %s key through growth, removal and reuse', (_, key, keyOf) => {
+    const rows = table(counts, key)
+    const random = new Random(5)
+    const model = new Map<number, number>()
+    for (let step = 0; step < 120_000; step++) {
+      const n = random.int(30_000)
+      const id = rows.keys.idOf(keyOf(n))
+      if (random.next() < 0.45) {
+        const row = rows.find(id)
+        expect(row >= 0).toBe(model.delete(n))
+        if (row >= 0) rows.remove(row)
+      } else {
+        const row = rows.findOrAdd(id)
+        rows.open(row)
+        expect(rows.draft['n']).toBe(model.get(n) ?? 0)
+        rows.draft['n'] = step
+        rows.draft['name'] = `name ${n}`
+        rows.close()
+        model.set(n, step)
+      }
+    }
+    for (let n = 0; n < 30_000; n++) {
+      const row = rows.find(rows.keys.idOf(keyOf(n)))
+      if (row < 0) expect(model.has(n)).toBe(false)
+      else expect(rows.toObject(row)).toEqual({ n: model.get(n), name: `name ${n}` })
+    }
+  })
+
+  it('stands a row more than its pages hold', () => {
+    const wide = z.object({ by: z.record(z.enum(Array.from({ length: 3_000 }, (_, n) => `v${n}`)), z.int32()) })
+    const rows = table(wide)
+    for (let key = 0; key < 300; key++) {
+      const row = rows.findOrAdd(key)
+      rows.open(row)
+      ;(rows.draft['by'] as Record<string, number>)['v2999'] = key
+      rows.close()
+    }
+    for (let key = 0; key < 300; key++)
+      expect(rows.toObject(rows.find(key))).toMatchObject({ by: { v0: 0, v2999: key } })
+    expect(rows.bytes).toBeGreaterThan(3_000 * 300 * 8)
+  })
+
+  it('counts what its values take in the heap, and gives it back', () => {
+    const memory = new StateMemory()
+    const rows = table(
+      z.object({ tags: z.array(z.string()), seen: z.map(z.string(), z.int()), big: z.bigint() }),
+      z.string(),
+      memory,
+    )
+    const empty = rows.bytes
+    for (let key = 0; key < 100; key++) {
+      const row = rows.findOrAdd(`key ${key}`)
+      rows.open(row)
+      rows.draft['tags'] = ['x'.repeat(1_000)]
+      ;(rows.draft['seen'] as Map<string, number>).set('y'.repeat(1_000), 1)
+      rows.draft['big'] = 10n ** 30n
+      rows.close()
+      rows.checkHeap()
+    }
+    expect(rows.bytes - empty).toBeGreaterThan(200_000)
+    const copy = rows.copy(rows.find('key 1'))
+    expect(rows.isEqual(copy, rows.find('key 1'))).toBe(true)
+    rows.releaseCopy(copy)
+    const page = rows.bytes
+    for (let key = 0; key < 100; key++) rows.remove(rows.find(`key ${key}`))
+    expect(page - rows.bytes).toBeGreaterThan(200_000)
+    rows.drop()
+    expect([rows.bytes, memory.bytes]).toEqual([0, 0])
+  })
+
+  it('refuses a row beyond the limit of memory', () => {
+    const rows = table(counts, z.int(), new StateMemory(6 * 2 ** 20))
+    const fill = () => {
+      for (let key = 0; key < 1e6; key++) rows.findOrAdd(key)
+    }
+    expect(fill).toThrow(expect.objectContaining({ code: 'STATE_TOO_LARGE' }))
+    const texts = table(counts, z.int(), new StateMemory(8 * 2 ** 20))
+    const write = () => {
+      for (let key = 0; key < 1e4; key++) {
+        texts.open(texts.findOrAdd(key))
+        texts.draft['name'] = `${key}`.padEnd(10_000)
+        texts.close()
+        texts.checkHeap()
+      }
+    }
+    expect(write).toThrow(expect.objectContaining({ code: 'STATE_TOO_LARGE' }))
+  })
+})
+
+describe('a list of rows', () => {
+  it('keeps their order beyond a chunk', () => {
+    const list = new RowList()
+    for (let n = 0; n < 100_000; n++) list.push(n * 3)
+    expect([list.at(0), list.at(40_000), list.at(99_999), list.length]).toEqual([0, 120_000, 299_997, 100_000])
+    expect(list.pop()).toBe(299_997)
+    list.clear()
+    expect(list.length).toBe(0)
+    list.push(7)
+    expect(list.at(0)).toBe(7)
+  })
+})
