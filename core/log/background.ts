@@ -128,7 +128,8 @@ export class WorkerBackground implements Background {
   #answered(worker: Worker, answer: JobAnswer): void {
     const waiting = this.#running.get(answer.id)
     this.#running.delete(answer.id)
-    if (this.#running.size === 0) worker.unref()
+    // Not one that is being ended: who waits for its end would be left by a process with nothing else to do.
+    if (this.#running.size === 0 && this.#worker === worker) worker.unref()
     if ('failed' in answer) waiting?.reject(errorOf(answer.failed))
     else waiting?.resolve(answer.output)
   }

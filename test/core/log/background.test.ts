@@ -1,7 +1,9 @@
 // The log's jobs in their own thread: sealing over real files, what is broken off, and a thread that dies.
+import { execFile } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
+import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { compileContract, type EmbeddedLog, openEmbeddedLog } from '../../../core/index.ts'
@@ -112,6 +114,18 @@ describe('a background thread', () => {
     await background.close()
     await outcome
     await expect(background.run('seal', job)).rejects.toMatchObject({ code: 'LOG_CLOSED' })
+  })
+})
+
+describe('a process that closes', () => {
+  it('does not end before it has closed, though a job ends just then', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'mainstem-background-'))
+    const child = resolve(import.meta.dirname, '../../support/close-child.ts')
+    for (let n = 0; n < 3; n++) {
+      const { stdout } = await promisify(execFile)(process.execPath, [child, join(folder, String(n))])
+      expect(stdout).toBe('closed\n')
+    }
+    rmSync(folder, { recursive: true })
   })
 })
 
