@@ -23,6 +23,8 @@ const bookings = compileContract(
     z.object({ type: z.literal('Booked'), cents: z.bigint(), seat: z.int() }),
   ]),
   'seat',
+  [],
+  ['seat', 'holder'],
 )
 const bookingOf = (n: number) =>
   n % 2 ? { type: 'Held', seat: n, holder: null } : { type: 'Booked', seat: n, cents: BigInt(n) }

@@ -1,11 +1,12 @@
 // The key index of a sealed segment as a whole, for tools: what it holds, and whether it is what the blocks say.
 import { ByteReader } from '../../contract/index.ts'
 import type { Topics } from '../topics.ts'
-import type { ChunkEntry } from './format.ts'
+import type { ChunkEntry, IndexedTag } from './format.ts'
 import { type Page, readPage } from './key-page.ts'
 import { type PageEntry, readChunk } from './key-reader.ts'
 import { hashOfName } from './key-table.ts'
 import type { SealedSegment } from './sealed-segment.ts'
+import { TAGS } from './tags.ts'
 
 /** One run. */
 export interface KeyIndexSize {
@@ -45,15 +46,44 @@ interface Told {
   readonly damage: (offset: number, error: unknown) => void
 }
 
-/** Reads all of it; gives how many events it holds. */
-export async function verifyKeyIndex(segment: SealedSegment, topics: Topics, told: Told): Promise<number> {
-  let events = 0
-  for (const chunks of (await segment.footer()).runs)
-    for (const entry of chunks) events += await verifyChunk(segment, topics, entry, told)
-  return events
+/** How many events stand under what: the key of a stream, or a tag. */
+export class KeyTally {
+  readonly #events = new Map<string, number>()
+
+  /** @param name as in the index */
+  add(name: Buffer, events: number): void {
+    const reader = new ByteReader(name)
+    const under = reader.varint() === TAGS ? tagText(reader.varint(), reader.string()) : STREAMS
+    this.#events.set(under, (this.#events.get(under) ?? 0) + events)
+  }
+
+  get streams(): number {
+    return this.#events.get(STREAMS) ?? 0
+  }
+
+  tag({ topic, field }: IndexedTag): number {
+    return this.#events.get(tagText(topic, field)) ?? 0
+  }
 }
 
-async function verifyChunk(segment: SealedSegment, topics: Topics, entry: ChunkEntry, told: Told): Promise<number> {
+const STREAMS = ''
+const tagText = (topic: number, field: string): string => `${topic} ${field}`
+
+/** Reads all of it; gives how many events it holds. */
+export async function verifyKeyIndex(segment: SealedSegment, topics: Topics, told: Told): Promise<KeyTally> {
+  const tally = new KeyTally()
+  for (const chunks of (await segment.footer()).runs)
+    for (const entry of chunks) await verifyChunk(segment, topics, entry, told, tally)
+  return tally
+}
+
+async function verifyChunk(
+  segment: SealedSegment,
+  topics: Topics,
+  entry: ChunkEntry,
+  told: Told,
+  tally: KeyTally,
+): Promise<void> {
   told.piece(entry.offset, entry.bytes)
   try {
     const chunk = readChunk(await segment.piece(entry), segment.format)
@@ -66,14 +96,13 @@ async function verifyChunk(segment: SealedSegment, topics: Topics, entry: ChunkE
         checkGroups(read, page, to, chunk)
         checkRows(read, topics)
         checkPositions(read, chunk.first, segment)
+        for (const [group, name] of read.names.entries()) tally.add(name, chunk.counts[page.firstGroup + group]!)
       } catch (error) {
         told.damage(page.offset, error)
       }
     }
-    return chunk.counts.reduce((sum, count) => sum + count, 0)
   } catch (error) {
     told.damage(entry.offset, error)
-    return 0
   }
 }
 

@@ -1,13 +1,17 @@
 // The check of a sealed segment: header, trailer and footer, each block against its entry in the footer, the key index against the
 // events of the blocks, and that nothing but zeros stands outside of all of them.
+import { ByteReader } from '../../contract/index.ts'
+import { type SourceParts, sourceBlocks } from '../base/source-blocks.ts'
 import { checkSegmentHeader, SEGMENT_HEADER_BYTES } from '../block.ts'
 import { OP_EVENT } from '../records.ts'
-import { type BlockEntry, isSparse, planOf } from '../sealed/block-writer.ts'
+import { type BlockEntry, isSparse, type KeyBuffer, planOf } from '../sealed/block-writer.ts'
 import { type Footer, SEALED_SEGMENT, TRAILER_BYTES } from '../sealed/format.ts'
-import { verifyKeyIndex } from '../sealed/key-index.ts'
+import { KeyTally, verifyKeyIndex } from '../sealed/key-index.ts'
+import { StreamName } from '../sealed/key-table.ts'
 import type { GroupData, SealedBlock } from '../sealed/sealed-block.ts'
 import { type SealedName, SealedSegment } from '../sealed/sealed-segment.ts'
-import type { Topics } from '../topics.ts'
+import { TAGS, TagReader } from '../sealed/tags.ts'
+import { Topics } from '../topics.ts'
 import type { Verification } from './verify.ts'
 
 /**
@@ -140,15 +144,31 @@ class SealedWalk {
 
   async #keyIndex(topics: Topics, footerAt: number): Promise<void> {
     let sound = true
-    const events = await verifyKeyIndex(this.#segment, topics, {
+    const index = await verifyKeyIndex(this.#segment, topics, {
       piece: (offset, bytes) => this.#parts.push([offset, offset + bytes]),
       damage: (offset, error) => {
         sound = false
         this.#error(offset, error)
       },
     })
-    if (sound && events !== this.#events)
-      this.#damage(footerAt, `the key index has ${events} events, the blocks have ${this.#events}`)
+    if (!sound || this.#damaged) return
+    if (index.streams !== this.#events)
+      this.#damage(footerAt, `the key index has ${index.streams} events, the blocks have ${this.#events}`)
+    const said = this.#footer.tags
+    if (said.length === 0) return
+    const { fs, folder } = this.#of
+    // With the topics as they are indexed: those of a tool have a layout each, and no tags.
+    const parts = { fs, topics: Topics.of(fs, folder, topics.stored) }
+    const { tally, whole } = await tagsOfBlocks(parts, this.#segment)
+    // Of a tag that the contract has no more, only the index knows.
+    for (const tag of said.filter(each =>
+      whole.some(({ topic, field }) => topic === each.topic && field === each.field),
+    ))
+      if (index.tag(tag) !== tally.tag(tag))
+        this.#damage(
+          footerAt,
+          `the key index has ${index.tag(tag)} events by tag ${tag.field}, the blocks have ${tally.tag(tag)}`,
+        )
   }
 
   /** What is no part of anything. */
@@ -168,6 +188,25 @@ class SealedWalk {
     if (at >= 0 || to - from > bytes.length)
       this.#damage(from + Math.max(0, at), 'these bytes are of no block, page or chunk')
   }
+}
+
+/** How many events stand under each tag by what the records say; of which tags that is all of them. */
+async function tagsOfBlocks(parts: SourceParts, segment: SealedSegment) {
+  const tally = new KeyTally()
+  const tags = new TagReader(parts.topics)
+  const name = new StreamName()
+  const take = (tag: KeyBuffer) => tally.add(name.of(TAGS).add(tag.bytes, 0, tag.length).bytes, 1)
+  for await (const block of sourceBlocks(parts, segment)) {
+    if (typeof block === 'number') continue
+    const reader = new ByteReader(block.payload)
+    for (let n = 0; n < block.count; n++) {
+      const end = reader.varint() + reader.at
+      const layout = reader.varint()
+      if (reader.u8() === OP_EVENT) tags.each(layout, block.payload, reader.at, take)
+      reader.at = end
+    }
+  }
+  return { tally, whole: tags.indexed() }
 }
 
 /** The footer's groups and zones against the columns of the block. */
