@@ -14,10 +14,19 @@ export async function verifyHot(of: Verification, first: number, newest: boolean
   const segment = new Segment(of.folder, of.identity.id, first, of.identity.epoch)
   const file = await of.fs.open(segment.path, 'read')
   try {
-    await verifyHeader(of, segment, file)
+    const wrong = await headerWrong(of, segment, file)
     // Before the size: it never says more than the file has.
     const sidecar = await sidecarOf(of, segment)
     const size = await file.size()
+    if (wrong !== undefined) {
+      // A process killed while it began the file: its header is durable before anything is appended.
+      const unbegun = newest && size <= SEGMENT_HEADER_BYTES && !sidecar && (of.identity.newest ?? 0) < first
+      if (unbegun) {
+        of.tailBytes = size
+        return
+      }
+      of.damage(segment.path, 0, wrong)
+    }
     const walk = new Walk(of, segment, file, size)
     await walk.run(newest)
     of.progress(size)
@@ -27,13 +36,14 @@ export async function verifyHot(of: Verification, first: number, newest: boolean
   }
 }
 
-async function verifyHeader(of: Verification, segment: Segment, file: File): Promise<void> {
+/** What is wrong with the header; otherwise the segment takes it over. */
+async function headerWrong(of: Verification, segment: Segment, file: File): Promise<string | undefined> {
   const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
   const bytes = header.subarray(0, await file.read(header, 0))
   const wrong = checkSegmentHeader(HOT_SEGMENT, bytes, of.identity.id, segment.first)
   // What the header must have been is known, but for an epoch of old: with it the blocks can be checked all the same.
-  if (wrong) of.damage(segment.path, 0, wrong.reason)
-  else segment.adopt(header)
+  if (!wrong) segment.adopt(header)
+  return wrong?.reason
 }
 
 async function sidecarOf(of: Verification, segment: Segment): Promise<Sidecar | undefined> {

@@ -1,12 +1,17 @@
 // `verifyLog` finds every byte that is not as it was written, in any file, and never stops, crashes or writes.
 import { describe, expect, it } from 'vitest'
-import { verifyLog } from '../../../core/index.ts'
+import { openEmbeddedLog, verifyLog } from '../../../core/index.ts'
 import { DAMAGES, FUZZ_PATH, fuzzBase } from '../../support/log-fuzz.ts'
 import { Random } from '../../support/random.ts'
 import type { SimulatedDisk } from '../../support/simulated-disk.ts'
 
 const verify = (disk: SimulatedDisk) => verifyLog(FUZZ_PATH, { fileSystem: disk })
 const segments = (disk: SimulatedDisk) => disk.paths.filter(path => /\.(segment|sealed)$/.test(path))
+async function openedEnd(disk: SimulatedDisk): Promise<number> {
+  const log = await openEmbeddedLog({ path: FUZZ_PATH, fileSystem: disk })
+  await log.close()
+  return log.end
+}
 const contents = (disk: SimulatedDisk) =>
   Object.fromEntries(disk.paths.map(path => [path, disk.bytes(path).toString('hex')]))
 
@@ -50,5 +55,30 @@ describe.each(['closed', 'sealed'] as const)('a log that was %s', end => {
       const outcome = await verify(damaged).catch((error: { code?: string }) => error.code)
       if (typeof outcome === 'string') expect(outcome, `seed ${seed} of ${path}`).toBe('LOG_FORMAT_NEWER')
     }
+  })
+})
+
+describe('a segment that was being begun when the process was killed', () => {
+  const NEXT = `${FUZZ_PATH}/00000000000000001000.segment`
+
+  it.each([0, 10, 64])('is no damage with %i bytes of its header', async bytes => {
+    const { disk } = await fuzzBase('closed')
+    const last = segments(disk).at(-1)!
+    const { records, tailBytes } = await verify(disk)
+    const begun = disk.copy()
+    const end = (await openedEnd(disk.copy())) + 1
+    begun.plant(
+      NEXT.replace('1000', String(end).padStart(4, '0')),
+      Buffer.alloc(bytes, disk.bytes(last).subarray(0, 3)),
+    )
+    expect(await verify(begun)).toMatchObject({ damages: [], records, tailBytes: tailBytes + bytes })
+    expect(await openedEnd(begun)).toBe(end - 1)
+  })
+
+  it('is damage where log.json says that it was there', async () => {
+    const { disk } = await fuzzBase('closed')
+    const last = segments(disk).at(-1)!
+    disk.plant(last, disk.bytes(last).subarray(0, 20))
+    expect((await verify(disk)).damages).toContainEqual({ file: last, offset: 0, problem: 'the header is cut short' })
   })
 })
