@@ -186,7 +186,6 @@ export class Room {
     this.tell()
     if (wasOpen || level === 'open') this.#notify()
     this.#wake()
-    this.#watch()
   }
 
   /** Says how things stand. */
@@ -219,6 +218,7 @@ export class Room {
     return new Promise((resolve, reject) => {
       const abort = () => {
         this.#waiting.delete(waiting)
+        this.#watch()
         reject(signal?.reason)
       }
       const waiting: Waiting = {
@@ -244,6 +244,7 @@ export class Room {
       this.#waiting.delete(waiting)
       waiting.resolve()
     }
+    this.#watch()
   }
 
   /** Looks again now and then, as long as there is something to wait for. */
@@ -254,9 +255,10 @@ export class Room {
       this.#timer = undefined
       return
     }
-    if (this.#timer) return
-    this.#timer = setInterval(() => void this.#check(), this.#parts.checkMs ?? ROOM_CHECK_MS)
-    this.#timer.unref()
+    this.#timer ??= setInterval(() => void this.#check(), this.#parts.checkMs ?? ROOM_CHECK_MS)
+    // Room may come from outside: who waits for it keeps the process alive.
+    if (this.#waiting.size > 0) this.#timer.ref()
+    else this.#timer.unref()
   }
 
   async #check(): Promise<void> {
@@ -274,7 +276,6 @@ export class Room {
   /** Lets all go that wait. */
   close(): void {
     this.#closed = true
-    this.#watch()
     this.#wake()
     this.#listeners.clear()
   }

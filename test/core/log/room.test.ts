@@ -156,9 +156,13 @@ describe('room()', () => {
     await expect(waiting).rejects.toThrow('enough')
     await expect(log.room({ signal: aborting.signal })).rejects.toThrow('enough')
     await fill(append)
+    const timers = () => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
+    const before = timers()
     const closing = log.room()
+    expect(timers(), 'who waits keeps the process alive').toBe(before + 1)
     await log.close()
     await closing
+    expect(timers()).toBe(before)
   })
 })
 
