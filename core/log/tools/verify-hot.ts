@@ -30,7 +30,7 @@ export async function verifyHot(of: Verification, first: number, newest: boolean
     const walk = new Walk(of, segment, file, size)
     await walk.run(newest)
     of.progress(size)
-    if (sidecar) compare(of, segment, sidecar, walk, newest)
+    if (sidecar) compare(of, segment, sidecar, walk)
   } finally {
     await file.close()
   }
@@ -145,16 +145,15 @@ class Walk {
   }
 }
 
-/** What the index file says against what was read. That of the newest segment may be of an earlier close. */
-function compare(of: Verification, segment: Segment, sidecar: Sidecar, walk: Walk, newest: boolean): void {
+/**
+ * What the index file says against what was read. It may be of an earlier close: of the newest segment, and of the one before it,
+ * where the process was killed between the two.
+ */
+function compare(of: Verification, segment: Segment, sidecar: Sidecar, walk: Walk): void {
   const file = join(of.folder, sidecarName(segment.name))
   if (walk.damagedAt === undefined && walk.wholeBytes < sidecar.bytes)
     of.damage(segment.path, walk.wholeBytes, `${sidecar.bytes} bytes of the file were durable, the rest is lost`)
-  if (walk.damagedAt !== undefined || walk.wholeBytes !== sidecar.bytes) {
-    if (!newest && walk.damagedAt === undefined)
-      of.damage(file, 0, `it says that the segment has ${sidecar.bytes} bytes, it has ${walk.wholeBytes}`)
-    return
-  }
+  if (walk.damagedAt !== undefined || walk.wholeBytes !== sidecar.bytes) return
   if (sidecar.last !== walk.wholeEnd)
     of.damage(file, 0, `it says that the segment ends at position ${sidecar.last}, it ends at ${walk.wholeEnd}`)
   for (const [position, offset] of sidecar.index)

@@ -2,8 +2,9 @@
 import { describe, expect, it } from 'vitest'
 import { openEmbeddedLog, verifyLog } from '../../../core/index.ts'
 import { DAMAGES, FUZZ_PATH, fuzzBase } from '../../support/log-fuzz.ts'
+import { appendMarkers, markersContract } from '../../support/log-records.ts'
 import { Random } from '../../support/random.ts'
-import type { SimulatedDisk } from '../../support/simulated-disk.ts'
+import { SimulatedDisk } from '../../support/simulated-disk.ts'
 
 const verify = (disk: SimulatedDisk) => verifyLog(FUZZ_PATH, { fileSystem: disk })
 const segments = (disk: SimulatedDisk) => disk.paths.filter(path => /\.(segment|sealed)$/.test(path))
@@ -80,5 +81,26 @@ describe('a segment that was being begun when the process was killed', () => {
     const last = segments(disk).at(-1)!
     disk.plant(last, disk.bytes(last).subarray(0, 20))
     expect((await verify(disk)).damages).toContainEqual({ file: last, offset: 0, problem: 'the header is cut short' })
+  })
+})
+
+describe('an index file of an earlier close', () => {
+  it('is no damage: the process was killed before it wrote the next one', async () => {
+    const disk = new SimulatedDisk()
+    const session = async (batches: number) => {
+      const log = await openEmbeddedLog({ path: FUZZ_PATH, fileSystem: disk, segmentBytesMax: 500, seal: false })
+      const topic = await log.topic(markersContract)
+      for (let n = 0; n < batches; n++) await appendMarkers(log, topic, n, 1, 'x'.repeat(100))
+      await log.close()
+    }
+    await session(1)
+    const index = disk.paths.find(path => path.endsWith('1.index.json'))!
+    const early = disk.bytes(index)
+    await session(4)
+    expect(disk.bytes(index)).not.toEqual(early)
+    disk.plant(index, early)
+    expect(await verify(disk)).toMatchObject({ damages: [], records: 5 })
+    await session(0)
+    expect(disk.bytes(index)).not.toEqual(early)
   })
 })
