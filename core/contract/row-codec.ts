@@ -36,6 +36,8 @@ export function createRowCodec(type: ObjectType): RowCodec {
         encode(writer, row, refuse, toJson, RealDate)
       } catch (error) {
         writer.at = start
+        // Said here, so that a row that is one is not asked.
+        if (row === null || row === undefined) refuse('record', 'an object', row)
         throw error
       }
     },

@@ -134,6 +134,13 @@ export class LogBatch implements Batch {
     if (this.#committed) throw fail('INTERNAL', 'a record was added to a batch after its commit')
     const entry = this.#topics.writing(topic)
     if (!entry) throw fail('TOPIC_UNKNOWN', `topic ${topic.name} is not of this log`)
+    if ((op === OP_EVENT) !== (entry.stored.kind === 'topic') && op !== OP_PARKED)
+      throw fail(
+        'RECORD_REFUSED',
+        op === OP_EVENT
+          ? `${topic.name} is a table: it has changes, no events`
+          : `${topic.name} is a topic of events: it has no rows that change`,
+      )
     const layout = row ? entry.layoutOf(row) : entry.layouts[0]!
     const writer = this.#writer
     writer.reserve(32)

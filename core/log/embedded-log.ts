@@ -107,6 +107,7 @@ export interface FilledLog {
 export const openFilledLog = (options: EmbeddedLogOptions): Promise<FilledLog> => openParts(options, true)
 
 async function openParts(options: EmbeddedLogOptions, asStored: boolean): Promise<FilledLog> {
+  checkNumbers(options)
   const { path: folder, fileSystem: fs = nodeFileSystem, onEvent = () => {} } = options
   const lock = await takeFolder(fs, folder)
   try {
@@ -192,6 +193,19 @@ async function openParts(options: EmbeddedLogOptions, asStored: boolean): Promis
   }
 }
 
+function checkNumbers(options: EmbeddedLogOptions): void {
+  const { segmentBytesMax, bytesMax, freeBytesMin, roomCheckMs, cleanMemoryBytesMax } = options
+  for (const [name, value] of Object.entries({
+    segmentBytesMax,
+    bytesMax,
+    freeBytesMin,
+    roomCheckMs,
+    cleanMemoryBytesMax,
+  }))
+    if (value !== undefined && !(value >= 0))
+      throw fail('REQUEST_INVALID', `${name} of a log: expected a number of at least 0, received ${value}`)
+}
+
 const bytesOf = (segments: readonly { readonly bytes: number }[]): number =>
   segments.reduce((sum, segment) => sum + segment.bytes, 0)
 
@@ -264,6 +278,7 @@ class OpenLog implements EmbeddedLog {
 
   read(after: number): LogReader {
     if (this.#closing) throw closedError()
+    if (!Number.isSafeInteger(after) || after < 0) throw fail('REQUEST_INVALID', `${after} is not a position`)
     return this.#parts.readers.read(after)
   }
 

@@ -1,6 +1,6 @@
 // Runs cleanings by itself, where topics say how much history they keep, and when it pays: a cleaning reads and writes all that it
 // changes, so much has to come of it. Asked when a segment was closed, and once a minute.
-import { ByteReader, type Retain } from '../../contract/index.ts'
+import { ByteReader, checkRetain, type Retain } from '../../contract/index.ts'
 import type { CleanRequest } from '../log.ts'
 import type { AnySegment } from '../recovery.ts'
 import { hotBlocks } from '../sealed/seal-job.ts'
@@ -46,6 +46,7 @@ export class Retention {
 
   /** From now on: topic → what is kept of it. */
   set(policies: Readonly<Record<string, Retain>>): void {
+    for (const [name, retain] of Object.entries(policies)) checkRetain(name, retain)
     this.#policies = new Map(Object.entries(policies))
     clearInterval(this.#timer)
     if (this.#policies.size === 0) return

@@ -1,7 +1,7 @@
 // The streams of an event topic: all events of one key, numbered from 1 in the order of the log. Each segment says how many
 // events of the key it has, so a version is found, and the last one counted, without reading the others.
 import { ByteReader, ByteWriter, createRowCodec, type KeyColumn, type TagValue } from '../../contract/index.ts'
-import { fail } from '../../errors.ts'
+import { fail, isMainstemError } from '../../errors.ts'
 import type { Leases } from '../base/leases.ts'
 import type { LogTopic, StreamOptions, StreamRecord, TaggedOptions, TaggedRecord } from '../log.ts'
 import { corrupt } from '../records.ts'
@@ -183,7 +183,12 @@ function keyEncoder(columns: readonly KeyColumn[]): (key: Record<string, unknown
   return key => {
     writer.at = 0
     if (typeof key !== 'object' || key === null) throw fail('KEY_INVALID', 'key: expected an object of the key columns')
-    for (const part of parts) part(key)
+    try {
+      for (const part of parts) part(key)
+    } catch (error) {
+      // The codec is that of rows.
+      throw isMainstemError(error) ? fail('KEY_INVALID', error.message) : error
+    }
     return writer.copy()
   }
 }

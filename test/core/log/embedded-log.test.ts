@@ -1,8 +1,15 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { type EmbeddedLogOptions, type Log, openEmbeddedLog } from '../../../core/index.ts'
+import { z } from 'zod'
+import {
+  type AnyRow,
+  compileContract,
+  type EmbeddedLogOptions,
+  type Log,
+  openEmbeddedLog,
+} from '../../../core/index.ts'
 import { allRecords, appendMarkers, markersContract, recordsOf, wholeBatches } from '../../support/log-records.ts'
 import { SimulatedDisk } from '../../support/simulated-disk.ts'
 import { describeLog, type LogUnderTest } from './conformance.ts'
@@ -102,5 +109,35 @@ describe('the embedded log', () => {
     expect(log.end).toBe(64 * 20)
     expect(disk.operations - before).toBeLessThan(3 * 2 * 20)
     await log.close()
+  })
+})
+
+describe('what a caller gives that is none of what is asked for', () => {
+  const events = compileContract('events', 'topic', z.object({ id: z.int() }), 'id')
+  const rows = compileContract('rows', 'table', z.object({ id: z.int() }), 'id')
+  const refused = (code: string) => expect.objectContaining({ code })
+
+  it('is refused by name before anything happens, and the batch stands as before', async () => {
+    await using log = await openEmbeddedLog({ path: folder() })
+    const [topic, table] = [await log.topic(events), await log.topic(rows)]
+    const batch = log.batch()
+    batch.event(topic, { id: 1 })
+    for (const none of [null, undefined, 5, []] as unknown as AnyRow[])
+      expect(() => batch.event(topic, none)).toThrow(refused('RECORD_REFUSED'))
+    expect(() => batch.insert(topic, { id: 2 })).toThrow(refused('RECORD_REFUSED'))
+    expect(() => batch.delete(topic, { id: 2 })).toThrow(refused('RECORD_REFUSED'))
+    expect(() => batch.event(table, { id: 2 })).toThrow(refused('RECORD_REFUSED'))
+    expect(await batch.commit()).toEqual({ first: 1, last: 1 })
+    expect((await allRecords(log)).map(({ after }) => after)).toEqual([{ id: 1 }])
+    for (const position of [-1, 0.5, Number.NaN]) expect(() => log.read(position)).toThrow(refused('REQUEST_INVALID'))
+    await expect(log.lastVersion(topic, 'one')).rejects.toThrow(refused('KEY_INVALID'))
+    expect(() => log.retain({ events: { ms: -1 } })).toThrow(refused('DEFINITION_INVALID'))
+  })
+
+  it.each(['segmentBytesMax', 'bytesMax', 'freeBytesMin', 'cleanMemoryBytesMax'])('%s is a number', async name => {
+    const path = join(folder(), 'log')
+    for (const value of [-1, Number.NaN])
+      await expect(openEmbeddedLog({ path, [name]: value })).rejects.toThrow(refused('REQUEST_INVALID'))
+    expect(existsSync(path)).toBe(false)
   })
 })
