@@ -3,9 +3,8 @@
 // before that leaves the log as it was.
 import { join } from 'node:path'
 import { setImmediate as immediate } from 'node:timers/promises'
-import { asMainstemError, fail, isMainstemError, textOf } from '../../errors.ts'
+import { asMainstemError, isMainstemError, textOf } from '../../errors.ts'
 import type { Background } from '../background.ts'
-import { CONTROL_TOPIC } from '../control-topic.ts'
 import { isFull } from '../file-system.ts'
 import { raiseFormat } from '../identity.ts'
 import type { CleanReport, CleanRequest, LogBase, LogHold, TopicHorizon } from '../log.ts'
@@ -15,15 +14,24 @@ import { parseSealedName, SealedSegment } from '../sealed/sealed-segment.ts'
 import type { Compression } from '../sealed/sections.ts'
 import type { Segment } from '../segment.ts'
 import { sidecarName } from '../sidecar.ts'
-import type { TopicEntry, Topics } from '../topics.ts'
+import type { Topics } from '../topics.ts'
 import type { Turns } from '../turns.ts'
 import { closedError } from '../writer.ts'
-import type { CleanJob, ClosedFile } from './clean-job.ts'
+import { type CleanJob, closedFile } from './clean-job.ts'
 import type { Leases } from './leases.ts'
 import { baseOf, type Manifest, readManifest, writeManifest } from './manifest.ts'
 import type { CleaningPlan } from './plan.ts'
+import {
+  type Figures,
+  figuresOf,
+  figuresWithout,
+  type Horizons,
+  horizonsIn,
+  planOf,
+  type Reach,
+  reachOf,
+} from './reach.ts'
 import { temporaryOf } from './rewrite.ts'
-import { recordsIn } from './source-blocks.ts'
 
 export interface CleanerParts {
   readonly recovery: Recovery
@@ -43,8 +51,6 @@ interface Hold {
   readonly name: string
   position: number
 }
-
-type Horizons = ReadonlyMap<TopicEntry, number>
 
 export class Cleaner {
   readonly #parts: CleanerParts
@@ -81,9 +87,10 @@ export class Cleaner {
 
   /** @throws TOPIC_UNKNOWN, REQUEST_INVALID, LOG_FULL, LOG_FAILED, LOG_CORRUPT, LOG_CLOSED */
   async clean(request: CleanRequest): Promise<CleanReport> {
-    const trim = this.#horizons(request.trim ?? {}, 'topic')
-    const compact = this.#horizons(request.compact ?? {}, 'table')
-    const { onEvent } = this.#parts.recovery
+    const { recovery, topics } = this.#parts
+    const trim = horizonsIn(topics, request.trim, 'topic')
+    const compact = horizonsIn(topics, request.compact, 'table')
+    const onEvent = request.dryRun ? () => {} : recovery.onEvent
     const done = this.#parts.turns.run(() => this.#clean(request, trim, compact))
     this.#running = done.catch(() => {})
     try {
@@ -103,76 +110,34 @@ export class Cleaner {
     await this.#running
   }
 
-  #horizons(asked: Readonly<Record<string, number>>, kind: 'topic' | 'table'): Horizons {
-    const horizons = new Map<TopicEntry, number>()
-    for (const [name, position] of Object.entries(asked)) {
-      const topic = this.#parts.topics.find(name)
-      if (!topic) throw fail('TOPIC_UNKNOWN', `the log has no topic '${name.slice(0, 100)}'`)
-      if (topic.stored.kind !== kind || name === CONTROL_TOPIC) {
-        throw fail('REQUEST_INVALID', kind === 'topic' ? `${name} cannot be trimmed` : `${name} cannot be compacted`, {
-          detail: kind === 'topic' ? 'only topics of events are trimmed' : 'only tables are compacted',
-        })
-      }
-      if (!(position >= 0)) throw fail('REQUEST_INVALID', `${position} is not a position`)
-      horizons.set(topic, Math.floor(position))
-    }
-    return horizons
-  }
-
   /** The closed segments up to where a cleaning may go now. */
-  reach({ to = Number.POSITIVE_INFINITY, force = false }: CleanRequest) {
-    let limitedBy: CleanReport['limitedBy']
-    let most = to
-    for (const { name, position } of force ? [] : this.#holds) {
-      if (position >= most) continue
-      most = position
-      limitedBy = { name, position }
-    }
-    const closed = this.#parts.leases.live.slice(0, -1)
-    const segments = closed.filter(({ last }) => last <= most)
-    if (segments.length === closed.length) limitedBy = undefined
-    const reached = segments.at(-1)?.last ?? 0
-    return reached < this.#base.to ? { segments: [], to: 0, limitedBy } : { segments, to: reached, limitedBy }
+  reach(request: CleanRequest): Reach {
+    return reachOf(this.#parts.leases.live, this.#base.to, this.#holds, request)
   }
 
   async #clean(request: CleanRequest, trim: Horizons, compact: Horizons): Promise<CleanReport> {
     const beganMs = performance.now()
     await this.#pause()
     const { segments, to, limitedBy } = this.reach(request)
-    const { generation } = this.#base
-    const before = await figures(segments)
-    const report = {
-      generation,
+    const before = await figuresOf(segments)
+    const reportOf = ({ records, bytes }: Figures) => ({
+      generation: this.#base.generation,
       to,
       limitedBy,
-      ...before,
-      recordsAfter: before.recordsBefore,
-      bytesAfter: before.bytesBefore,
+      recordsBefore: before.records,
+      recordsAfter: records,
+      bytesBefore: before.bytes,
+      bytesAfter: bytes,
+      ms: Math.round(performance.now() - beganMs),
+    })
+    if (segments.length === 0) return reportOf(before)
+    const plan = planOf(this.#parts.topics, to, trim, compact)
+    if (request.dryRun) {
+      const gone = await this.#parts.background.run('estimate', this.#job(segments, plan, 0))
+      return reportOf(await figuresWithout(segments, gone))
     }
-    const ended = () => ({ ms: Math.round(performance.now() - beganMs) })
-    if (segments.length === 0) return { ...report, ...ended() }
-    const topics = horizonsOf(this.#base.topics, to, trim, compact)
-    const files = await this.#write(segments, this.#plan(to, trim, compact), topics)
-    if (!files) return { ...report, ...ended() }
-    const after = await figures(files)
-    return {
-      ...report,
-      generation: this.#base.generation,
-      recordsAfter: after.recordsBefore,
-      bytesAfter: after.bytesBefore,
-      ...ended(),
-    }
-  }
-
-  #plan(to: number, trim: Horizons, compact: Horizons): CleaningPlan {
-    const ids = (horizons: Horizons) => [...horizons].map(([{ id }, at]) => [id, Math.min(at, to)] as const)
-    const control = this.#parts.topics.find(CONTROL_TOPIC)
-    // What sources say of themselves is state, not history: only the last word of each is asked for.
-    return {
-      to,
-      trim: new Map(ids(trim)),
-      compact: new Map([...ids(compact), ...(control ? [[control.id, to] as const] : [])]),
-    }
+    const files = await this.#write(segments, plan, horizonsOf(this.#base.topics, to, trim, compact))
+    return reportOf(files ? await figuresOf(files) : before)
   }
 
   /** The new base's segments, once they are the log's; undefined where nothing would change. */
@@ -275,21 +240,6 @@ export async function removeReplaced({ fs, folder }: Recovery, files: SealedFile
   else await (segment as Segment).freed()
   await fs.remove(segment.path).catch(() => {})
   if (!(segment instanceof SealedSegment)) await fs.remove(join(folder, sidecarName(segment.name))).catch(() => {})
-}
-
-function closedFile(segment: AnySegment): ClosedFile {
-  if (segment instanceof SealedSegment) {
-    const { first, generation } = segment
-    return { kind: 'sealed', name: { first, generation } }
-  }
-  const { path, first, last, bytes, seed, end = { appendTimeMs: 0, marks: new Map() } } = segment
-  return { kind: 'hot', hot: { path, first, last, bytes, seed }, end }
-}
-
-async function figures(segments: readonly AnySegment[]) {
-  let recordsBefore = 0
-  for (const segment of segments) recordsBefore += await recordsIn(segment)
-  return { recordsBefore, bytesBefore: segments.reduce((sum, { bytes }) => sum + bytes, 0) }
 }
 
 /** What was removed so far, and what is removed now. */
