@@ -120,6 +120,7 @@ function logDetail(event: LogEvent): string {
     case 'log-failed':
     case 'log-seal-failed':
     case 'log-clean-failed':
+    case 'log-clean-waits':
       return event.message
     case 'log-tail-cut':
       return `${event.bytes} bytes of ${event.file}, which were never acknowledged: ${event.reason}`

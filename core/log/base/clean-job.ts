@@ -34,6 +34,8 @@ export interface CleanJob {
   /** All up to the end of the new base, in order. */
   readonly segments: readonly ClosedFile[]
   readonly plan: CleaningPlan
+  /** What may be written. */
+  readonly bytesLeft: number
 }
 
 /** A file of the new base. */
@@ -45,20 +47,21 @@ export interface BaseFile {
   readonly taken: boolean
 }
 
+/** The files of the new base, in order; or about what it would write, where that is too much. Undefined: nothing would change. */
+export type BaseOutcome = { readonly files: readonly BaseFile[] } | { readonly wantedBytes: number } | undefined
+
 /**
- * Gives the files of the new base, in order; undefined: nothing would change.
+ * Writes the files of the new base.
  * @throws LOG_CORRUPT, what the file system says, or the signal's reason; some of the files may be there then
  */
-export async function writeBase(
-  fs: FileSystem,
-  job: CleanJob,
-  signal: AbortSignal,
-): Promise<readonly BaseFile[] | undefined> {
+export async function writeBase(fs: FileSystem, job: CleanJob, signal: AbortSignal): Promise<BaseOutcome> {
   const { folder, identity, compression, segmentBytesMax, generation } = job
   return withSurvivors(fs, job, signal, async found => {
     if (!found.segments.some((_, n) => found.survivors.changed(n))) return undefined
     const options = { fs, folder, identity, compression, segmentBytesMax, generation }
-    return await new Rewrite({ ...options, ...found }).run()
+    const rewrite = new Rewrite({ ...options, ...found })
+    const wantedBytes = await rewrite.bytes()
+    return wantedBytes > job.bytesLeft ? { wantedBytes } : { files: await rewrite.run() }
   })
 }
 

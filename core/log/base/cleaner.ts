@@ -3,12 +3,13 @@
 // before that leaves the log as it was.
 import { join } from 'node:path'
 import { setImmediate as immediate } from 'node:timers/promises'
-import { asMainstemError, isMainstemError, textOf } from '../../errors.ts'
+import { asMainstemError, fail, isMainstemError, type MainstemError, textOf } from '../../errors.ts'
 import type { Background } from '../background.ts'
 import { isFull } from '../file-system.ts'
 import { raiseFormat } from '../identity.ts'
 import type { CleanReport, CleanRequest, LogBase, LogHold, TopicHorizon } from '../log.ts'
-import type { AnySegment, Recovery } from '../recovery.ts'
+import type { AnySegment, LogEvent, Recovery } from '../recovery.ts'
+import { type Room, sizeText } from '../room.ts'
 import type { SealedFiles } from '../sealed/sealed-files.ts'
 import { parseSealedName, SealedSegment } from '../sealed/sealed-segment.ts'
 import type { Compression } from '../sealed/sections.ts'
@@ -40,6 +41,7 @@ export interface CleanerParts {
   readonly leases: Leases
   readonly turns: Turns
   readonly background: Background
+  readonly room: Room
   readonly base: LogBase
   readonly compression: Compression
   readonly segmentBytesMax: number
@@ -99,7 +101,7 @@ export class Cleaner {
       return report
     } catch (error) {
       const known = cleanError(error)
-      if (known.code !== 'LOG_CLOSED') onEvent({ event: 'log-clean-failed', message: textOf(known.cause ?? known) })
+      if (known.code !== 'LOG_CLOSED') onEvent(eventOf(known))
       throw known
     }
   }
@@ -133,7 +135,7 @@ export class Cleaner {
     if (segments.length === 0) return reportOf(before)
     const plan = planOf(this.#parts.topics, to, trim, compact)
     if (request.dryRun) {
-      const gone = await this.#parts.background.run('estimate', this.#job(segments, plan, 0))
+      const gone = await this.#parts.background.run('estimate', this.#job(segments, plan, 0, 0))
       return reportOf(await figuresWithout(segments, gone))
     }
     const files = await this.#write(segments, plan, horizonsOf(this.#base.topics, to, trim, compact))
@@ -146,12 +148,15 @@ export class Cleaner {
     plan: CleaningPlan,
     topics: Manifest['topics'],
   ): Promise<readonly AnySegment[] | undefined> {
-    const { recovery, background } = this.#parts
+    const { recovery, background, room } = this.#parts
     const { fs, folder } = recovery
     const generation = await this.#nextGeneration()
     try {
-      const files = await background.run('clean', this.#job(segments, plan, generation))
-      if (!files) return undefined
+      const bytesLeft = await room.forCleaning()
+      const outcome = await background.run('clean', this.#job(segments, plan, generation, bytesLeft))
+      if (!outcome) return undefined
+      if ('wantedBytes' in outcome) throw noRoom(outcome.wantedBytes, bytesLeft)
+      const { files } = outcome
       await raiseFormat(recovery)
       const written = files.filter(({ taken }) => !taken)
       for (const { name } of written) await fs.rename(temporaryOf(folder, name), join(folder, name))
@@ -168,7 +173,7 @@ export class Cleaner {
     }
   }
 
-  #job(segments: readonly AnySegment[], plan: CleaningPlan, generation: number): CleanJob {
+  #job(segments: readonly AnySegment[], plan: CleaningPlan, generation: number, bytesLeft: number): CleanJob {
     const { recovery, topics, compression, segmentBytesMax, memoryBytesMax: memoryBytes } = this.#parts
     const { folder, identity } = recovery
     const { id, epoch } = identity
@@ -182,6 +187,7 @@ export class Cleaner {
       generation,
       segments: segments.map(closedFile),
       plan,
+      bytesLeft,
     }
   }
 
@@ -226,6 +232,8 @@ export class Cleaner {
     await writeManifest(fs, folder, manifest)
     this.#base = baseOf(manifest)
     this.#parts.leases.replace(manifest.generation, manifest.to, segments)
+    // Appends that were refused go on at once.
+    await this.#parts.room.look()
   }
 
   async #pause(): Promise<void> {
@@ -260,7 +268,22 @@ function horizonsOf(
   return Object.fromEntries(horizons)
 }
 
-function cleanError(error: unknown) {
+function noRoom(wantedBytes: number, bytesLeft: number): MainstemError {
+  return fail('LOG_FULL', 'no room to clean the log', {
+    detail: `it would write about ${sizeText(wantedBytes)}, ${sizeText(bytesLeft)} are left on the volume above what stays free`,
+    hint: 'free disk space, or clean a part of the log: give `mainstem log trim` or `compact` a --to',
+    data: { wantedBytes, bytesLeft },
+  })
+}
+
+function eventOf(error: MainstemError): LogEvent {
+  const { wantedBytes, bytesLeft } = error.data ?? {}
+  if (typeof wantedBytes !== 'number' || typeof bytesLeft !== 'number')
+    return { event: 'log-clean-failed', message: textOf(error.cause ?? error) }
+  return { event: 'log-clean-waits', wantedBytes, bytesLeft, message: `${error.message}: ${error.detail}` }
+}
+
+function cleanError(error: unknown): MainstemError {
   if (isMainstemError(error)) return error
   return asMainstemError(error, isFull(error) ? 'LOG_FULL' : 'LOG_FAILED', 'cannot clean the log')
 }

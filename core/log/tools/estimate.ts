@@ -33,6 +33,7 @@ export async function estimateClean(
       segmentBytesMax: SEGMENT_BYTES_MAX,
       memoryBytes: CLEAN_KEYS_BYTES_MAX,
       generation: 0,
+      bytesLeft: 0,
       segments: segments.map(closedFile),
       plan: planOf(topics, to, trim, compact),
     }
