@@ -1,4 +1,5 @@
 // The package's public face: `import { … } from 'mainstem'`. Databases stand behind subpaths of their own.
+export type { DeclaredTopic, EventStore, StoredEvent, StreamEvent } from './bin/event-store.ts'
 export { type ApplicationEvent, type OpenOptions, openApplication, type Running } from './bin/open-application.ts'
 export {
   type AnyTable,
@@ -18,8 +19,10 @@ export {
   type Retain,
   type Row,
   type Setting,
+  type StreamOptions,
   type Sync,
   type Table,
+  type TaggedOptions,
   type Topic,
   topic,
   type Wire,

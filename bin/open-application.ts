@@ -14,9 +14,11 @@ import {
   type LogTopic,
   openEmbeddedLog,
   type Retain,
+  type Scans,
   type SourceConnector,
   type SourceDefinition,
   type SourceEvent,
+  type Streams,
 } from '../core/index.ts'
 import {
   type Application,
@@ -28,6 +30,7 @@ import {
   partsOf,
 } from '../projections/index.ts'
 import { Appends, type Client, createLocalClient, openReads, openServer, type Reads } from '../query-api/index.ts'
+import { createEventStore, type EventStore } from './event-store.ts'
 
 /** What happens in a running application, as `mainstem run --json` prints it. */
 export type ApplicationEvent =
@@ -71,11 +74,11 @@ export interface OpenOptions {
 }
 
 /** An application that runs in this process. */
-export interface Running<A extends Application = Application> extends AsyncDisposable {
+export interface Running<A extends Application = Application> extends EventStore, AsyncDisposable {
   readonly client: Client<A>
   /** Where HTTP is served, if it is. */
   readonly url: string | undefined
-  readonly log: Log
+  readonly log: Log & Streams & Scans
   readonly engine: Engine & { lagTotal(): { p50Ms: number; p99Ms: number; count: number } | null }
   readonly sources: ReadonlyMap<string, SourceConnector>
   /**
@@ -117,6 +120,7 @@ function logDetail(event: LogEvent): string {
     case 'log-failed':
     case 'log-seal-failed':
     case 'log-clean-failed':
+    case 'log-clean-waits':
       return event.message
     case 'log-tail-cut':
       return `${event.bytes} bytes of ${event.file}, which were never acknowledged: ${event.reason}`
@@ -179,6 +183,7 @@ async function openParts<A extends Application>(
     log,
     engine,
     sources,
+    ...createEventStore(log, topics),
     append: async (topic, values) => (await appends.append(topic.name, values)).token,
     close: closeAll,
     [Symbol.asyncDispose]: closeAll,

@@ -4,8 +4,10 @@ import {
   asMainstemError,
   ByteReader,
   ByteWriter,
+  type Held,
   type Log,
   type MainstemError,
+  readStoreMeta,
   type TableStore,
 } from '../core/index.ts'
 import type { FoldedView } from './view.ts'
@@ -21,6 +23,13 @@ interface CheckpointMeta {
   readonly generations?: Readonly<Record<string, number>>
   /** Sources whose snapshot was complete. */
   readonly complete: readonly string[]
+}
+
+/** What views that nobody has open need of the log: all after their last checkpoint. None where the checkpoints are of another log. */
+export async function viewsHeld(path: string, logId: string): Promise<readonly Held[]> {
+  const meta = (await readStoreMeta(path, META)) as CheckpointMeta | undefined
+  if (meta?.logId !== logId) return []
+  return Object.entries(meta.positions).map(([view, position]) => ({ name: `view ${view}`, position }))
 }
 
 /** Rows read between two yields while nothing else runs. */

@@ -11,6 +11,7 @@ export {
   sumBy,
 } from './aggregate.ts'
 export { type Application, type ApplicationParts, application, partsOf } from './application.ts'
+export { viewsHeld } from './checkpoint.ts'
 export type * from './engine.ts'
 export { fingerprintOf } from './fingerprint.ts'
 export {

@@ -14,22 +14,33 @@ export const cleanWire = ({ to, limitedBy, ...report }: CleanReport): CleanWire 
   limitedBy: limitedBy ? { name: limitedBy.name, position: String(limitedBy.position) } : null,
 })
 
-const NAMES = ['trim', 'compact', 'to', 'force']
-const HINT = 'send {"trim": {"topic": "1000"}, "compact": {"table": null}, "to": "5000", "force": false}'
+const NAMES = ['trim', 'compact', 'to', 'force', 'dryRun']
+const HINT =
+  'send {"trim": {"topic": "1000"}, "compact": {"table": null}, "to": "5000", "force": false, "dryRun": true}'
 
-/** `{ trim?, compact?, to?, force? }`; positions as text or numbers, null for as far as possible. @throws REQUEST_INVALID */
+/** `{ trim?, compact?, to?, force?, dryRun? }`; positions as text or numbers, null for as far as possible. @throws REQUEST_INVALID */
 export function cleanRequestOf(body: unknown): CleanRequest {
   if (!isObject(body)) throw invalid('the body is not an object')
   const unknown = Object.keys(body).find(name => !NAMES.includes(name))
   if (unknown !== undefined) throw invalid(`unknown member '${unknown.slice(0, 100)}'`)
-  const { trim, compact, to, force } = body
-  if (force !== undefined && typeof force !== 'boolean') throw invalid("'force' is not true or false")
+  const { trim, compact, to } = body
   return {
     ...(trim === undefined ? {} : { trim: positionsOf('trim', trim) }),
     ...(compact === undefined ? {} : { compact: positionsOf('compact', compact) }),
     ...(to === undefined ? {} : { to: positionOf('to', to) }),
-    ...(force === undefined ? {} : { force }),
+    ...flagOf(body, 'force'),
+    ...flagOf(body, 'dryRun'),
   }
+}
+
+function flagOf<N extends 'force' | 'dryRun'>(
+  body: Readonly<Record<string, unknown>>,
+  name: N,
+): { readonly [F in N]?: boolean } {
+  const value = body[name]
+  if (value === undefined) return {}
+  if (typeof value !== 'boolean') throw invalid(`'${name}' is not true or false`)
+  return { [name]: value } as { readonly [F in N]?: boolean }
 }
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>

@@ -134,18 +134,19 @@ export const SCHEMAS = {
   Appended: object({ positions: array(position), token: text }),
   Log: object({
     id: text,
-    state: { type: 'string', enum: ['open', 'full', 'failed', 'closed'] },
+    state: { type: 'string', enum: ['open', 'limited', 'full', 'failed', 'closed'] },
     end: position,
     bytes: count,
     segments: count,
     topics: array(logTopic),
   }),
   CleanRequest: {
-    ...object({ trim: horizons, compact: horizons, to: nullable(position), force: flag }, [
+    ...object({ trim: horizons, compact: horizons, to: nullable(position), force: flag, dryRun: flag }, [
       'trim',
       'compact',
       'to',
       'force',
+      'dryRun',
     ]),
     additionalProperties: false,
   },

@@ -289,11 +289,12 @@ function topicPaths(): Paths {
     '/v1/log/clean': {
       post: {
         operationId: 'cleanLog',
-        summary: 'Remove history: trim events, compact tables to the newest row of each key',
+        summary:
+          'Remove history: trim events, compact tables to the newest row of each key; or, with dryRun, say what that would remove',
         tags: ['log'],
         requestBody: body(ref('CleanRequest')),
         responses: {
-          200: json(ref('CleanReport'), 'What was removed, and what held it back'),
+          200: json(ref('CleanReport'), 'What was removed, or would be (then bytes are about), and what held it back'),
           ...problems(400, 403, 404, 413, 503, 507),
         },
       },

@@ -8,7 +8,9 @@ import {
   bookings,
   bookingsOfThreeVersions,
   first,
+  history,
   holders,
+  orders,
   purchases,
   second,
   takings,
@@ -30,7 +32,7 @@ describe('docs/contracts.md', () => {
     const page = await readFile(join(root, 'docs/contracts.md'), 'utf8')
     const compiled = await readFile(join(root, 'test/types/contracts-page.ts'), 'utf8')
     const shown = [...page.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code ?? '')
-    expect(shown).toHaveLength(5)
+    expect(shown).toHaveLength(7)
     for (const code of shown) expect(compiled).toContain(code)
   })
 
@@ -55,6 +57,23 @@ describe('docs/contracts.md', () => {
         { held: 0, cents: 5 },
         { held: 1, cents: 0 },
       ])
+    }))
+
+  it('reads events back by key and by tag', () =>
+    inFolder(async dataDir => {
+      const app = application('booking', { views: [takings], topics: [orders] })
+      await using running = await openApplication(app, { dataDir })
+      const at = { show: 'hamlet', seat: 1, holder: 'ada' }
+      await running.append(bookings, [
+        { type: 'Held', ...at },
+        { type: 'Held', ...at, seat: 2 },
+        { type: 'Booked', ...at, cents: 5 },
+      ])
+      await running.append(orders, [
+        { customer: 'ada', status: 'placed', labels: ['gift', 'new'] },
+        { customer: 'ada', status: 'paid', labels: [] },
+      ])
+      expect(await history(running)).toEqual(['2: ada pays 5', '1: Held', '4: ada, placed', 'next: 3'])
     }))
 
   it('reads the records of three versions', () =>

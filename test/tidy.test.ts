@@ -1,6 +1,6 @@
 // Style that a linter does not say: the size of files, loose ends, switched-off types, sleeping tests.
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 
@@ -23,6 +23,15 @@ const matching = (pattern: RegExp, among = files): string[] =>
       .flatMap((line, n) => (!/^\s*(\/\/|\*)/.test(line) && pattern.test(line) ? [`${name}:${n + 1}`] : [])),
   )
 
+/** All files of the repository that are text. */
+const texts = () =>
+  execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root, encoding: 'utf8' })
+    .split('\0')
+    .filter(name => name !== '' && statSync(join(root, name), { throwIfNoEntry: false })?.isFile())
+    .map(name => ({ name, bytes: readFileSync(join(root, name)) }))
+    .filter(({ bytes }) => !bytes.subarray(0, 8_192).includes(0))
+    .map(({ name, bytes }) => ({ name, text: bytes.toString('utf8') }))
+
 describe('the source', () => {
   it('has no file that holds more than one idea', () => {
     expect(files.filter(({ text }) => text.split('\n').length > LINES_MAX).map(({ name }) => name)).toEqual([])
@@ -31,6 +40,11 @@ describe('the source', () => {
   it('has no loose ends', () => {
     const loose = /\b(TODO|FIXME|XXX|not implemented)\b|\b(it|test|describe)\.(skip|only)\(/
     expect(files.flatMap(({ name, text }) => (loose.test(text) ? [name] : []))).toEqual([])
+  })
+
+  it('has no conflict left from a merge, in any text', () => {
+    const conflicts = texts().filter(({ text }) => /^(<{7} |={7}$|>{7} )/m.test(text))
+    expect(conflicts.map(({ name }) => name)).toEqual([])
   })
 
   it('never switches the types off', () => {

@@ -9,13 +9,14 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type AnyRow, ByteReader, ByteWriter, type ObjectContract } from '../contract/index.ts'
 import {
   CONTROL_TOPIC,
+  type Held,
   type Log,
   type LogHold,
   type LogTopic,
   type ParkedRow,
   type RecordCursor,
 } from '../log/index.ts'
-import { openTableStore, type TableStore } from '../state/index.ts'
+import { openTableStore, readStoreMeta, type TableStore } from '../state/index.ts'
 import { type ControlState, NO_CONTROL, readControl } from './control.ts'
 import type { ParkedEntry } from './source.ts'
 
@@ -70,6 +71,14 @@ export async function openMirror(options: MirrorOptions): Promise<Mirror> {
   const missing = usable && Object.keys(layouts).some(name => meta.layouts[name] === undefined)
   await mirror.catchUp(missing ? 0 : mirror.position)
   return mirror
+}
+
+const holdName = (source: string): string => `mirror ${source}`
+
+/** What a mirror that nobody has open needs of the log: all after its last commit. Undefined where there is none of that log. */
+export async function mirrorHeld(path: string, source: string, logId: string): Promise<Held | undefined> {
+  const meta = (await readStoreMeta(path, META)) as MirrorMeta | undefined
+  return meta?.logId === logId ? { name: holdName(source), position: meta.position } : undefined
 }
 
 const layoutsOf = (tables: MirrorOptions['tables']): Record<string, string> =>
@@ -239,7 +248,7 @@ export class Mirror {
     this.#layouts = layouts
     this.#position = meta?.position ?? 0
     this.#control = meta?.control ?? NO_CONTROL
-    this.#hold = options.log.hold(`mirror ${options.source}`, this.#position)
+    this.#hold = options.log.hold(holdName(options.source), this.#position)
     this.tables = new Map(
       options.tables.map(({ contract, topic }) => [contract.name, new MirrorTable(store, contract, topic)]),
     )

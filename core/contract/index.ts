@@ -15,7 +15,7 @@ export {
   type ViewSlot,
 } from './row-view.ts'
 export { env, readSetting, type Setting } from './setting.ts'
-export { isTagged, type TagFields, type TagValue, tagBytes, tagTypeIn } from './tags.ts'
+export { isTagged, type TagFields, type TagOf, type TagValue, tagBytes, tagTypeIn } from './tags.ts'
 export { type Contract, checkName, compileContract, type ObjectContract, topic } from './topic.ts'
 export {
   type CompiledUpcast,

@@ -42,18 +42,19 @@ export interface Table<N extends string = string, Z extends z.ZodObject = z.ZodO
 
 type DiscriminatorOf<Z> = Z extends { readonly def: { readonly discriminator: infer D } } ? D : never
 
-/** A topic of the application's own events. `Next` is what its next `.upcast` has to give. */
+/** A topic of the application's own events. `Next` is what its next `.upcast` has to give, `Tags` its tags. */
 export interface Topic<
   N extends string = string,
   Z extends RecordSchema = RecordSchema,
   K = unknown,
   Next = z.output<Z>,
+  Tags extends string = string,
 > extends Input<TopicInput<z.output<Z>, KeyOf<z.output<Z>, K>, DiscriminatorOf<Z>>> {
   readonly kind: 'topic'
   readonly name: N
   readonly value: Z
   readonly key: K
-  readonly tags?: readonly string[]
+  readonly tags?: readonly Tags[]
   readonly upcasts?: readonly Upcast[]
   /**
    * Says how records written under an older version of the contract are read. Versions count from 1, the topic's own is the
@@ -72,7 +73,7 @@ export interface Topic<
     version: number,
     schema: Old,
     how: Upcaster<z.output<Old>, Next>,
-  ): Topic<N, Z, K, z.output<Old>>
+  ): Topic<N, Z, K, z.output<Old>, Tags>
 }
 
 /** Any topic, where its contract's type does not matter. */

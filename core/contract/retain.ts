@@ -3,8 +3,9 @@ import { fail } from '../errors.ts'
 
 /**
  * History to keep. Of a topic of events older ones are removed; of a table older changes are compacted to the rows as they are now,
- * and no row is ever lost. Where both are given, history goes as soon as one of them says so. What the newest segment file (64 MiB)
- * holds stays in any case, and so does what a view, since its last checkpoint, or a mirror still needs.
+ * and no row is ever lost. Where both are given, history goes as soon as one of them says so. What the newest segment file holds
+ * stays until that is closed: when it is full (64 MiB), or something in it is older than `ms`. What a view, since its last checkpoint,
+ * or a mirror still needs stays too.
  */
 export interface Retain {
   /** Milliseconds since a record was appended: `days(30)`. */

@@ -15,6 +15,10 @@ export type TagFields<R> = R extends unknown
   ? { [F in keyof R & string]: IsTag<R[F]> extends true ? F : never }[keyof R & string]
   : never
 
+/** What values the tag `F` has: those of the field, or of its elements, in any variant. */
+export type TagOf<R, F> = R extends unknown ? (F extends keyof R ? TagElement<NonNullable<R[F]>> : never) : never
+type TagElement<V> = V extends readonly (infer E)[] ? NonNullable<E> & TagValue : V & TagValue
+
 const TAGGING = new Set<ValueType['kind']>(['string', 'enum', 'int', 'int32', 'bigint', 'boolean'])
 
 /** The type of a tag's values: of the field, or of its elements; undefined where it can be no tag. */

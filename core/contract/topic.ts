@@ -41,20 +41,25 @@ export function checkName(what: string, name: string): void {
  * `retain`: how much history is kept (default: all)
  * @throws DEFINITION_INVALID, CONTRACT_UNSUPPORTED
  */
-export function topic<const N extends string, Z extends RecordSchema, const K extends KeyColumns<z.output<Z>>>(
+export function topic<
+  const N extends string,
+  Z extends RecordSchema,
+  const K extends KeyColumns<z.output<Z>>,
+  const Tags extends TagFields<z.output<Z>> = never,
+>(
   name: N,
   contract: {
     readonly key: K
     readonly value: Z
     readonly time?: keyof z.output<Z> & string
-    readonly tags?: readonly TagFields<z.output<Z>>[]
+    readonly tags?: readonly Tags[]
     readonly retain?: Retain
   },
-): Topic<N, Z, K> {
+): Topic<N, Z, K, z.output<Z>, Tags> {
   checkName('topic', name)
   checkRetain(name, contract.retain)
   compileContract(name, 'topic', contract.value, contract.key, [], contract.tags)
-  return upcastable({ kind: 'topic', name, ...contract }) as unknown as Topic<N, Z, K>
+  return upcastable({ kind: 'topic', name, ...contract }) as unknown as Topic<N, Z, K, z.output<Z>, Tags>
 }
 
 /** What code that handles records needs of a contract: of its fields, variant by variant. */

@@ -11,7 +11,7 @@ import { Retention } from './base/retention.ts'
 import { LogBatch, WriterPool } from './batch.ts'
 import { type FileSystem, type FolderLock, isFull, nodeFileSystem } from './file-system.ts'
 import { IDENTITY_FILE, type LogIdentity, noteNewest, readIdentity } from './identity.ts'
-import { CLEAN_KEYS_BYTES_MAX, SEGMENT_BYTES_MAX } from './limits.ts'
+import { CLEAN_KEYS_BYTES_MAX, ROOM_CHECK_MS, segmentBytesFor } from './limits.ts'
 import type {
   CleanReport,
   CleanRequest,
@@ -56,7 +56,7 @@ export interface EmbeddedLogOptions {
   readonly fileSystem?: FileSystem
   /** Milliseconds since 1970; append times come from it and never go back. Default: `Date.now`. */
   readonly clock?: () => number
-  /** A segment file ends after so many bytes (default 64 MiB); smaller ones open and compact sooner, larger ones are fewer. */
+  /** A segment file ends after so many bytes (default 64 MiB, or a 16th of a smaller limit, at least 1 MiB); smaller ones open and compact sooner, larger ones are fewer. */
   readonly segmentBytesMax?: number
   /** What the segments may have together, in bytes: what would pass it is refused with LOG_FULL. Default: no limit. */
   readonly bytesMax?: number
@@ -128,18 +128,19 @@ async function openParts(options: EmbeddedLogOptions, asStored: boolean): Promis
       removals.add(removed)
     })
     const readers = new Readers({ fs, topics, tail, leases })
+    const { segmentBytesMax = segmentBytesFor(options.bytesMax) } = options
     const room = new Room({
       fs,
       folder,
       bytesMax: options.bytesMax,
       freeBytesMin: options.freeBytesMin,
-      segmentBytesMax: options.segmentBytesMax ?? SEGMENT_BYTES_MAX,
+      segmentBytesMax,
       checkMs: options.roomCheckMs,
       usedBytes: () => bytesOf(segments),
       onEvent,
     })
     await room.look()
-    const { clock = Date.now, segmentBytesMax = SEGMENT_BYTES_MAX, seal = true, compression = 'zstd' } = options
+    const { clock = Date.now, seal = true, compression = 'zstd' } = options
     const background = backgroundFor(fs)
     const sealer = new Sealer({ recovery, topics, files, segments, compression, background, turns })
     const streams = new KeyStreams({ fs, topics, tail, leases })
@@ -166,8 +167,21 @@ async function openParts(options: EmbeddedLogOptions, asStored: boolean): Promis
     const { base } = recovered
     const { cleanMemoryBytesMax: memoryBytesMax = CLEAN_KEYS_BYTES_MAX } = options
     const limits = { segmentBytesMax, memoryBytesMax }
-    const cleaner = new Cleaner({ recovery, topics, files, leases, turns, background, base, compression, ...limits })
-    const retention = new Retention({ fs, topics, cleaner, clock, segmentBytesMax, sealed: () => sealer.idle() })
+    const parts = { recovery, topics, files, leases, turns, background, room, base, compression }
+    const cleaner = new Cleaner({ ...parts, ...limits })
+    const retention = new Retention({
+      fs,
+      topics,
+      cleaner,
+      clock,
+      segmentBytesMax,
+      pressedIntervalMs: options.roomCheckMs ?? ROOM_CHECK_MS,
+      active: () => writer.active,
+      endSegment: first => writer.endSegment(first),
+      sealed: () => sealer.idle(),
+    })
+    retention.pressed(room.pressure !== null)
+    room.onPressure(pressure => retention.pressed(pressure !== null))
     if (seal) sealer.wake()
     const log = new OpenLog({
       identity,

@@ -2,7 +2,7 @@
 // another thread. A job writes files under temporary names only; what makes its work count (a rename, a removal, a change of
 // what readers see) is done by whoever asked for it.
 
-import { type BaseFile, type CleanJob, writeBase } from './base/clean-job.ts'
+import { type BaseOutcome, type CleanJob, estimateBase, writeBase } from './base/clean-job.ts'
 import type { FileSystem } from './file-system.ts'
 import { type SealJob, sealSegment } from './sealed/seal-job.ts'
 
@@ -11,7 +11,9 @@ export interface JobTypes {
   /** Writes a sealed segment under its temporary name, durable. */
   readonly seal: { readonly input: SealJob; readonly output: undefined }
   /** Writes the files of a new base under their temporary names, durable. */
-  readonly clean: { readonly input: CleanJob; readonly output: readonly BaseFile[] | undefined }
+  readonly clean: { readonly input: CleanJob; readonly output: BaseOutcome }
+  /** Writes nothing: gives how many records of each segment would go. */
+  readonly estimate: { readonly input: CleanJob; readonly output: readonly number[] }
 }
 
 export type JobName = keyof JobTypes
@@ -25,4 +27,4 @@ export type Jobs = {
   ) => Promise<JobTypes[K]['output']>
 }
 
-export const jobs: Jobs = { seal: sealSegment, clean: writeBase }
+export const jobs: Jobs = { seal: sealSegment, clean: writeBase, estimate: estimateBase }

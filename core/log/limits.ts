@@ -14,6 +14,13 @@ export const BLOCK_BYTES_MAX = RECORD_BYTES_MAX + MARK_BYTES_MAX + 64 * 1024
 export const TAGS_OF_EVENT_MAX = 32
 /** A segment file, before the next one begins; a group of batches may carry it beyond. */
 export const SEGMENT_BYTES_MAX = 64 * 1024 * 1024
+/** Where the log has a limit, so many segments make it up at least: only closed ones can be cleaned. But none is so small. */
+const SEGMENTS_OF_LIMIT = 16
+const SEGMENT_BYTES_MIN = 1024 * 1024
+
+export const segmentBytesFor = (bytesMax = Number.POSITIVE_INFINITY): number =>
+  Math.min(SEGMENT_BYTES_MAX, Math.max(SEGMENT_BYTES_MIN, Math.floor(bytesMax / SEGMENTS_OF_LIMIT)))
+
 /** What one write takes from the queue, unless one batch alone is larger: bounds the wait of a small append behind it. */
 export const GROUP_BYTES_MAX = 8 * 1024 * 1024
 /** One writev call; Linux takes no more than 2 GiB. */

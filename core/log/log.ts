@@ -274,6 +274,8 @@ export interface CleanRequest {
   readonly to?: number
   /** Pass over holds: views and mirrors that stand before `to` are then made again at their next start. Default false. */
   readonly force?: boolean
+  /** Only says what would come of it: records exactly, bytes about. It reads as much, and writes nothing. Default false. */
+  readonly dryRun?: boolean
 }
 
 export interface CleanReport {

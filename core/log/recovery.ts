@@ -41,6 +41,14 @@ export type LogEvent =
   | { readonly event: 'log-seal-failed'; readonly message: string }
   | ({ readonly event: 'log-cleaned' } & CleanReport)
   | { readonly event: 'log-clean-failed'; readonly message: string }
+  | {
+      /** A cleaning would write more than the volume has room for, and what is to stay free there; nothing was written. */
+      readonly event: 'log-clean-waits'
+      /** About what it would write. */
+      readonly wantedBytes: number
+      readonly bytesLeft: number
+      readonly message: string
+    }
 
 /** Closed segments are sealed sooner or later; both are read alike. */
 export type AnySegment = Segment | SealedSegment

@@ -84,6 +84,15 @@ export class Room {
     return Math.min(GROUP_BYTES_MAX, (this.#parts.bytesMax ?? this.#volume.total) / 50)
   }
 
+  /**
+   * What a cleaning may write, as of a look now. The limit does not count: it is what a cleaning makes room under. What is to stay
+   * free on the volume does.
+   */
+  async forCleaning(): Promise<number> {
+    await this.look()
+    return Math.max(0, this.#volumeLeft)
+  }
+
   /** In words, why sources should pause; null while there is room. */
   get pressure(): string | null {
     return this.#level === 'open' ? null : this.#text()
@@ -297,7 +306,7 @@ const figure = (bytes: number, unit: number): string => {
 }
 
 /** `45.1 GB` */
-const sizeText = (bytes: number): string => `${figure(bytes, unitOf(bytes))} ${UNITS[unitOf(bytes)]}`
+export const sizeText = (bytes: number): string => `${figure(bytes, unitOf(bytes))} ${UNITS[unitOf(bytes)]}`
 
 /** `45.1 of 50 GB` */
 const sizeOf = (bytes: number, of: number): string =>

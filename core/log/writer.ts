@@ -58,6 +58,8 @@ export class Writer {
   #queue: Queued[] = []
   #running: Promise<unknown> | undefined
   #state: 'open' | 'failed' | 'closed' = 'open'
+  /** First position of a segment that is to be closed before anything more is written to it. */
+  #ending: number | undefined
 
   constructor(parts: WriterParts) {
     this.#parts = parts
@@ -89,6 +91,37 @@ export class Writer {
       this.#queue.push({ ...batch, resolve, reject })
       this.#running ??= this.#run()
     })
+  }
+
+  /**
+   * Closes a segment as if it were full, if it is still appended to and has records. What fails is tried again before the next
+   * append, which would find no room for it either: once begun, nothing more is written to the segment, whatever a crash leaves.
+   */
+  async endSegment(first: number): Promise<void> {
+    const isMeant = () => this.#state !== 'closed' && this.#active.first === first && this.#active.last >= first
+    if (!isMeant()) return
+    this.#ending = first
+    while (this.#running && isMeant()) await this.#running
+    if (!isMeant()) return
+    const rolling = this.#rollNow()
+    this.#running = rolling.finally(() => {
+      this.#running = this.#queue.length > 0 ? this.#run() : undefined
+    })
+    await rolling
+  }
+
+  async #rollNow(): Promise<void> {
+    try {
+      if (!this.#file) await this.#reopen()
+      await this.#roll()
+    } catch (error) {
+      await this.#failed([], error)
+    }
+  }
+
+  get #isFull(): boolean {
+    const { first, last, bytes } = this.#active
+    return last >= first && (bytes >= this.#parts.segmentBytesMax || this.#ending === first)
   }
 
   /** Writes what is queued, then takes nothing more. */
@@ -134,8 +167,7 @@ export class Writer {
   async #write(batches: readonly Queued[]): Promise<Group> {
     if (!this.#file) await this.#reopen()
     await this.#parts.room.admit(bytesOf(batches))
-    const active = this.active
-    if (active.bytes >= this.#parts.segmentBytesMax && active.last >= active.first) await this.#roll()
+    if (this.#isFull) await this.#roll()
     const group = await this.#stamp(batches)
     if (group.buffers.length > 0 && this.#file) {
       await this.#file.write(group.buffers, this.active.bytes)

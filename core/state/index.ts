@@ -1,1 +1,1 @@
-export { openTableStore, type TableStore } from './table-store.ts'
+export { openTableStore, readStoreMeta, type TableStore } from './table-store.ts'

@@ -53,6 +53,31 @@ export function openTableStore(path: string): TableStore {
   return new TableStore(root, path)
 }
 
+/**
+ * A committed JSON value of the store in folder `path`, read without changing it; undefined where the store or the value is not there.
+ * @throws DATA_DIR_INVALID where the file there is something else
+ */
+export async function readStoreMeta(path: string, name: string): Promise<unknown> {
+  const file = join(path, 'data.mdb')
+  if (!existsSync(file)) return undefined
+  checkFile(file)
+  const root = open<Buffer, Buffer>({
+    path,
+    keyEncoding: 'binary',
+    noSubdir: false,
+    maxDbs: TABLES_MAX,
+    readOnly: true,
+  })
+  try {
+    return metaOf(root).get(name)
+  } finally {
+    await root.close()
+  }
+}
+
+const metaOf = (root: RootDatabase<Buffer, Buffer>): Database<unknown, string> =>
+  root.openDB<unknown, string>({ name: META, encoding: 'json', cache: false })
+
 /** LMDB trusts the file that it maps: one that is not its own would end the process without a word. */
 function checkFile(file: string): void {
   if (!existsSync(file)) return
@@ -81,7 +106,7 @@ export class TableStore {
   constructor(root: RootDatabase<Buffer, Buffer>, path: string) {
     this.#root = root
     this.#path = path
-    this.#meta = root.openDB<unknown, string>({ name: META, encoding: 'json', cache: false })
+    this.#meta = metaOf(root)
   }
 
   /** Writes since the last call of `commit`. */

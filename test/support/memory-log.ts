@@ -165,7 +165,8 @@ export class MemoryLog implements Log, Streams {
   }
 
   /** As the embedded log's, but that it may go up to any end of a batch: the caller says which by `to`. */
-  async clean({ trim = {}, compact = {}, to: most = this.end, force = false }: CleanRequest): Promise<CleanReport> {
+  async clean(request: CleanRequest): Promise<CleanReport> {
+    const { trim = {}, compact = {}, to: most = this.end, force = false, dryRun = false } = request
     const horizonOf = (asked: Readonly<Record<string, number>>, kind: Contract['kind'], name: string) => {
       const topic = this.#kept.topics.get(name)
       if (!topic) throw fail('TOPIC_UNKNOWN', `no topic ${name}`)
@@ -181,13 +182,17 @@ export class MemoryLog implements Log, Streams {
     if (to < this.base.to)
       return { ...figures, to: 0, generation: this.base.generation, recordsBefore: 0, recordsAfter: 0 }
     const kept = this.#kept
-    for (const reader of this.#readers) reader.keep(to)
+    if (!dryRun) for (const reader of this.#readers) reader.keep(to)
     const cleaned = cleanBlocks(
       kept.blocks.filter(({ first, records }) => (records.length > 0 ? first : first - 1) <= to),
       to,
       trims,
       compacts,
     )
+    const count = (blocks: readonly KeptBlock[]) => blocks.reduce((sum, { records }) => sum + records.length, 0)
+    const recordsAfter = count(cleaned.blocks)
+    const counts = { recordsBefore: recordsAfter + cleaned.gone, recordsAfter }
+    if (dryRun) return { ...figures, generation: kept.base.generation, ...counts }
     for (const stream of cleaned.removed) kept.removed.set(stream, (kept.removed.get(stream) ?? 0) + 1)
     if (cleaned.changed) {
       kept.baseSerial = Math.max(
@@ -206,9 +211,7 @@ export class MemoryLog implements Log, Streams {
       const changedTo = Math.max(...[...topics.values()].flatMap(each => Object.values(each)))
       kept.base = { generation: kept.base.generation + 1, to, changedTo, topics }
     }
-    const count = (blocks: readonly KeptBlock[]) => blocks.reduce((sum, { records }) => sum + records.length, 0)
-    const recordsAfter = count(cleaned.blocks)
-    return { ...figures, generation: kept.base.generation, recordsBefore: recordsAfter + cleaned.gone, recordsAfter }
+    return { ...figures, generation: kept.base.generation, ...counts }
   }
 
   async *stream(topic: LogTopic, key: unknown, options: StreamOptions = {}): AsyncIterable<StreamRecord> {

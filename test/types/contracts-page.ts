@@ -1,5 +1,5 @@
 // The code of docs/contracts.md, compiled: test/contracts-page.test.ts compares, and runs it.
-import { projection, topic } from 'mainstem'
+import { projection, type Running, topic } from 'mainstem'
 import { z } from 'zod'
 
 export const purchases = topic('purchases', {
@@ -38,6 +38,22 @@ export const holders = projection('holders', {
     holder.cents += event.cents
   },
 })
+
+export const orders = topic('orders', {
+  key: 'customer',
+  value: z.object({ customer: z.string(), status: z.enum(['placed', 'paid']), labels: z.array(z.string()) }),
+  tags: ['status', 'labels'],
+})
+
+export async function history(app: Running): Promise<string[]> {
+  const lines: string[] = []
+  const newest = app.stream(bookings, { show: 'hamlet', seat: 1 }, { backwards: true, limit: 10 })
+  for await (const { version, event } of newest)
+    lines.push(`${version}: ${event.type === 'Booked' ? `${event.holder} pays ${event.cents}` : event.type}`)
+  for await (const { position, event } of app.tagged(orders, 'labels', 'gift'))
+    lines.push(`${position}: ${event.customer}, ${event.status}`)
+  return [...lines, `next: ${(await app.lastVersion(orders, 'ada')) + 1}`]
+}
 
 export const first = z.object({ show: z.string(), seat: z.int(), who: z.string(), euros: z.number().nullable() })
 export const second = first.omit({ who: true }).extend({ holder: z.string() })

@@ -1,10 +1,9 @@
 // What the types promise of topics whose contract is a union, checked by tsc: each `@ts-expect-error` is a mistake that must not
 // compile. The functions are never called.
-import { application, projection, topic } from 'mainstem'
+import { application, projection, type Running, topic } from 'mainstem'
 import { postgres } from 'mainstem/postgres'
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
-import type { Running } from '../../bin/open-application.ts'
 
 const Held = z.object({ type: z.literal('Held'), show: z.string(), seat: z.int(), holder: z.string() })
 const Booked = z.object({
@@ -97,8 +96,58 @@ function upcasts() {
   topic('t', { key: 'show', value: plain }).upcast(1, z.discriminatedUnion('type', [Held, Booked]), { renamed: {} })
 }
 
+const tagged = topic('tagged', {
+  key: 'show',
+  value: z.discriminatedUnion('type', [
+    Held.extend({ labels: z.array(z.enum(['vip', 'press']).nullable()).nullable() }),
+    Booked.extend({ code: z.bigint().nullable() }),
+  ]),
+  tags: ['holder', 'labels', 'code', 'type'],
+})
+
+async function eventStore(app: Running) {
+  const key = { show: 'hamlet', seat: 1 }
+  for await (const { version, position, event } of app.stream(bookings, key, { backwards: true, limit: 1 })) {
+    expectTypeOf(version).toEqualTypeOf<number>()
+    expectTypeOf(position).toEqualTypeOf<number>()
+    expectTypeOf(event.type).toEqualTypeOf<'Held' | 'Booked'>()
+    if (event.type === 'Booked') expectTypeOf(event.at).toEqualTypeOf<Date>()
+    else expectTypeOf(event).toEqualTypeOf<Readonly<z.output<typeof Held>>>()
+    // @ts-expect-error a held one has no cents
+    void event.cents
+    // @ts-expect-error what happened does not change
+    event.seat = 1
+  }
+  for await (const { event } of app.tagged(tagged, 'labels', 'vip'))
+    if (event.type === 'Held') expectTypeOf(event.labels).toEqualTypeOf<readonly ('vip' | 'press' | null)[] | null>()
+  expectTypeOf(await app.lastVersion(clicks, 'home')).toEqualTypeOf<number>()
+  void app.tagged(tagged, 'holder', 'ada')
+  void app.tagged(tagged, 'code', 1n)
+  void app.tagged(tagged, 'type', 'Booked')
+  void app.stream(
+    tagged.upcast(1, plain, old => ({ type: 'Booked', ...old, cents: 0, at: new Date(0), code: null })),
+    'a',
+  )
+  // @ts-expect-error the key has two columns
+  void app.stream(bookings, 'hamlet')
+  // @ts-expect-error a page is a string
+  void app.lastVersion(clicks, 1)
+  // @ts-expect-error no such label
+  void app.tagged(tagged, 'labels', 'staff')
+  // @ts-expect-error null is no tag
+  void app.tagged(tagged, 'code', null)
+  // @ts-expect-error a field, but not declared as a tag
+  void app.tagged(tagged, 'show', 'hamlet')
+  // @ts-expect-error the topic has no tags
+  void app.tagged(clicks, 'page', 'home')
+  // @ts-expect-error a date is no tag
+  topic('t', { key: 'show', value: z.object({ show: z.string(), at: z.date() }), tags: ['at'] })
+  void app.log.scan
+  void app.log.tagged
+}
+
 describe('the types of topics with variants', () => {
   it('compile with this file, mistakes included as errors that tsc expects', () => {
-    expect([rightUses, wrongUses, upcasts].map(uses => typeof uses)).toEqual(Array(3).fill('function'))
+    expect([rightUses, wrongUses, upcasts, eventStore].map(uses => typeof uses)).toEqual(Array(4).fill('function'))
   })
 })

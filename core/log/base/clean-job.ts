@@ -12,7 +12,7 @@ import type { SegmentEnd } from '../sidecar.ts'
 import { Topics } from '../topics.ts'
 import type { StoredTopic } from '../versions.ts'
 import { type CleaningPlan, PlannedLayouts } from './plan.ts'
-import { Rewrite } from './rewrite.ts'
+import { Rewrite, type RewriteOptions } from './rewrite.ts'
 import { findSurvivors } from './survivors.ts'
 
 /** A closed segment. */
@@ -34,6 +34,8 @@ export interface CleanJob {
   /** All up to the end of the new base, in order. */
   readonly segments: readonly ClosedFile[]
   readonly plan: CleaningPlan
+  /** What may be written. */
+  readonly bytesLeft: number
 }
 
 /** A file of the new base. */
@@ -45,17 +47,36 @@ export interface BaseFile {
   readonly taken: boolean
 }
 
+/** The files of the new base, in order; or about what it would write, where that is too much. Undefined: nothing would change. */
+export type BaseOutcome = { readonly files: readonly BaseFile[] } | { readonly wantedBytes: number } | undefined
+
 /**
- * Gives the files of the new base, in order; undefined: nothing would change.
+ * Writes the files of the new base.
  * @throws LOG_CORRUPT, what the file system says, or the signal's reason; some of the files may be there then
  */
-export async function writeBase(
+export async function writeBase(fs: FileSystem, job: CleanJob, signal: AbortSignal): Promise<BaseOutcome> {
+  const { folder, identity, compression, segmentBytesMax, generation } = job
+  return withSurvivors(fs, job, signal, async found => {
+    if (!found.segments.some((_, n) => found.survivors.changed(n))) return undefined
+    const options = { fs, folder, identity, compression, segmentBytesMax, generation }
+    const rewrite = new Rewrite({ ...options, ...found })
+    const wantedBytes = await rewrite.bytes()
+    return wantedBytes > job.bytesLeft ? { wantedBytes } : { files: await rewrite.run() }
+  })
+}
+
+/** Reads what `writeBase` would read, and gives how many records of each segment would go. Nothing is written. */
+export const estimateBase = (fs: FileSystem, job: CleanJob, signal: AbortSignal): Promise<readonly number[]> =>
+  withSurvivors(fs, job, signal, async ({ segments, survivors }) => segments.map((_, n) => survivors.gone(n)))
+
+/** Finds out what stays, for as long as `use` takes. @throws LOG_CORRUPT, what the file system says, or the signal's reason */
+async function withSurvivors<T>(
   fs: FileSystem,
   job: CleanJob,
   signal: AbortSignal,
-): Promise<readonly BaseFile[] | undefined> {
-  const { folder, identity, compression, segmentBytesMax, generation, memoryBytes } = job
-  const topics = Topics.of(fs, folder, job.topics)
+  use: (found: Pick<RewriteOptions, 'topics' | 'segments' | 'layouts' | 'survivors' | 'pause'>) => Promise<T>,
+): Promise<T> {
+  const topics = Topics.of(fs, job.folder, job.topics)
   const layouts = new PlannedLayouts(topics, job.plan)
   const pause = async () => {
     await immediate()
@@ -64,13 +85,21 @@ export async function writeBase(
   const files = new SealedFiles(fs)
   try {
     const segments = await Promise.all(job.segments.map(file => segmentOf(file, job, files)))
+    const { memoryBytes } = job
     const survivors = await findSurvivors({ source: { fs, topics }, layouts, segments, memoryBytes, pause })
-    if (!segments.some((_, n) => survivors.changed(n))) return undefined
-    const options = { fs, folder, identity, topics, compression, segmentBytesMax, generation }
-    return await new Rewrite({ ...options, segments, layouts, survivors, pause }).run()
+    return await use({ topics, segments, layouts, survivors, pause })
   } finally {
     await files.close()
   }
+}
+
+export function closedFile(segment: AnySegment): ClosedFile {
+  if (segment instanceof SealedSegment) {
+    const { first, generation } = segment
+    return { kind: 'sealed', name: { first, generation } }
+  }
+  const { path, first, last, bytes, seed, end = { appendTimeMs: 0, marks: new Map() } } = segment
+  return { kind: 'hot', hot: { path, first, last, bytes, seed }, end }
 }
 
 async function segmentOf(file: ClosedFile, { folder, identity }: CleanJob, files: SealedFiles): Promise<AnySegment> {

@@ -3,27 +3,36 @@
 // before that leaves the log as it was.
 import { join } from 'node:path'
 import { setImmediate as immediate } from 'node:timers/promises'
-import { asMainstemError, fail, isMainstemError, textOf } from '../../errors.ts'
+import { asMainstemError, fail, isMainstemError, type MainstemError, textOf } from '../../errors.ts'
 import type { Background } from '../background.ts'
-import { CONTROL_TOPIC } from '../control-topic.ts'
 import { isFull } from '../file-system.ts'
 import { raiseFormat } from '../identity.ts'
 import type { CleanReport, CleanRequest, LogBase, LogHold, TopicHorizon } from '../log.ts'
-import type { AnySegment, Recovery } from '../recovery.ts'
+import type { AnySegment, LogEvent, Recovery } from '../recovery.ts'
+import { type Room, sizeText } from '../room.ts'
 import type { SealedFiles } from '../sealed/sealed-files.ts'
 import { parseSealedName, SealedSegment } from '../sealed/sealed-segment.ts'
 import type { Compression } from '../sealed/sections.ts'
 import type { Segment } from '../segment.ts'
 import { sidecarName } from '../sidecar.ts'
-import type { TopicEntry, Topics } from '../topics.ts'
+import type { Topics } from '../topics.ts'
 import type { Turns } from '../turns.ts'
 import { closedError } from '../writer.ts'
-import type { CleanJob, ClosedFile } from './clean-job.ts'
+import { type CleanJob, closedFile } from './clean-job.ts'
 import type { Leases } from './leases.ts'
 import { baseOf, type Manifest, readManifest, writeManifest } from './manifest.ts'
 import type { CleaningPlan } from './plan.ts'
+import {
+  type Figures,
+  figuresOf,
+  figuresWithout,
+  type Horizons,
+  horizonsIn,
+  planOf,
+  type Reach,
+  reachOf,
+} from './reach.ts'
 import { temporaryOf } from './rewrite.ts'
-import { recordsIn } from './source-blocks.ts'
 
 export interface CleanerParts {
   readonly recovery: Recovery
@@ -32,6 +41,7 @@ export interface CleanerParts {
   readonly leases: Leases
   readonly turns: Turns
   readonly background: Background
+  readonly room: Room
   readonly base: LogBase
   readonly compression: Compression
   readonly segmentBytesMax: number
@@ -43,8 +53,6 @@ interface Hold {
   readonly name: string
   position: number
 }
-
-type Horizons = ReadonlyMap<TopicEntry, number>
 
 export class Cleaner {
   readonly #parts: CleanerParts
@@ -81,9 +89,10 @@ export class Cleaner {
 
   /** @throws TOPIC_UNKNOWN, REQUEST_INVALID, LOG_FULL, LOG_FAILED, LOG_CORRUPT, LOG_CLOSED */
   async clean(request: CleanRequest): Promise<CleanReport> {
-    const trim = this.#horizons(request.trim ?? {}, 'topic')
-    const compact = this.#horizons(request.compact ?? {}, 'table')
-    const { onEvent } = this.#parts.recovery
+    const { recovery, topics } = this.#parts
+    const trim = horizonsIn(topics, request.trim, 'topic')
+    const compact = horizonsIn(topics, request.compact, 'table')
+    const onEvent = request.dryRun ? () => {} : recovery.onEvent
     const done = this.#parts.turns.run(() => this.#clean(request, trim, compact))
     this.#running = done.catch(() => {})
     try {
@@ -92,7 +101,7 @@ export class Cleaner {
       return report
     } catch (error) {
       const known = cleanError(error)
-      if (known.code !== 'LOG_CLOSED') onEvent({ event: 'log-clean-failed', message: textOf(known.cause ?? known) })
+      if (known.code !== 'LOG_CLOSED') onEvent(eventOf(known))
       throw known
     }
   }
@@ -103,76 +112,34 @@ export class Cleaner {
     await this.#running
   }
 
-  #horizons(asked: Readonly<Record<string, number>>, kind: 'topic' | 'table'): Horizons {
-    const horizons = new Map<TopicEntry, number>()
-    for (const [name, position] of Object.entries(asked)) {
-      const topic = this.#parts.topics.find(name)
-      if (!topic) throw fail('TOPIC_UNKNOWN', `the log has no topic '${name.slice(0, 100)}'`)
-      if (topic.stored.kind !== kind || name === CONTROL_TOPIC) {
-        throw fail('REQUEST_INVALID', kind === 'topic' ? `${name} cannot be trimmed` : `${name} cannot be compacted`, {
-          detail: kind === 'topic' ? 'only topics of events are trimmed' : 'only tables are compacted',
-        })
-      }
-      if (!(position >= 0)) throw fail('REQUEST_INVALID', `${position} is not a position`)
-      horizons.set(topic, Math.floor(position))
-    }
-    return horizons
-  }
-
   /** The closed segments up to where a cleaning may go now. */
-  reach({ to = Number.POSITIVE_INFINITY, force = false }: CleanRequest) {
-    let limitedBy: CleanReport['limitedBy']
-    let most = to
-    for (const { name, position } of force ? [] : this.#holds) {
-      if (position >= most) continue
-      most = position
-      limitedBy = { name, position }
-    }
-    const closed = this.#parts.leases.live.slice(0, -1)
-    const segments = closed.filter(({ last }) => last <= most)
-    if (segments.length === closed.length) limitedBy = undefined
-    const reached = segments.at(-1)?.last ?? 0
-    return reached < this.#base.to ? { segments: [], to: 0, limitedBy } : { segments, to: reached, limitedBy }
+  reach(request: CleanRequest): Reach {
+    return reachOf(this.#parts.leases.live, this.#base.to, this.#holds, request)
   }
 
   async #clean(request: CleanRequest, trim: Horizons, compact: Horizons): Promise<CleanReport> {
     const beganMs = performance.now()
     await this.#pause()
     const { segments, to, limitedBy } = this.reach(request)
-    const { generation } = this.#base
-    const before = await figures(segments)
-    const report = {
-      generation,
+    const before = await figuresOf(segments)
+    const reportOf = ({ records, bytes }: Figures) => ({
+      generation: this.#base.generation,
       to,
       limitedBy,
-      ...before,
-      recordsAfter: before.recordsBefore,
-      bytesAfter: before.bytesBefore,
+      recordsBefore: before.records,
+      recordsAfter: records,
+      bytesBefore: before.bytes,
+      bytesAfter: bytes,
+      ms: Math.round(performance.now() - beganMs),
+    })
+    if (segments.length === 0) return reportOf(before)
+    const plan = planOf(this.#parts.topics, to, trim, compact)
+    if (request.dryRun) {
+      const gone = await this.#parts.background.run('estimate', this.#job(segments, plan, 0, 0))
+      return reportOf(await figuresWithout(segments, gone))
     }
-    const ended = () => ({ ms: Math.round(performance.now() - beganMs) })
-    if (segments.length === 0) return { ...report, ...ended() }
-    const topics = horizonsOf(this.#base.topics, to, trim, compact)
-    const files = await this.#write(segments, this.#plan(to, trim, compact), topics)
-    if (!files) return { ...report, ...ended() }
-    const after = await figures(files)
-    return {
-      ...report,
-      generation: this.#base.generation,
-      recordsAfter: after.recordsBefore,
-      bytesAfter: after.bytesBefore,
-      ...ended(),
-    }
-  }
-
-  #plan(to: number, trim: Horizons, compact: Horizons): CleaningPlan {
-    const ids = (horizons: Horizons) => [...horizons].map(([{ id }, at]) => [id, Math.min(at, to)] as const)
-    const control = this.#parts.topics.find(CONTROL_TOPIC)
-    // What sources say of themselves is state, not history: only the last word of each is asked for.
-    return {
-      to,
-      trim: new Map(ids(trim)),
-      compact: new Map([...ids(compact), ...(control ? [[control.id, to] as const] : [])]),
-    }
+    const files = await this.#write(segments, plan, horizonsOf(this.#base.topics, to, trim, compact))
+    return reportOf(files ? await figuresOf(files) : before)
   }
 
   /** The new base's segments, once they are the log's; undefined where nothing would change. */
@@ -181,12 +148,15 @@ export class Cleaner {
     plan: CleaningPlan,
     topics: Manifest['topics'],
   ): Promise<readonly AnySegment[] | undefined> {
-    const { recovery, background } = this.#parts
+    const { recovery, background, room } = this.#parts
     const { fs, folder } = recovery
     const generation = await this.#nextGeneration()
     try {
-      const files = await background.run('clean', this.#job(segments, plan, generation))
-      if (!files) return undefined
+      const bytesLeft = await room.forCleaning()
+      const outcome = await background.run('clean', this.#job(segments, plan, generation, bytesLeft))
+      if (!outcome) return undefined
+      if ('wantedBytes' in outcome) throw noRoom(outcome.wantedBytes, bytesLeft)
+      const { files } = outcome
       await raiseFormat(recovery)
       const written = files.filter(({ taken }) => !taken)
       for (const { name } of written) await fs.rename(temporaryOf(folder, name), join(folder, name))
@@ -203,7 +173,7 @@ export class Cleaner {
     }
   }
 
-  #job(segments: readonly AnySegment[], plan: CleaningPlan, generation: number): CleanJob {
+  #job(segments: readonly AnySegment[], plan: CleaningPlan, generation: number, bytesLeft: number): CleanJob {
     const { recovery, topics, compression, segmentBytesMax, memoryBytesMax: memoryBytes } = this.#parts
     const { folder, identity } = recovery
     const { id, epoch } = identity
@@ -217,6 +187,7 @@ export class Cleaner {
       generation,
       segments: segments.map(closedFile),
       plan,
+      bytesLeft,
     }
   }
 
@@ -261,6 +232,8 @@ export class Cleaner {
     await writeManifest(fs, folder, manifest)
     this.#base = baseOf(manifest)
     this.#parts.leases.replace(manifest.generation, manifest.to, segments)
+    // Appends that were refused go on at once.
+    await this.#parts.room.look()
   }
 
   async #pause(): Promise<void> {
@@ -275,21 +248,6 @@ export async function removeReplaced({ fs, folder }: Recovery, files: SealedFile
   else await (segment as Segment).freed()
   await fs.remove(segment.path).catch(() => {})
   if (!(segment instanceof SealedSegment)) await fs.remove(join(folder, sidecarName(segment.name))).catch(() => {})
-}
-
-function closedFile(segment: AnySegment): ClosedFile {
-  if (segment instanceof SealedSegment) {
-    const { first, generation } = segment
-    return { kind: 'sealed', name: { first, generation } }
-  }
-  const { path, first, last, bytes, seed, end = { appendTimeMs: 0, marks: new Map() } } = segment
-  return { kind: 'hot', hot: { path, first, last, bytes, seed }, end }
-}
-
-async function figures(segments: readonly AnySegment[]) {
-  let recordsBefore = 0
-  for (const segment of segments) recordsBefore += await recordsIn(segment)
-  return { recordsBefore, bytesBefore: segments.reduce((sum, { bytes }) => sum + bytes, 0) }
 }
 
 /** What was removed so far, and what is removed now. */
@@ -310,7 +268,22 @@ function horizonsOf(
   return Object.fromEntries(horizons)
 }
 
-function cleanError(error: unknown) {
+function noRoom(wantedBytes: number, bytesLeft: number): MainstemError {
+  return fail('LOG_FULL', 'no room to clean the log', {
+    detail: `it would write about ${sizeText(wantedBytes)}, ${sizeText(bytesLeft)} are left on the volume above what stays free`,
+    hint: 'free disk space, or clean a part of the log: give `mainstem log trim` or `compact` a --to',
+    data: { wantedBytes, bytesLeft },
+  })
+}
+
+function eventOf(error: MainstemError): LogEvent {
+  const { wantedBytes, bytesLeft } = error.data ?? {}
+  if (typeof wantedBytes !== 'number' || typeof bytesLeft !== 'number')
+    return { event: 'log-clean-failed', message: textOf(error.cause ?? error) }
+  return { event: 'log-clean-waits', wantedBytes, bytesLeft, message: `${error.message}: ${error.detail}` }
+}
+
+function cleanError(error: unknown): MainstemError {
   if (isMainstemError(error)) return error
   return asMainstemError(error, isFull(error) ? 'LOG_FULL' : 'LOG_FAILED', 'cannot clean the log')
 }

@@ -1,17 +1,25 @@
 // Runs cleanings by itself, where topics say how much history they keep, and when it pays: a cleaning reads and writes all that it
-// changes, so much has to come of it. Asked when a segment was closed, and once a minute.
+// changes, so much has to come of it, but where the log is short of room: then each byte pays. Asked when a segment was closed,
+// once a minute, and more often without room. What it removes is closed: so it has a segment closed in which something is too old.
 import { ByteReader, checkRetain, type Retain } from '../../contract/index.ts'
 import type { CleanRequest } from '../log.ts'
 import type { AnySegment } from '../recovery.ts'
 import { hotBlocks } from '../sealed/seal-job.ts'
 import { SealedSegment } from '../sealed/sealed-segment.ts'
+import type { Segment } from '../segment.ts'
 import type { TopicEntry } from '../topics.ts'
+import { Ageing } from './ageing.ts'
 import type { Cleaner } from './cleaner.ts'
-import type { SourceParts } from './source-blocks.ts'
+import { type SourceParts, storedRecords } from './source-blocks.ts'
 
 const INTERVAL_MS = 60_000
 /** Trimming pays where this part of the topics' bytes goes. */
 const TRIMMED_SHARE_MIN = 0.25
+/** Or where events are so many times as old as they are to become: at most twice in that time, whatever it costs. */
+const OVERDUE = 1.5
+/** Segments are closed for their age while there are fewer closed ones that are this small a part of a full one: not ever more files. */
+const SMALL_SHARE = 1 / 64
+const SMALL_FILES_MAX = 16
 
 /** A part of a segment: what it has of each topic, by number. */
 interface Portion {
@@ -26,7 +34,12 @@ interface Portion {
 export interface RetentionParts extends SourceParts {
   readonly cleaner: Cleaner
   readonly clock: () => number
+  /** The segment that is appended to, and its end, so that it can be cleaned. */
+  readonly active: () => Segment
+  readonly endSegment: (first: number) => Promise<void>
   readonly segmentBytesMax: number
+  /** Between two looks while the log is short of room. */
+  readonly pressedIntervalMs: number
   /** Resolves when nothing waits to be sealed. */
   readonly sealed: () => Promise<void>
 }
@@ -39,9 +52,16 @@ export class Retention {
   #again = false
   #stopped = false
   #timer: NodeJS.Timeout | undefined
+  readonly #ageing: Ageing
+  #pressedTimer: NodeJS.Timeout | undefined
+  /** The last cleaning failed: not tried again before the minute is over. */
+  #failed = false
+  /** The last request of which nothing came, as text. */
+  #fruitless = ''
 
   constructor(parts: RetentionParts) {
     this.#parts = parts
+    this.#ageing = new Ageing(parts)
   }
 
   /** From now on: topic → what is kept of it. */
@@ -50,7 +70,10 @@ export class Retention {
     this.#policies = new Map(Object.entries(policies))
     clearInterval(this.#timer)
     if (this.#policies.size === 0) return
-    this.#timer = setInterval(() => this.wake(), INTERVAL_MS)
+    this.#timer = setInterval(() => {
+      this.#failed = false
+      this.wake()
+    }, INTERVAL_MS)
     this.#timer.unref()
     this.wake()
   }
@@ -62,6 +85,18 @@ export class Retention {
     this.#running ??= this.#run()
   }
 
+  /** The log is short of room, or no longer: while it is, all goes that may go, as soon as views and mirrors let it. */
+  pressed(isPressed: boolean): void {
+    clearInterval(this.#pressedTimer)
+    this.#pressedTimer = undefined
+    if (!isPressed || this.#stopped) return
+    this.#pressedTimer = setInterval(() => {
+      if (!this.#failed) this.wake()
+    }, this.#parts.pressedIntervalMs)
+    this.#pressedTimer.unref()
+    this.wake()
+  }
+
   /** Resolves when it has done what can be done now. */
   async idle(): Promise<void> {
     while (this.#running) await this.#running
@@ -70,6 +105,7 @@ export class Retention {
   async stop(): Promise<void> {
     this.#stopped = true
     clearInterval(this.#timer)
+    clearInterval(this.#pressedTimer)
     await this.#running
   }
 
@@ -77,15 +113,42 @@ export class Retention {
     try {
       while (this.#again && !this.#stopped) {
         this.#again = false
+        await this.#endOld()
         await this.#parts.sealed()
         const request = await this.#request()
-        // What fails was said by an event; the next minute tries again.
-        if (request && !this.#stopped) await this.#parts.cleaner.clean(request)
+        if (request && !this.#stopped) await this.#clean(request)
       }
     } catch {
+      // What fails was said by an event; the next minute tries again.
+      this.#failed = true
     } finally {
       this.#running = undefined
     }
+  }
+
+  async #clean(request: CleanRequest): Promise<void> {
+    const { cleaner } = this.#parts
+    const { generation } = cleaner.base
+    const text = JSON.stringify([generation, cleaner.reach({}).to, request])
+    if (text === this.#fruitless) return
+    await cleaner.clean(request)
+    this.#fruitless = cleaner.base.generation === generation ? text : ''
+  }
+
+  /** Closes the newest segment, if something in it is too old. */
+  async #endOld(): Promise<void> {
+    const { topics, clock, active, endSegment, cleaner, segmentBytesMax } = this.#parts
+    const now = clock()
+    const before = [...this.#policies].flatMap(([name, { ms }]) => {
+      const topic = topics.find(name)
+      return topic && ms !== undefined ? [[topic.id, now - ms] as const] : []
+    })
+    if (before.length === 0) return
+    const { to } = cleaner.base
+    const closed = cleaner.reach({ force: true }).segments.filter(({ first }) => first > to)
+    if (closed.filter(({ bytes }) => bytes < segmentBytesMax * SMALL_SHARE).length >= SMALL_FILES_MAX) return
+    const segment = active()
+    if (!this.#stopped && (await this.#ageing.has(segment, new Map(before)))) await endSegment(segment.first)
   }
 
   /** What pays to be cleaned now. */
@@ -95,7 +158,7 @@ export class Retention {
     for (const segment of cleaner.reach({}).segments) portions.push(...(await this.#portionsOf(segment)))
     const trim: Record<string, number> = {}
     const compact: Record<string, number> = {}
-    const trimmed = { gone: 0, all: 0 }
+    const trimmed = { gone: 0, all: 0, overdue: false }
     const compacted = { clean: 0, dirty: 0 }
     for (const [name, retain] of this.#policies) {
       const topic = topics.find(name)
@@ -106,6 +169,7 @@ export class Retention {
         trim[name] = horizon
         trimmed.gone += sumOf(portions, ({ last, bytes }) => (last <= horizon ? bytes.get(topic.id) : 0))
         trimmed.all += sumOf(portions, ({ bytes }) => bytes.get(topic.id))
+        trimmed.overdue ||= this.#isOverdue(topic, retain, portions)
       } else {
         compact[name] = horizon
         const to = done?.compactedTo ?? 0
@@ -117,7 +181,18 @@ export class Retention {
     }
     const trims = trimmed.gone >= Math.max(segmentBytesMax, trimmed.all * TRIMMED_SHARE_MIN)
     const compacts = compacted.dirty > 0 && compacted.dirty >= compacted.clean
-    return trims || compacts ? { trim, compact } : undefined
+    if (trims || compacts || (this.#isPressed && trimmed.gone + compacted.dirty > 0)) return { trim, compact }
+    return trimmed.overdue ? { trim } : undefined
+  }
+
+  get #isPressed(): boolean {
+    return this.#pressedTimer !== undefined
+  }
+
+  #isOverdue({ id }: TopicEntry, { ms }: Retain, portions: readonly Portion[]): boolean {
+    if (ms === undefined) return false
+    const before = this.#parts.clock() - ms * OVERDUE
+    return portions.some(({ timeMs, bytes }) => timeMs < before && (bytes.get(id) ?? 0) > 0)
   }
 
   /** Position up to which a topic's history is too old, or too much; 0 where none is. */
@@ -173,14 +248,9 @@ async function hotPortions(
   let timeMs = 0
   for await (const block of hotBlocks(parts.fs, segment)) {
     timeMs = block.appendTimeMs
-    const reader = new ByteReader(block.payload)
-    for (let n = 0; n < block.count; n++) {
-      const length = reader.varint()
-      const end = reader.at + length
-      const topic = parts.topics.layout(reader.varint())?.topic.id ?? 0
-      add(records, topic, 1)
-      add(bytes, topic, length)
-      reader.at = end
+    for (const record of storedRecords(parts.topics, block)) {
+      add(records, record.topic, 1)
+      add(bytes, record.topic, record.bytes)
     }
   }
   return [{ first: segment.first, last: segment.last, timeMs, records, bytes }]

@@ -18,6 +18,7 @@ import type { SegmentEnd } from '../sidecar.ts'
 import type { Topics } from '../topics.ts'
 import type { BaseFile } from './clean-job.ts'
 import { type PlannedLayouts, RecordWalk } from './plan.ts'
+import { figuresWithout } from './reach.ts'
 import { sourceBlocks } from './source-blocks.ts'
 import type { Survivors } from './survivors.ts'
 
@@ -66,6 +67,18 @@ export class Rewrite {
 
   constructor(options: RewriteOptions) {
     this.#options = options
+  }
+
+  /** About what it will write: as much of each file as is left of its records. */
+  async bytes(): Promise<number> {
+    const { segments, survivors } = this.#options
+    const rewritten = this.#rewritten()
+    const gone = segments.map((_, n) => survivors.gone(n))
+    const { bytes } = await figuresWithout(
+      segments.filter((_, n) => rewritten[n]),
+      gone.filter((_, n) => rewritten[n]),
+    )
+    return bytes
   }
 
   /** Writes all of them. @throws what the file system says: some of them may be there then */

@@ -1,5 +1,7 @@
 // The blocks of a closed segment as a cleaning reads them: records in their stored layouts, whether the segment is sealed or not.
 import { setImmediate as immediate } from 'node:timers/promises'
+import { ByteReader } from '../../contract/index.ts'
+import type { StoredBlock } from '../block.ts'
 import type { FileSystem } from '../file-system.ts'
 import type { AnySegment } from '../recovery.ts'
 import type { BlockEntry, PlacedBlock } from '../sealed/block-writer.ts'
@@ -41,6 +43,20 @@ export async function* sourceBlocks(
       const block = await segment.block(n, parts.topics)
       if (block) yield* unsealed(block)
     }
+  }
+}
+
+/** Which topic each record of a block of a hot segment is of (0: not known), and its bytes. */
+export function* storedRecords(
+  topics: Topics,
+  { payload, count }: Pick<StoredBlock, 'payload' | 'count'>,
+): Generator<{ readonly topic: number; readonly bytes: number }> {
+  const reader = new ByteReader(payload)
+  for (let n = 0; n < count; n++) {
+    const bytes = reader.varint()
+    const end = reader.at + bytes
+    yield { topic: topics.layout(reader.varint())?.topic.id ?? 0, bytes }
+    reader.at = end
   }
 }
 

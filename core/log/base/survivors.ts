@@ -30,11 +30,13 @@ export class Survivors {
   readonly firsts: readonly number[]
   readonly #bits: Uint8Array
   readonly #changed: boolean[]
+  readonly #gone: number[]
 
   constructor(firsts: readonly number[]) {
     this.firsts = firsts
     this.#bits = new Uint8Array(Math.ceil(firsts.at(-1)! / 8))
     this.#changed = firsts.map(() => false)
+    this.#gone = firsts.map(() => 0)
   }
 
   keep(record: number): void {
@@ -53,6 +55,17 @@ export class Survivors {
   change(segment: number): void {
     this.#changed[segment] = true
   }
+
+  /** How many records of a segment go. */
+  gone(segment: number): number {
+    return this.#gone[segment]!
+  }
+
+  /** So many more records of a segment go. */
+  remove(segment: number, count: number): void {
+    this.#gone[segment]! += count
+    if (count > 0) this.change(segment)
+  }
 }
 
 /** @throws LOG_CORRUPT */
@@ -65,7 +78,7 @@ export async function findSurvivors(options: SurvivorsOptions): Promise<Survivor
     let part = 0
     while (part < parts && (await new Pass(options, survivors, affected, part, parts).run())) part++
     if (part < parts) continue
-    for (const [n, count] of affected.entries()) if (count > (await kept(survivors, n))) survivors.change(n)
+    for (const [n, count] of affected.entries()) survivors.remove(n, count - (await kept(survivors, n)))
     return survivors
   }
 }
@@ -140,7 +153,7 @@ class Pass {
       const walk = new RecordWalk(block)
       while (walk.next()) {
         const planned = this.#options.layouts.get(walk.layout)
-        if (walk.position <= planned.trimmedTo) this.#survivors.change(segment)
+        if (walk.position <= planned.trimmedTo && this.#part === 0) this.#survivors.remove(segment, 1)
         if (walk.position > planned.compactedTo) continue
         if (this.#part === 0) this.#affected[segment]!++
         // Not an insert any more, or gone.

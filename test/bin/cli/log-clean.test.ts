@@ -1,5 +1,5 @@
 // `mainstem log trim` and `compact`, through an application and in a folder.
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -64,27 +64,32 @@ test('trim takes the events before a time, and compact all but the newest rows; 
   expect(records.slice(0, 4).map(({ op }) => op)).toEqual(['insert', 'insert', 'insert', 'update'])
 })
 
-test('a folder whose application does not run is cleaned by force only', async () => {
-  const folder = await filled('views')
-  await mkdir(join(folder, 'views'))
-  const refused = await run('trim', 'clicks', '--to', '9', '--data-dir', folder)
-  expect(refused).toMatchObject({
-    code: 1,
-    stderr: expect.stringContaining('REQUEST_INVALID an application that does not run'),
-  })
-  expect(await run('trim', 'clicks', '--to', '9', '--force', '--data-dir', folder)).toMatchObject({ code: 0 })
-  expect((await run('trim', 'nothing', '--to', '9', '--force', '--data-dir', folder)).stderr).toContain('TOPIC_UNKNOWN')
+test('what is not there or says nothing is refused', async () => {
+  const folder = await filled('refused')
+  expect((await run('trim', 'nothing', '--to', '9', '--data-dir', folder)).stderr).toContain('TOPIC_UNKNOWN')
+  expect((await run('trim', 'nothing', '--to', '9', '--dry-run', '--data-dir', folder)).stderr).toContain(
+    'TOPIC_UNKNOWN',
+  )
   expect((await run('trim', 'clicks', '--data-dir', folder)).stderr).toContain('one of --to and --before')
 })
 
 test('an application cleans what is closed; what is not right is refused before', async () => {
   expect((await run('compact', ...url)).stdout).toMatch(/^ {2}nothing to remove up to position \d+\n/)
+  expect((await run('compact', '--dry-run', ...url)).stdout).toMatch(/^ {2}nothing to remove up to position \d+\n/)
   expect((await run('trim', 'nothing', '--to', '1', ...url)).stderr).toContain('TOPIC_UNKNOWN')
   const post = async (body: unknown) => {
     const answer = await fetch(`${world.url}/v1/log/clean`, { method: 'POST', body: JSON.stringify(body) })
     return { status: answer.status, body: (await answer.json()) as Record<string, unknown> }
   }
-  for (const body of [[], { trim: 1 }, { trim: { purchases: -1 } }, { to: 'soon' }, { force: 1 }, { other: 1 }])
+  for (const body of [
+    [],
+    { trim: 1 },
+    { trim: { purchases: -1 } },
+    { to: 'soon' },
+    { force: 1 },
+    { dryRun: 'yes' },
+    { other: 1 },
+  ])
     expect(await post(body), JSON.stringify(body)).toMatchObject({ status: 400, body: { code: 'REQUEST_INVALID' } })
   expect(await post({ trim: { purchases: null }, to: null })).toMatchObject({ status: 200, body: { limitedBy: null } })
 })

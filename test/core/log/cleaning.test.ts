@@ -7,6 +7,8 @@ import {
   compileContract,
   controlContract,
   type EmbeddedLog,
+  estimateClean,
+  LogFolder,
   openEmbeddedLog,
 } from '../../../core/index.ts'
 import { batchesOf, type SeenBatch } from '../../support/log-batches.ts'
@@ -147,6 +149,30 @@ describe.each([
     expect(rowsOf(again)).toEqual(rowsOf(before))
     expect(again.versions).toEqual(before.versions)
     expect(again.stream).toEqual(before.stream.filter(each => (each as [number])[0] > 60))
+    await log.close()
+  })
+
+  it('can be asked what it would remove: the records exactly, the bytes about, and nothing is written', async () => {
+    const { start, report } = await both(seal, ALL)
+    const disk = start.copy()
+    const events: string[] = []
+    const log = await open(disk, seal, events)
+    const { operations } = disk
+    const dry = await log.clean({ ...ALL, dryRun: true })
+    const { to, recordsBefore, recordsAfter, bytesBefore } = report
+    expect(dry).toMatchObject({ generation: 0, limitedBy: undefined, to, recordsBefore, recordsAfter, bytesBefore })
+    expect(dry.bytesAfter).toBeLessThan(bytesBefore)
+    await expect(log.clean({ trim: { orders: 1 }, dryRun: true })).rejects.toMatchObject({ code: 'REQUEST_INVALID' })
+    expect([disk.operations, events]).toEqual([operations, []])
+    const folder = await LogFolder.open(FOLDER, disk)
+    const outside = await estimateClean(folder, ALL)
+    expect({ ...outside, ms: 0 }).toEqual({ ...dry, ms: 0 })
+    expect(await estimateClean(folder, ALL, [{ name: 'view a', position: 1 }])).toMatchObject({
+      to: 0,
+      recordsBefore: 0,
+    })
+    await folder.close()
+    expect(disk.operations).toBe(operations)
     await log.close()
   })
 
