@@ -12,7 +12,7 @@ export {
 } from './aggregate.ts'
 export { type Application, type ApplicationParts, application, partsOf } from './application.ts'
 export type * from './engine.ts'
-export { fingerprintOf } from './fingerprint.ts'
+export { fingerprintOf, shapeOf } from './fingerprint.ts'
 export {
   type Context,
   type Handlers,
@@ -22,3 +22,4 @@ export {
   type View,
 } from './projection.ts'
 export { type EngineEvent, type EngineOptions, openEngine } from './shard.ts'
+export type { ContinuedFrom, ViewPlan } from './start-plan.ts'

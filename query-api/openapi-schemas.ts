@@ -35,6 +35,13 @@ const freshness = {
 
 const error = nullable(object({ code: text, message: text, detail: text, hint: text }, ['detail', 'hint']))
 
+const progress = object({
+  done: count,
+  total: count,
+  recordsPerSecond: { type: 'number' },
+  secondsLeft: { ...nullable({ type: 'number' }), description: 'null while the rate is not known' },
+})
+
 const view = {
   name: text,
   status: { type: 'string', enum: ['live', 'snapshotting', 'catching-up', 'rebuilding', 'stopped'] },
@@ -46,7 +53,22 @@ const view = {
   inputs: array(text),
   sources: array(text),
   indexes: array(array(text)),
-  progress: nullable(object({ done: count, total: count, recordsPerSecond: { type: 'number' } })),
+  progress: nullable(progress),
+  plan: object({
+    plan: {
+      type: 'string',
+      enum: ['unchanged', 'new', 'rebuild', 'continue'],
+      description: 'What the start did with its checkpoint',
+    },
+    from: position,
+    records: count,
+    estimatedSeconds: { type: 'number', minimum: 0 },
+    why: { ...nullable(text), description: 'What changed since the checkpoint' },
+  }),
+  continued: {
+    ...array(object({ position, fingerprint: text })),
+    description: 'Where a checkpoint was kept under changed code, oldest first, and whose code had made it',
+  },
   error,
 }
 
