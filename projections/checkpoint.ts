@@ -8,6 +8,7 @@ import {
   type MainstemError,
   type TableStore,
 } from '../core/index.ts'
+import { storedRow } from './rows-at-cut.ts'
 import {
   type ContinuedFrom,
   factsOf,
@@ -171,7 +172,7 @@ export class Checkpoints {
       const key = table.keys.bytesOf(table.idOf(row))
       const support = table.support(row)
       if (support <= 0) this.#store.remove(view.name, key)
-      else this.#store.put(view.name, key, this.#encode(view, support, table.toStored(row)))
+      else this.#store.put(view.name, key, storedRow(view, row, this.#writer))
     } catch (error) {
       saving.error ??= asMainstemError(error, 'STATE_INVALID', `a row of '${view.name}' cannot be stored`)
     }
@@ -199,14 +200,6 @@ export class Checkpoints {
     // checkpoint any more, and a restart folds it from the beginning.
     delete this.#views[view.name]
     view.stop(saving.error)
-  }
-
-  #encode(view: FoldedView, support: number, state: Record<string, unknown>): Buffer {
-    const writer = this.#writer
-    writer.at = 0
-    writer.varint(support)
-    view.codec.encode(writer, state)
-    return writer.copy()
   }
 
   close(): Promise<void> {

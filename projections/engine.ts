@@ -1,6 +1,7 @@
 // The port by which reads and operations see projections, however many shards there are.
 import type { AnyRow, ErrorReport, KeyCodec, ObjectType } from '../core/index.ts'
 import type { ContinuedFrom, ViewPlan } from './start-plan.ts'
+import type { Verifier } from './verifier.ts'
 
 export type ViewState = 'live' | 'snapshotting' | 'catching-up' | 'rebuilding' | 'stopped'
 
@@ -71,6 +72,8 @@ export interface Engine {
   /** Resolves when every record up to `position` is applied. @throws the signal's reason when aborted */
   waitFor(position: number, signal: AbortSignal): Promise<void>
   status(): EngineStatus
+  /** Folds the log anew beside the live views and compares. */
+  readonly verifier: Pick<Verifier, 'start' | 'status'>
   /** Writes a checkpoint now. */
   checkpoint(): Promise<void>
   stop(): Promise<void>

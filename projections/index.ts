@@ -23,3 +23,4 @@ export {
 } from './projection.ts'
 export { type EngineEvent, type EngineOptions, openEngine } from './shard.ts'
 export type { ContinuedFrom, ViewPlan } from './start-plan.ts'
+export type { VerifiedView, VerifyReport, VerifyStatus } from './verifier.ts'

@@ -27,6 +27,7 @@ import { RecordFolder } from './record-folder.ts'
 import { ShardView } from './shard-view.ts'
 import type { ContinuedFrom, ViewPlan } from './start-plan.ts'
 import { StateMemory } from './state/memory.ts'
+import { Verifier, type VerifyHost } from './verifier.ts'
 import { FoldedView } from './view.ts'
 
 const SLICE_MS = 2
@@ -127,6 +128,7 @@ class Shard implements Engine {
   #failure: MainstemError | undefined
   #abandoned = false
   #holds: ViewHolds | undefined
+  readonly verifier: Verifier
 
   constructor(options: EngineOptions) {
     this.#options = options
@@ -137,6 +139,7 @@ class Shard implements Engine {
     this.#folded = options.parts.projections.map(definition => new FoldedView(definition, info, memory))
     this.#checkpoints = new Checkpoints(openTableStore(options.path), options.log, options.fingerprint, this.#sliceMs)
     this.#records = new RecordFolder(this.#folded, options.parts, info)
+    this.verifier = new Verifier(this.#verifyHost(memory))
     const sources = sourcesByView(options.parts)
     this.views = new Map(
       this.#folded.map(view => [
@@ -144,6 +147,25 @@ class Shard implements Engine {
         new ShardView(view, sources.get(view.name) ?? [], options.fingerprint, this),
       ]),
     )
+  }
+
+  #verifyHost(memory: StateMemory): VerifyHost {
+    const shard = this
+    return {
+      log: this.#log,
+      parts: this.#options.parts,
+      folded: this.#folded,
+      memory,
+      sliceMs: this.#sliceMs,
+      get position() {
+        return shard.#position
+      },
+      get atCut() {
+        return shard.atCut
+      },
+      cut: () => this.cut(),
+      waitFor: (position, signal) => this.waitFor(position, signal),
+    }
   }
 
   async load(): Promise<void> {
@@ -282,6 +304,7 @@ class Shard implements Engine {
   /** The scan itself failed (a corrupt block, an unreadable file): every view stops here and says so. */
   #fail(error: unknown): void {
     this.#failure = asMainstemError(error)
+    this.verifier.cancel(this.#failure)
     for (const view of this.#folded) {
       view.stop(this.#failure)
       this.#reportStopped(view)
@@ -402,6 +425,7 @@ class Shard implements Engine {
 
   async stop(): Promise<void> {
     clearInterval(this.#timer)
+    await this.verifier.stop()
     this.#reader?.close()
     await this.#running
     // First, because a checkpoint may be waiting for a cut that does not come any more.

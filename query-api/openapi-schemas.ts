@@ -137,6 +137,23 @@ const logTopic = object({
   version: count,
 })
 
+const comparedRow = nullable(object({ value: lenient, support: count }))
+
+const verified = object({
+  view: text,
+  equal: { type: ['boolean', 'null'], description: 'null where it could not be verified: `error` says why' },
+  rows: count,
+  hash: { ...nullable(text), description: 'Of the live rows, whatever their order: 16 hex digits' },
+  refoldedHash: nullable(text),
+  differences: { ...count, description: 'Keys whose rows differ' },
+  first: {
+    ...nullable(object({ key: {}, live: comparedRow, refolded: comparedRow, lastRecord: nullable(position) })),
+    description:
+      'The smallest key that differs. `support` counts the rows or events that a row is made of; `lastRecord` is the last record of the log that went to the key, null where several inputs or another view make it',
+  },
+  error,
+})
+
 const entry = object({ key: {}, value: {} })
 const read: Json = { ...object({ view: text, key: {} }), additionalProperties: false }
 
@@ -149,6 +166,18 @@ export const SCHEMAS = {
   View: object(view),
   ViewDetail: object({ ...view, schema: object({ key: lenient, value: lenient }) }),
   Views: object({ views: array(ref('View')), position, logEnd: position }),
+  VerifyRequest: {
+    ...object({ views: { ...array(text), minItems: 1, description: 'Names of views. Default: all' } }, ['views']),
+    additionalProperties: false,
+  },
+  Verify: object({
+    state: { type: 'string', enum: ['idle', 'running', 'done', 'failed'] },
+    progress: nullable(progress),
+    report: nullable(
+      object({ position, records: count, seconds: { type: 'number', minimum: 0 }, views: array(verified) }),
+    ),
+    error,
+  }),
   Source: object(source),
   Sources: object({ sources: array(ref('Source')) }),
   Parked: object({ parked: array(parked), total: count }),
