@@ -1,7 +1,5 @@
 // The composition: log, sources, views and, where wanted, the HTTP server of one application, opened and closed together.
-import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import { inspect } from 'node:util'
 import type { z } from 'zod'
 import {
   type AnyTopic,
@@ -28,6 +26,7 @@ import {
   fingerprintOf,
   openEngine,
   partsOf,
+  shapeOf,
 } from '../projections/index.ts'
 import { Appends, type Client, createLocalClient, openReads, openServer, type Reads } from '../query-api/index.ts'
 import { createEventStore, type EventStore } from './event-store.ts'
@@ -53,6 +52,11 @@ export interface OpenOptions {
    * retention or compaction. Without it such a view is stopped with VIEW_HISTORY_GONE; the others go on.
    */
   readonly acceptHistoryGone?: readonly string[]
+  /**
+   * Names of views that keep their checkpoint although their code changed; what they hold up to there stays as the former code
+   * made it, which is written down and shown in `GET /v1/views/{view}`. Default none: changed code folds the log anew.
+   */
+  readonly continueFrom?: readonly string[]
   /**
    * Rewrite closed segments of the log into compressed columns, in a thread of their own: about a fifth of the space.
    * Default true. False leaves what is closed from now on as it was appended.
@@ -91,7 +95,7 @@ export interface Running<A extends Application = Application> extends EventStore
 
 /**
  * Opens an application: its log, its sources, its views. On return everything is checked and runs.
- * @throws DATA_DIR_IN_USE, LOG_CORRUPT, CONTRACT_…, SOURCE_…; an AggregateError where several sources cannot open
+ * @throws DATA_DIR_IN_USE, LOG_CORRUPT, CONTRACT_…, SOURCE_…, VIEW_CANNOT_CONTINUE; an AggregateError where several sources cannot open
  * @example
  * await using app = await openApplication(definition)
  * const token = await app.append(purchases, [{ customer: 'ada', cents: 1250 }])
@@ -141,7 +145,7 @@ async function openParts<A extends Application>(
 ): Promise<Running<A>> {
   const parts = partsOf(app)
   checkResnapshot(options.resnapshot ?? [], parts)
-  checkViews(options.acceptHistoryGone ?? [], parts)
+  checkViews([...(options.acceptHistoryGone ?? []), ...(options.continueFrom ?? [])], parts)
   const dataDir = options.dataDir ?? join('.mainstem', app.name)
   const onEvent = options.onEvent ?? (() => {})
   const log = await openEmbeddedLog({
@@ -167,6 +171,7 @@ async function openParts<A extends Application>(
     fingerprint,
     onEvent,
     acceptHistoryGone: options.acceptHistoryGone ?? [],
+    continueFrom: options.continueFrom ?? [],
     ...(checkpointIntervalMs === undefined ? {} : { checkpointIntervalMs }),
     ...(stateBytesMax === undefined ? {} : { stateBytesMax }),
   })
@@ -255,27 +260,6 @@ async function openSources(
     throw failures.length === 1 ? failures[0] : new AggregateError(failures, 'several sources cannot be opened')
   }
   return new Map(opened.map(connector => [connector.name, connector]))
-}
-
-/** What the definitions themselves say, for the fingerprint: names, schemas, where records go and what handlers do. */
-function shapeOf(parts: ApplicationParts): string {
-  const hash = createHash('sha256')
-  for (const { name, spec, ons } of parts.projections) {
-    hash.update(`view ${name}`)
-    hash.update(JSON.stringify(spec.key._zod.def) + JSON.stringify(Object.keys(spec.state.shape)))
-    for (const { input, by, handlers } of ons) {
-      const parts = typeof handlers === 'function' ? { on: handlers } : handlers
-      hash.update(`${input.kind} ${input.name} ${typeof by === 'function' ? by.toString() : JSON.stringify(by)}`)
-      for (const [part, how] of Object.entries(parts))
-        hash.update(`${part} ${typeof how === 'function' ? how.toString() : JSON.stringify(how)}`)
-    }
-  }
-  for (const { name, upcasts = [] } of [...parts.topics, ...parts.tables])
-    for (const { version, how } of upcasts)
-      hash.update(
-        `upcast ${name} ${version} ${typeof how === 'function' ? how.toString() : inspect(how, { depth: null })}`,
-      )
-  return hash.digest('hex')
 }
 
 async function listen(

@@ -83,6 +83,11 @@ export const ERRORS = {
   VIEW_UNKNOWN: { status: 404, retriable: false },
   VIEW_STOPPED: { status: 503, retriable: false },
   VIEW_REBUILDING: { status: 503, retriable: true },
+  VIEW_CANNOT_CONTINUE: {
+    status: 500,
+    retriable: false,
+    hint: 'start without --continue <view>: it is folded anew from the log',
+  },
   VIEW_HISTORY_GONE: {
     status: 503,
     retriable: false,

@@ -1,4 +1,4 @@
-// Checkpoints: the rows changed since the last one, with each view's position and the fingerprint, in one transaction of
+// Checkpoints: the rows changed since the last one, with each view's position and fingerprint, in one transaction of
 // the table store. Reading them back gives exactly the state at those positions; what came later is folded again from the log.
 import {
   asMainstemError,
@@ -10,19 +10,27 @@ import {
   readStoreMeta,
   type TableStore,
 } from '../core/index.ts'
+import { storedRow } from './rows-at-cut.ts'
+import {
+  type ContinuedFrom,
+  factsOf,
+  planStart,
+  type ViewCheckpoint,
+  type ViewFacts,
+  type ViewPlan,
+} from './start-plan.ts'
 import type { FoldedView } from './view.ts'
 
 const META = 'checkpoint'
 
 interface CheckpointMeta {
   readonly logId: string
-  readonly fingerprint: string
-  /** View → the position it stands at. */
-  readonly positions: Readonly<Record<string, number>>
-  /** View → generation of the log's base from which it was folded; the first versions wrote none. */
-  readonly generations?: Readonly<Record<string, number>>
+  /** By name; the first versions wrote none. */
+  readonly views?: Readonly<Record<string, ViewCheckpoint>>
   /** Sources whose snapshot was complete. */
   readonly complete: readonly string[]
+  /** Measured by the last start that had much to catch up with. */
+  readonly recordsPerSecond?: number | null
 }
 
 /** What views that nobody has open need of the log: all after their last checkpoint. None where the checkpoints are of another log. */
@@ -34,6 +42,9 @@ export async function viewsHeld(path: string, logId: string): Promise<readonly H
 
 /** Rows read between two yields while nothing else runs. */
 const ROWS_PER_LOAD_SLICE = 2_000
+
+/** Code changes over which a view was continued that are remembered. */
+const CONTINUED_MAX = 100
 
 /** One view's rows on their way into a checkpoint. */
 interface Saving {
@@ -49,9 +60,13 @@ export class Checkpoints {
   readonly #fingerprint: string
   readonly #sliceMs: number
   readonly #writer = new ByteWriter()
-  /** View → the position at which its rows were last written. */
-  #positions: Record<string, number> = {}
-  #generations: Record<string, number> = {}
+  readonly #meta: CheckpointMeta | undefined
+  /** By view, as its rows were last written. */
+  readonly #views: Record<string, ViewCheckpoint>
+  /** Of the view as it is now. */
+  readonly #facts = new Map<string, ViewFacts>()
+  /** By what the next start estimates; null until measured. */
+  recordsPerSecond: number | null
 
   /** @param sliceMs longest run without a yield to the event loop */
   constructor(store: TableStore, log: Log, fingerprint: string, sliceMs: number) {
@@ -59,35 +74,73 @@ export class Checkpoints {
     this.#sliceMs = sliceMs
     this.#log = log
     this.#fingerprint = fingerprint
+    this.#meta = store.meta(META) as CheckpointMeta | undefined
+    this.#views = { ...this.#meta?.views }
+    this.recordsPerSecond = this.#meta?.recordsPerSecond ?? null
   }
 
-  /** Loads the views' rows and positions; empties what was made by other code or from another log. Returns what was loaded. */
-  async load(
-    views: readonly FoldedView[],
-  ): Promise<{ readonly rebuild: boolean; readonly complete: readonly string[] }> {
-    const meta = this.#store.meta(META) as CheckpointMeta | undefined
-    const { id, base } = this.#log
-    const usable = meta !== undefined && meta.logId === id && meta.fingerprint === this.#fingerprint
-    let rebuild = meta !== undefined && !usable
-    for (const view of views) {
-      const position = usable ? meta.positions[view.name] : undefined
-      const generation = meta?.generations?.[view.name] ?? 0
-      // Below what was changed it is good only for the base that it was folded from.
-      if (position === undefined || (position < base.changedTo && generation !== base.generation)) {
-        if (position !== undefined) rebuild = true
-        await this.#store.clear(view.name)
+  /** What a start is to do with these views; changes nothing. @throws VIEW_CANNOT_CONTINUE */
+  plan(views: readonly FoldedView[], continueFrom: readonly string[]): readonly ViewPlan[] {
+    const { recordsPerSecond } = this
+    const [log, fingerprint, logId] = [this.#log, this.#fingerprint, this.#meta?.logId]
+    return planStart({ views, log, fingerprint, saved: this.#views, logId, continueFrom, recordsPerSecond })
+  }
+
+  /**
+   * Loads the views' rows and positions as planned, and empties those that begin anew. A stopped view is left as it is on disk.
+   * Returns the sources whose snapshot was complete.
+   */
+  async load(views: readonly FoldedView[], plans: readonly ViewPlan[]): Promise<readonly string[]> {
+    const complete = this.#meta?.logId === this.#log.id ? this.#meta.complete : []
+    const [kept, anew]: [FoldedView[], FoldedView[]] = [[], []]
+    for (const [n, view] of views.entries()) {
+      this.#facts.set(view.name, factsOf(view, this.#log))
+      if (view.error) continue
+      const { plan } = plans[n]!
+      if (plan === 'new' || plan === 'rebuild') {
+        delete this.#views[view.name]
+        anew.push(view)
         continue
       }
-      await this.#loadView(view, position)
-      this.#positions[view.name] = position
-      this.#generations[view.name] = generation
+      if (plan === 'continue') this.#continue(view)
+      kept.push(view)
     }
-    return { rebuild, complete: usable ? meta.complete : [] }
+    // First what they are, then their rows: a crash in between must not leave an empty view that is said to be somewhere.
+    if (this.#meta !== undefined) {
+      this.#setMeta(complete)
+      await this.#store.commit()
+    }
+    for (const view of anew) await this.#store.clear(view.name)
+    for (const view of kept) await this.#loadView(view, this.#views[view.name]!.position)
+    return complete
+  }
+
+  /** From here on a view is of this code; where the former one ended is written down. */
+  #continue({ name }: FoldedView): void {
+    const { position, generation, fingerprint, continued } = this.#views[name]!
+    this.#views[name] = {
+      position,
+      generation,
+      fingerprint: this.#fingerprint,
+      facts: this.#facts.get(name)!,
+      continued: [...continued, { position, fingerprint }].slice(-CONTINUED_MAX),
+    }
+  }
+
+  #setMeta(complete: readonly string[]): void {
+    const { recordsPerSecond } = this
+    const meta: CheckpointMeta = { logId: this.#log.id, views: { ...this.#views }, complete, recordsPerSecond }
+    this.#store.setMeta(META, meta)
   }
 
   /** Where a view's rows were last written. */
   position(view: FoldedView): number | undefined {
-    return this.#positions[view.name]
+    return this.#views[view.name]?.position
+  }
+
+  /** Where other code handed the view over, oldest first. */
+  continued(view: FoldedView): readonly ContinuedFrom[] {
+    return this.#views[view.name]?.continued ?? []
   }
 
   async #loadView(view: FoldedView, position: number): Promise<void> {
@@ -111,14 +164,7 @@ export class Checkpoints {
     const savings = views.filter(view => !view.error).map(view => this.#begin(view, generation))
     for (const saving of savings) await this.#finish(saving)
     // A view that has stopped stays at the position at which its rows were last written.
-    const meta: CheckpointMeta = {
-      logId: this.#log.id,
-      fingerprint: this.#fingerprint,
-      positions: { ...this.#positions },
-      generations: { ...this.#generations },
-      complete,
-    }
-    this.#store.setMeta(META, meta)
+    this.#setMeta(complete)
     await this.#store.commit()
   }
 
@@ -135,7 +181,7 @@ export class Checkpoints {
       const key = table.keys.bytesOf(table.idOf(row))
       const support = table.support(row)
       if (support <= 0) this.#store.remove(view.name, key)
-      else this.#store.put(view.name, key, this.#encode(view, support, table.toStored(row)))
+      else this.#store.put(view.name, key, storedRow(view, row, this.#writer))
     } catch (error) {
       saving.error ??= asMainstemError(error, 'STATE_INVALID', `a row of '${view.name}' cannot be stored`)
     }
@@ -150,22 +196,19 @@ export class Checkpoints {
       sliceEndMs = performance.now() + this.#sliceMs
     }
     if (saving.error === undefined) {
-      this.#positions[view.name] = saving.position
-      this.#generations[view.name] = saving.generation
+      this.#views[view.name] = {
+        position: saving.position,
+        generation: saving.generation,
+        fingerprint: this.#fingerprint,
+        facts: this.#facts.get(view.name)!,
+        continued: this.continued(view),
+      }
       return
     }
     // A nested value that is not of its type shows only here. Some rows are written, others not: the view has no
     // checkpoint any more, and a restart folds it from the beginning.
-    delete this.#positions[view.name]
+    delete this.#views[view.name]
     view.stop(saving.error)
-  }
-
-  #encode(view: FoldedView, support: number, state: Record<string, unknown>): Buffer {
-    const writer = this.#writer
-    writer.at = 0
-    writer.varint(support)
-    view.codec.encode(writer, state)
-    return writer.copy()
   }
 
   close(): Promise<void> {

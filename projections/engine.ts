@@ -1,7 +1,21 @@
 // The port by which reads and operations see projections, however many shards there are.
 import type { AnyRow, ErrorReport, KeyCodec, ObjectType } from '../core/index.ts'
+import type { ContinuedFrom, ViewPlan } from './start-plan.ts'
+import type { Verifier } from './verifier.ts'
 
 export type ViewState = 'live' | 'snapshotting' | 'catching-up' | 'rebuilding' | 'stopped'
+
+/** How far the catching up that a start began with is. One scan serves all views, so all that catch up have the same. */
+export interface Progress {
+  /** Position up to which the log is folded. */
+  readonly done: number
+  /** The log's end when it started. */
+  readonly total: number
+  /** Over about the last second; 0 in the first one. */
+  readonly recordsPerSecond: number
+  /** At that rate; null while it is not known. */
+  readonly secondsLeft: number | null
+}
 
 export interface ViewStatus {
   readonly name: string
@@ -14,7 +28,11 @@ export interface ViewStatus {
   readonly fingerprint: string
   /** The topics and views it folds. */
   readonly inputs: readonly string[]
-  readonly progress: { readonly done: number; readonly total: number; readonly recordsPerSecond: number } | null
+  readonly progress: Progress | null
+  /** What the start did with it. */
+  readonly plan: Omit<ViewPlan, 'view'>
+  /** Where `continueFrom` handed it from one code to another, oldest first: below, it is what the former code made. */
+  readonly continued: readonly ContinuedFrom[]
   readonly error: ErrorReport | null
 }
 
@@ -37,6 +55,8 @@ export interface EngineStatus {
   readonly logEnd: number
   readonly checkpointPosition: number
   readonly recordsPerSecond: number
+  /** Null when the log's end as the start found it is reached. */
+  readonly progress: Progress | null
   /** From a source's commit to visible in every view, the last seconds' transactions; null before the first. */
   readonly lag: { readonly p50Ms: number; readonly p99Ms: number; readonly count: number } | null
 }
@@ -52,6 +72,8 @@ export interface Engine {
   /** Resolves when every record up to `position` is applied. @throws the signal's reason when aborted */
   waitFor(position: number, signal: AbortSignal): Promise<void>
   status(): EngineStatus
+  /** Folds the log anew beside the live views and compares. */
+  readonly verifier: Pick<Verifier, 'start' | 'status'>
   /** Writes a checkpoint now. */
   checkpoint(): Promise<void>
   stop(): Promise<void>

@@ -5,7 +5,10 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createRequire, isBuiltin } from 'node:module'
 import { dirname, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { inspect } from 'node:util'
 import { init, parse } from 'es-module-lexer'
+import type { ApplicationParts } from './application.ts'
+import type { ProjectionDefinition } from './projection.ts'
 
 /** More modules than an application has; a bound against graphs that generate themselves. */
 const MODULES_MAX = 10_000
@@ -23,6 +26,31 @@ export async function fingerprintOf(file: string | undefined, shape: string): Pr
   }
   return hash.digest('hex').slice(0, 32)
 }
+
+/** What the definitions themselves say: names, schemas, where records go, what handlers and upcasts do. */
+export function shapeOf(parts: ApplicationParts): string {
+  const hash = createHash('sha256')
+  for (const definition of parts.projections) hash.update(`view ${definition.name}${shapeOfView(definition)}`)
+  for (const { name, upcasts = [] } of [...parts.topics, ...parts.tables])
+    for (const { version, how } of upcasts)
+      hash.update(
+        `upcast ${name} ${version} ${typeof how === 'function' ? how.toString() : inspect(how, { depth: null })}`,
+      )
+  return hash.digest('hex')
+}
+
+/** The same of one view. */
+export function shapeOfView({ spec, ons }: ProjectionDefinition): string {
+  const lines = [JSON.stringify(spec.key._zod.def) + JSON.stringify(Object.keys(spec.state.shape))]
+  for (const { input, by, handlers } of ons) {
+    const parts = typeof handlers === 'function' ? { on: handlers } : handlers
+    lines.push(`${input.kind} ${input.name} ${textOf(by)}`)
+    for (const [part, how] of Object.entries(parts)) lines.push(`${part} ${textOf(how)}`)
+  }
+  return lines.join('\n')
+}
+
+const textOf = (value: unknown): string => (typeof value === 'function' ? value.toString() : JSON.stringify(value))
 
 /** Path relative to the entry → content, and package name → version. */
 function moduleGraph(entry: string): Map<string, string> {

@@ -21,6 +21,40 @@ export function historyGone(view: FoldedView, { base }: Log): MainstemError | un
   return undefined
 }
 
+/**
+ * Why a view folded anew is not the same to the last bit, though equal in what it means: rows of a compacted table come in another
+ * order, which shows in sums of floats and in maps. Undefined where it is the same.
+ * @param views what it folds is among them
+ */
+export function reorderedHistory(
+  view: FoldedView,
+  views: readonly FoldedView[],
+  { base }: Log,
+): MainstemError | undefined {
+  if (!/"kind":"(float|map)"/.test(JSON.stringify(view.storedFields))) return undefined
+  const table = compactedInput(view, views, base)
+  if (table === undefined) return undefined
+  return fail('VIEW_HISTORY_GONE', `view '${view.name}' cannot be compared with what folding the log anew gives`, {
+    detail: `rows of ${table} were compacted and come in another order, which sums of floats and maps show`,
+    hint: 'nothing is wrong with the view: only equality to the last bit cannot be had',
+    data: { view: view.name, topic: table },
+  })
+}
+
+function compactedInput(
+  { definition }: FoldedView,
+  views: readonly FoldedView[],
+  base: Log['base'],
+): string | undefined {
+  for (const { input } of definition.ons) {
+    const from = input.kind === 'projection' ? views.find(view => view.name === input.name) : undefined
+    const found = from ? compactedInput(from, views, base) : undefined
+    if (found !== undefined) return found
+    if (input.kind === 'table' && (base.topics.get(input.name)?.compactedTo ?? 0) > 0) return input.name
+  }
+  return undefined
+}
+
 /** A hold of the log for each view, at its last checkpoint. */
 export class ViewHolds {
   readonly #holds = new Map<FoldedView, LogHold>()

@@ -13,7 +13,7 @@ export {
 export { type Application, type ApplicationParts, application, partsOf } from './application.ts'
 export { viewsHeld } from './checkpoint.ts'
 export type * from './engine.ts'
-export { fingerprintOf } from './fingerprint.ts'
+export { fingerprintOf, shapeOf } from './fingerprint.ts'
 export {
   type Context,
   type Handlers,
@@ -23,3 +23,5 @@ export {
   type View,
 } from './projection.ts'
 export { type EngineEvent, type EngineOptions, openEngine } from './shard.ts'
+export type { ContinuedFrom, ViewPlan } from './start-plan.ts'
+export type { VerifiedView, VerifyReport, VerifyStatus } from './verifier.ts'

@@ -1,6 +1,7 @@
 // A view as reads see it.
 import { type AnyRow, fail, type KeyCodec, type ObjectType, reportOf } from '../core/index.ts'
-import type { LiveView, ViewState, ViewStatus } from './engine.ts'
+import type { LiveView, Progress, ViewState, ViewStatus } from './engine.ts'
+import type { ContinuedFrom, ViewPlan } from './start-plan.ts'
 import type { FoldedView } from './view.ts'
 
 /** What a view needs to know of its shard. */
@@ -9,7 +10,9 @@ export interface ShardState {
   readonly rebuilding: boolean
   readonly catchingUp: boolean
   isComplete(source: string): boolean
-  progress(): { done: number; total: number; recordsPerSecond: number }
+  progress(): Progress
+  readonly plans: ReadonlyMap<string, ViewPlan>
+  continued(view: FoldedView): readonly ContinuedFrom[]
 }
 
 export class ShardView implements LiveView {
@@ -80,6 +83,7 @@ export class ShardView implements LiveView {
   status(): ViewStatus {
     const state = this.#state()
     const { error } = this.#view
+    const { view: _, ...plan } = this.#shard.plans.get(this.name)!
     return {
       name: this.name,
       status: state,
@@ -89,6 +93,8 @@ export class ShardView implements LiveView {
       fingerprint: this.#fingerprint,
       inputs: this.#view.routes.map(route => route.input),
       progress: state === 'rebuilding' || state === 'catching-up' ? this.#shard.progress() : null,
+      plan,
+      continued: this.#shard.continued(this.#view),
       error: error ? reportOf(error) : null,
     }
   }

@@ -18,14 +18,16 @@ import {
 } from '../core/index.ts'
 import { type ApplicationParts, sourcesByView } from './application.ts'
 import { Checkpoints, yieldToEventLoop } from './checkpoint.ts'
-import type { Engine, EngineStatus, LiveView } from './engine.ts'
+import type { Engine, EngineStatus, LiveView, Progress } from './engine.ts'
 import type { RecordInfo } from './handler-context.ts'
 import { historyGone, ViewHolds } from './history.ts'
 import { LagMeter } from './lag-meter.ts'
 import { PositionWaiters } from './position-waiters.ts'
 import { RecordFolder } from './record-folder.ts'
 import { ShardView } from './shard-view.ts'
+import type { ContinuedFrom, ViewPlan } from './start-plan.ts'
 import { StateMemory } from './state/memory.ts'
+import { Verifier, type VerifyHost } from './verifier.ts'
 import { FoldedView } from './view.ts'
 
 const SLICE_MS = 2
@@ -33,8 +35,18 @@ const SLICE_MS = 2
 const RECORDS_PER_CLOCK_LOOK = 128
 /** From one checkpoint's start to the next: this many times what it took. */
 const CHECKPOINT_REST = 10
+/** A catching up of fewer says little of the rate. */
+const RECORDS_TO_MEASURE = 100_000
 
 export type EngineEvent =
+  | {
+      /** What a start does with each view, told before it begins. */
+      readonly event: 'start-plan'
+      readonly views: readonly ViewPlan[]
+      /** Positions of the log that are read, once for all views. */
+      readonly records: number
+      readonly estimatedSeconds: number
+    }
   | { readonly event: 'checkpoint-started'; readonly position: number }
   | { readonly event: 'checkpoint-ended'; readonly position: number; readonly ms: number }
   | { readonly event: 'checkpoint-failed'; readonly message: string }
@@ -59,16 +71,21 @@ export interface EngineOptions {
   readonly stateBytesMax?: number
   /** Views that fold what is left where the history of their topics was removed; others are stopped there. Default none. */
   readonly acceptHistoryGone?: readonly string[]
+  /** Views that keep their checkpoint although their code changed. Default none. */
+  readonly continueFrom?: readonly string[]
   readonly onEvent?: (event: EngineEvent) => void
 }
 
-/** Opens the views of an application over its log: loads the last checkpoint and begins to fold. @throws DEFINITION_INVALID */
+/** Opens the views of an application over its log: loads the last checkpoint and begins to fold. @throws DEFINITION_INVALID, VIEW_CANNOT_CONTINUE */
 export async function openEngine(
   options: EngineOptions,
 ): Promise<Engine & { lagTotal(): ReturnType<LagMeter['total']> }> {
   installPurityGuards()
   const shard = new Shard(options)
-  await shard.load()
+  await shard.load().catch(async error => {
+    await shard.stop()
+    throw error
+  })
   shard.start()
   return shard
 }
@@ -86,6 +103,8 @@ class Shard implements Engine {
   readonly #completeSinceUs = new Map<string, number>()
   readonly #waiters = new PositionWaiters()
   readonly views: ReadonlyMap<string, LiveView>
+  /** By view, what the start did with it. */
+  readonly plans = new Map<string, ViewPlan>()
   #position = 0
   #reader: LogReader | undefined
   #running: Promise<void> = Promise.resolve()
@@ -95,7 +114,12 @@ class Shard implements Engine {
   #checkpointing: Promise<void> | undefined
   #checkpointPosition = -1
   #checkpointDueMs = 0
+  #loaded = false
+  /** What the start found; until the log's end as it was then is reached. */
+  #catchingUp = false
   #rebuilding = false
+  /** Views that began anew. */
+  #anew: readonly string[] = []
   #target = 0
   #startedFrom = 0
   #startedAtMs = 0
@@ -104,6 +128,7 @@ class Shard implements Engine {
   #failure: MainstemError | undefined
   #abandoned = false
   #holds: ViewHolds | undefined
+  readonly verifier: Verifier
 
   constructor(options: EngineOptions) {
     this.#options = options
@@ -114,6 +139,7 @@ class Shard implements Engine {
     this.#folded = options.parts.projections.map(definition => new FoldedView(definition, info, memory))
     this.#checkpoints = new Checkpoints(openTableStore(options.path), options.log, options.fingerprint, this.#sliceMs)
     this.#records = new RecordFolder(this.#folded, options.parts, info)
+    this.verifier = new Verifier(this.#verifyHost(memory))
     const sources = sourcesByView(options.parts)
     this.views = new Map(
       this.#folded.map(view => [
@@ -123,21 +149,51 @@ class Shard implements Engine {
     )
   }
 
+  #verifyHost(memory: StateMemory): VerifyHost {
+    const shard = this
+    return {
+      log: this.#log,
+      parts: this.#options.parts,
+      folded: this.#folded,
+      memory,
+      sliceMs: this.#sliceMs,
+      get position() {
+        return shard.#position
+      },
+      get atCut() {
+        return shard.atCut
+      },
+      cut: () => this.cut(),
+      waitFor: (position, signal) => this.waitFor(position, signal),
+    }
+  }
+
   async load(): Promise<void> {
-    const loaded = await this.#checkpoints.load(this.#folded)
-    for (const source of loaded.complete) this.#complete.add(source)
+    const plans = this.#checkpoints.plan(this.#folded, this.#options.continueFrom ?? [])
+    for (const plan of plans) this.plans.set(plan.view, plan)
+    const records = Math.max(0, ...plans.map(plan => plan.records))
+    const estimatedSeconds = Math.max(0, ...plans.map(plan => plan.estimatedSeconds))
+    this.#emit({ event: 'start-plan', views: plans, records, estimatedSeconds })
     const { acceptHistoryGone = [] } = this.#options
+    for (const [n, view] of this.#folded.entries()) view.position = plans[n]!.from
     for (const view of this.#folded) {
       const gone = acceptHistoryGone.includes(view.name) ? undefined : historyGone(view, this.#log)
       if (gone) view.stop(gone)
     }
+    for (const source of await this.#checkpoints.load(this.#folded, plans)) this.#complete.add(source)
     this.#holds = new ViewHolds(this.#log, this.#folded)
     const positions = this.#folded.filter(view => !view.error).map(view => view.position)
     this.#position = positions.length > 0 ? Math.min(...positions) : this.#log.end
     this.#startedFrom = this.#position
     this.#target = this.#log.end
-    this.#rebuilding = loaded.rebuild && this.#position < this.#target
+    this.#anew = this.#folded.flatMap(({ name, error }) => {
+      const plan = this.plans.get(name)?.plan
+      return !error && (plan === 'new' || plan === 'rebuild') ? [name] : []
+    })
+    this.#catchingUp = this.#position < this.#target
+    this.#rebuilding = this.#catchingUp && this.#anew.length > 0
     if (this.#position === 0) this.#complete.clear()
+    this.#loaded = true
   }
 
   start(): void {
@@ -145,7 +201,7 @@ class Shard implements Engine {
     this.#rate = { atMs: this.#startedAtMs, position: this.#position, perSecond: 0 }
     for (const view of this.#folded) this.#reportStopped(view)
     if (this.#rebuilding)
-      this.#emit({ event: 'rebuild-started', views: this.#folded.map(view => view.name), records: this.#target })
+      this.#emit({ event: 'rebuild-started', views: this.#anew, records: this.#target - this.#startedFrom })
     this.#reader = this.#log.read(this.#position)
     this.#running = this.#run(this.#reader).catch(error => this.#fail(error))
     const interval = this.#options.checkpointIntervalMs ?? 1_000
@@ -224,18 +280,19 @@ class Shard implements Engine {
     this.#position = position
     this.#inTransaction = false
     this.#measureLag(block, position)
-    if (this.#rebuilding && position >= this.#target) this.#endRebuild()
+    if (this.#catchingUp && position >= this.#target) this.#endCatchingUp()
     if (this.#cutWaiters.length > 0) for (const resolve of this.#cutWaiters.splice(0)) resolve()
     this.#waiters.wake(position)
   }
 
-  #endRebuild(): void {
+  #endCatchingUp(): void {
+    this.#catchingUp = false
+    const records = this.#target - this.#startedFrom
+    const seconds = (performance.now() - this.#startedAtMs) / 1000
+    if (records >= RECORDS_TO_MEASURE) this.#checkpoints.recordsPerSecond = Math.round(records / seconds)
+    if (!this.#rebuilding) return
     this.#rebuilding = false
-    this.#emit({
-      event: 'rebuild-ended',
-      records: this.#target - this.#startedFrom,
-      seconds: (performance.now() - this.#startedAtMs) / 1000,
-    })
+    this.#emit({ event: 'rebuild-ended', records, seconds })
   }
 
   #reportStopped(view: FoldedView): void {
@@ -247,6 +304,7 @@ class Shard implements Engine {
   /** The scan itself failed (a corrupt block, an unreadable file): every view stops here and says so. */
   #fail(error: unknown): void {
     this.#failure = asMainstemError(error)
+    this.verifier.cancel(this.#failure)
     for (const view of this.#folded) {
       view.stop(this.#failure)
       this.#reportStopped(view)
@@ -287,15 +345,19 @@ class Shard implements Engine {
   }
 
   get catchingUp(): boolean {
-    return this.#position < this.#target
+    return this.#catchingUp
   }
 
-  progress(): { done: number; total: number; recordsPerSecond: number } {
-    return {
-      done: this.#position,
-      total: Math.max(this.#target, this.#position),
-      recordsPerSecond: this.#recordsPerSecond(),
-    }
+  progress(): Progress {
+    const recordsPerSecond = this.#recordsPerSecond()
+    const total = Math.max(this.#target, this.#position)
+    const left = total - this.#position
+    const secondsLeft = left === 0 ? 0 : recordsPerSecond > 0 ? left / recordsPerSecond : null
+    return { done: this.#position, total, recordsPerSecond, secondsLeft }
+  }
+
+  continued(view: FoldedView): readonly ContinuedFrom[] {
+    return this.#checkpoints.continued(view)
   }
 
   #recordsPerSecond(): number {
@@ -314,6 +376,7 @@ class Shard implements Engine {
       logEnd: this.#log.end,
       checkpointPosition: Math.max(this.#checkpointPosition, 0),
       recordsPerSecond: this.#recordsPerSecond(),
+      progress: this.#catchingUp ? this.progress() : null,
       lag: this.#lag.recent(),
     }
   }
@@ -362,12 +425,13 @@ class Shard implements Engine {
 
   async stop(): Promise<void> {
     clearInterval(this.#timer)
+    await this.verifier.stop()
     this.#reader?.close()
     await this.#running
     // First, because a checkpoint may be waiting for a cut that does not come any more.
     if (this.#inTransaction) this.#abandonTransaction()
     await this.#checkpointing?.catch(() => {})
-    if (!this.#abandoned) await this.checkpoint().catch(() => {})
+    if (this.#loaded && !this.#abandoned) await this.checkpoint().catch(() => {})
     this.#holds?.release()
     await this.#checkpoints.close()
   }

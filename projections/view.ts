@@ -7,6 +7,7 @@ import {
   describe,
   describeFields,
   enterHandlers,
+  type Field,
   fail,
   type HandlerOwner,
   isMainstemError,
@@ -32,6 +33,8 @@ export class FoldedView implements HandlerOwner {
   readonly definition: ProjectionDefinition
   readonly key: KeyCodec
   readonly value: ObjectType
+  /** Fields as stored, those that nobody is shown too. */
+  readonly storedFields: readonly Field[]
   readonly codec: RowCodec
   readonly table: StateTable
   /** Rows for the next checkpoint. */
@@ -61,7 +64,8 @@ export class FoldedView implements HandlerOwner {
     const zero = zeroOf(spec.state, name)
     this.value = describeFields(spec.state, 'output', `${name}.state`)
     const hidden = hiddenFields(definition, this.value)
-    this.codec = createRowCodec({ kind: 'object', fields: [...this.value.fields, ...hidden] })
+    this.storedFields = [...this.value.fields, ...hidden]
+    this.codec = createRowCodec({ kind: 'object', fields: this.storedFields })
     for (const field of hidden) zero[field.name] = new Map()
     this.table = new StateTable(definition, this.value, hidden, this.key, zero, memory)
     this.changes = new Changes(this.table)

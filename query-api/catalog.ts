@@ -1,5 +1,6 @@
 // What the application has and how it is: bodies of the calls about views and sources.
 import { type ErrorReport, type Log, type LogStatus, type ParkedEntry, wireSchema } from '../core/index.ts'
+import type { Progress, ViewPlan } from '../projections/index.ts'
 import { keyType, type Reads, type ServedView } from './reads.ts'
 
 export interface ViewSummary {
@@ -15,7 +16,9 @@ export interface ViewSummary {
   readonly inputs: readonly string[]
   readonly sources: readonly string[]
   readonly indexes: readonly (readonly string[])[]
-  readonly progress: { readonly done: number; readonly total: number; readonly recordsPerSecond: number } | null
+  readonly progress: Progress | null
+  readonly plan: Omit<ViewPlan, 'view' | 'from'> & { readonly from: string }
+  readonly continued: readonly { readonly position: string; readonly fingerprint: string }[]
   readonly error: ErrorReport | null
 }
 
@@ -31,6 +34,8 @@ export function viewSummary(reads: Reads, { live }: ServedView): ViewSummary {
     key: live.key.columns.map(column => ({ name: column.name, type: column.type.kind })),
     // A stopped view stands where it stopped; the others are at the cut.
     position: String(status.position),
+    plan: { ...status.plan, from: String(status.plan.from) },
+    continued: status.continued.map(({ position, fingerprint }) => ({ position: String(position), fingerprint })),
     ageMs: status.status === 'stopped' ? null : reads.freshness([live]).ageMs,
     final: live.final,
     sources: live.sources,

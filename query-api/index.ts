@@ -12,6 +12,7 @@ export { type Problem, problemOf } from './problem.ts'
 export { openReads, Reads, type ReadsOptions } from './reads.ts'
 export type { RunningServer, ServerOptions } from './server-options.ts'
 export { formatLogToken, formatSourceToken, parseToken, type Token } from './token.ts'
+export type { VerifiedViewWire, VerifyWire } from './verify-wire.ts'
 
 /**
  * Serves a running application over HTTP.

@@ -35,6 +35,13 @@ const freshness = {
 
 const error = nullable(object({ code: text, message: text, detail: text, hint: text }, ['detail', 'hint']))
 
+const progress = object({
+  done: count,
+  total: count,
+  recordsPerSecond: { type: 'number' },
+  secondsLeft: { ...nullable({ type: 'number' }), description: 'null while the rate is not known' },
+})
+
 const view = {
   name: text,
   status: { type: 'string', enum: ['live', 'snapshotting', 'catching-up', 'rebuilding', 'stopped'] },
@@ -46,7 +53,22 @@ const view = {
   inputs: array(text),
   sources: array(text),
   indexes: array(array(text)),
-  progress: nullable(object({ done: count, total: count, recordsPerSecond: { type: 'number' } })),
+  progress: nullable(progress),
+  plan: object({
+    plan: {
+      type: 'string',
+      enum: ['unchanged', 'new', 'rebuild', 'continue'],
+      description: 'What the start did with its checkpoint',
+    },
+    from: position,
+    records: count,
+    estimatedSeconds: { type: 'number', minimum: 0 },
+    why: { ...nullable(text), description: 'What changed since the checkpoint' },
+  }),
+  continued: {
+    ...array(object({ position, fingerprint: text })),
+    description: 'Where a checkpoint was kept under changed code, oldest first, and whose code had made it',
+  },
   error,
 }
 
@@ -115,6 +137,23 @@ const logTopic = object({
   version: count,
 })
 
+const comparedRow = nullable(object({ value: lenient, support: count }))
+
+const verified = object({
+  view: text,
+  equal: { type: ['boolean', 'null'], description: 'null where it could not be verified: `error` says why' },
+  rows: count,
+  hash: { ...nullable(text), description: 'Of the live rows, whatever their order: 16 hex digits' },
+  refoldedHash: nullable(text),
+  differences: { ...count, description: 'Keys whose rows differ' },
+  first: {
+    ...nullable(object({ key: {}, live: comparedRow, refolded: comparedRow, lastRecord: nullable(position) })),
+    description:
+      'The smallest key that differs. `support` counts the rows or events that a row is made of; `lastRecord` is the last record of the log that went to the key, null where several inputs or another view make it',
+  },
+  error,
+})
+
 const entry = object({ key: {}, value: {} })
 const read: Json = { ...object({ view: text, key: {} }), additionalProperties: false }
 
@@ -127,6 +166,18 @@ export const SCHEMAS = {
   View: object(view),
   ViewDetail: object({ ...view, schema: object({ key: lenient, value: lenient }) }),
   Views: object({ views: array(ref('View')), position, logEnd: position }),
+  VerifyRequest: {
+    ...object({ views: { ...array(text), minItems: 1, description: 'Names of views. Default: all' } }, ['views']),
+    additionalProperties: false,
+  },
+  Verify: object({
+    state: { type: 'string', enum: ['idle', 'running', 'done', 'failed'] },
+    progress: nullable(progress),
+    report: nullable(
+      object({ position, records: count, seconds: { type: 'number', minimum: 0 }, views: array(verified) }),
+    ),
+    error,
+  }),
   Source: object(source),
   Sources: object({ sources: array(ref('Source')) }),
   Parked: object({ parked: array(parked), total: count }),

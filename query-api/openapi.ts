@@ -1,9 +1,10 @@
 // OpenAPI 3.1 of one application: the fixed calls, and for each view and topic its own paths with its own types, so that
 // a generated client knows rows and records by name. Schemas come from the contracts, through the same `wireSchema` that
 // describes views.
-import { describeRecord, ERRORS, type LogTopic, wireSchema } from '../core/index.ts'
+import { describeRecord, type LogTopic, wireSchema } from '../core/index.ts'
 import type { LiveView } from '../projections/index.ts'
 import { KEYS_MAX, LOG_PAGE_DEFAULT, LOG_PAGE_MAX, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, TOKENS_MAX } from './limits.ts'
+import { problemResponses, problemSchema } from './openapi-problems.ts'
 import { SCHEMAS } from './openapi-schemas.ts'
 import { keyType } from './reads.ts'
 import type { ServerOptions } from './server-options.ts'
@@ -363,6 +364,19 @@ function operationPaths(): Paths {
     get: { operationId, summary, tags: ['operations'], responses },
   })
   return {
+    '/v1/verify': {
+      ...get('getVerify', 'The verification that runs, or the last one', {
+        200: json(ref('Verify'), 'How far it is, or what it found'),
+        ...problems(400),
+      }),
+      post: {
+        operationId: 'startVerify',
+        summary: 'Fold the log anew beside the live views, up to a cut, and compare; GET tells how it goes',
+        tags: ['operations'],
+        requestBody: body(ref('VerifyRequest')),
+        responses: { 200: json(ref('Verify'), 'It runs'), ...problems(400, 403, 404, 413, 503) },
+      },
+    },
     '/health/live': get('live', 'Whether each part advances or says what it waits for', {
       200: json(ref('Health'), 'Alive'),
       ...problems(503),
@@ -393,40 +407,3 @@ const parameters = (): Json => ({
     default: TIMEOUT_MS_DEFAULT,
   }),
 })
-
-const problemSchema = (): Json => ({
-  type: 'object',
-  description: 'RFC 9457. `code` is stable; `title`, `detail` and `hint` are for people.',
-  properties: {
-    type: { type: 'string', format: 'uri' },
-    title: { type: 'string' },
-    status: { type: 'integer' },
-    detail: { type: 'string' },
-    code: { type: 'string', enum: Object.keys(ERRORS) },
-    hint: { type: 'string' },
-    retriable: { type: 'boolean', description: 'Whether the same call may succeed later without a change' },
-    instance: { type: 'string' },
-  },
-  required: ['type', 'title', 'status', 'code', 'retriable'],
-})
-
-const PROBLEM_STATUSES: Readonly<Record<number, string>> = {
-  400: 'The request is not valid',
-  403: 'A page of another origin',
-  404: 'There is no such thing; a missing row says at which position',
-  405: 'The topic takes no appends',
-  413: 'The body is too large',
-  503: 'Not now: the view has stopped or is being rebuilt, or the application is not ready, or is shutting down',
-  504: 'The views have not reached what `after` names; `waitingFor` says what they wait for',
-  507: 'The log is at its limit, or its disk is full',
-}
-
-function problemResponses(): Json {
-  const content = { 'application/problem+json': { schema: ref('Problem') } }
-  return {
-    Problem: { description: 'A problem', content },
-    ...Object.fromEntries(
-      Object.entries(PROBLEM_STATUSES).map(([status, description]) => [`Problem${status}`, { description, content }]),
-    ),
-  }
-}

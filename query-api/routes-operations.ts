@@ -9,6 +9,7 @@ import { checkNames, integer } from './parameters.ts'
 import type { Reads } from './reads.ts'
 import { queryOf, sendJson } from './routes-reads.ts'
 import { sourceOf } from './routes-writes.ts'
+import { verifyJson } from './verify-wire.ts'
 
 export interface OperationParts {
   readonly application: string
@@ -51,6 +52,11 @@ export function addOperationRoutes(server: FastifyInstance, parts: OperationPart
     const place = `"next":"${next}","end":"${end}","horizon":${horizon === null ? 'null' : `"${horizon}"`}`
     sendJson(reply, `{"records":[${records.join(',')}],${place}}`)
     return reply
+  })
+
+  server.get('/v1/verify', (request, reply) => {
+    checkNames(queryOf(request), [])
+    sendJson(reply, verifyJson(parts.reads, parts.reads.engine.verifier.status()))
   })
 
   server.get('/health/live', (_, reply) => answerHealth(reply, application, 'NOT_LIVE', health.stuck()))

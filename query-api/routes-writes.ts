@@ -1,4 +1,4 @@
-// Calls that change something: appends to the application's own topics, removing history, and dropping a source.
+// Calls that change something: appends to the application's own topics, removing history, dropping a source; and beginning a verification.
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { fail, type SourceConnector } from '../core/index.ts'
 import type { Appends } from './append.ts'
@@ -6,12 +6,10 @@ import { cleanRequestOf, cleanWire } from './log-clean.ts'
 import { bodyJson, checkNames } from './parameters.ts'
 import type { Reads } from './reads.ts'
 import { queryOf, sendJson } from './routes-reads.ts'
+import { verifyJson, verifyRequestOf } from './verify-wire.ts'
 
-export function addWriteRoutes(
-  server: FastifyInstance,
-  appends: Appends,
-  { log, sources }: Pick<Reads, 'log' | 'sources'>,
-): void {
+export function addWriteRoutes(server: FastifyInstance, appends: Appends, reads: Reads): void {
+  const { log, sources, engine } = reads
   server.post<{ Params: { topic: string } }>('/v1/topics/:topic', async (request, reply) => {
     checkOrigin(request)
     checkNames(queryOf(request), [])
@@ -27,6 +25,14 @@ export function addWriteRoutes(
     checkNames(queryOf(request), [])
     const report = await log.clean(cleanRequestOf(bodyJson(request.body)))
     sendJson(reply, JSON.stringify(cleanWire(report)))
+    return reply
+  })
+
+  server.post('/v1/verify', async (request, reply) => {
+    checkOrigin(request)
+    checkNames(queryOf(request), [])
+    const status = engine.verifier.start(verifyRequestOf(bodyJson(request.body)))
+    sendJson(reply, verifyJson(reads, status))
     return reply
   })
 

@@ -52,11 +52,20 @@ function addViews(program: Command): void {
           text: view =>
             view.indexes.length > 0 ? `indexes ${view.indexes.map(fields => fields.join('+')).join(' ')}` : '',
         },
-        { text: view => (view.waitingFor ? `${view.status}: waits for ${view.waitingFor}` : view.status) },
+        { text: viewState },
       ])
       rows.forEach(line)
       for (const { name, error } of answer.views) if (error) line(`  ${name}: ${errorText(error)}`)
     })
+}
+
+function viewState({ status, waitingFor, progress }: ViewSummary): string {
+  if (progress) {
+    const { done, total, recordsPerSecond, secondsLeft } = progress
+    const left = secondsLeft === null ? '' : `, ${duration(secondsLeft * 1_000)} left`
+    return `${status}: ${grouped(done)} of ${grouped(total)} records, ${grouped(recordsPerSecond)}/s${left}`
+  }
+  return waitingFor ? `${status}: waits for ${waitingFor}` : status
 }
 
 const errorText = ({ code, message, detail, hint }: NonNullable<ViewSummary['error']>): string =>

@@ -5,6 +5,7 @@ import { addInit } from './init.ts'
 import { addLogCommands } from './log/index.ts'
 import { addRun } from './run.ts'
 import { addSourcesDrop } from './sources-drop.ts'
+import { addVerify } from './verify.ts'
 
 /** `drop` stands below `sources`. */
 function addSourcesCommands(program: Command): void {
@@ -15,6 +16,7 @@ function addSourcesCommands(program: Command): void {
 export const COMMANDS: readonly ((program: Command) => void)[] = [
   addRun,
   addClientCommands,
+  addVerify,
   addLogCommands,
   addSourcesCommands,
   addInit,

@@ -1,6 +1,7 @@
 // Lines for people about a running application: what happened, and on a terminal one line at the bottom that moves.
 import type { WriteStream } from 'node:tty'
 import type { RunEvent, StatusEvent } from './run-events.ts'
+import { duration, formatTable } from './table.ts'
 
 const BAR_CELLS = 20
 /** A contract that does not fit refuses a whole table: its rows must not scroll everything else away. */
@@ -14,7 +15,7 @@ const ms = (value: number | null): string =>
 export function progressBar(done: number, total: number, perSecond: number): string {
   const share = total > 0 ? Math.min(1, done / total) : 0
   const cells = Math.round(share * BAR_CELLS)
-  const left = perSecond > 0 && total > done ? `  ${((total - done) / perSecond).toFixed(1)} s left` : ''
+  const left = perSecond > 0 && total > done ? `  ${duration(((total - done) / perSecond) * 1_000)} left` : ''
   return `${'█'.repeat(cells)}${'░'.repeat(BAR_CELLS - cells)} ${String(Math.round(share * 100)).padStart(3)}%${left}`
 }
 
@@ -108,10 +109,12 @@ export class RunDisplay {
         return this.#parkedLine(event)
       case 'view-stopped':
         return failure(`view ${event.view} stopped: ${event.code} ${event.message}`, event.detail, event.hint)
+      case 'start-plan':
+        return planLines(event)
       case 'rebuild-started':
-        return `  code changed: rebuilding ${event.views.join(', ')} from ${count(event.records)} records`
+        return `  folding ${event.views.join(', ')} anew from ${count(event.records)} records`
       case 'rebuild-ended':
-        return `  rebuilt from ${count(event.records)} records in ${event.seconds.toFixed(1)} s`
+        return `  folded ${count(event.records)} records in ${duration(event.seconds * 1_000)}`
       case 'checkpoint-failed':
         return `  checkpoint failed: ${event.message}`
       case 'log':
@@ -140,7 +143,27 @@ export class RunDisplay {
   }
 }
 
+type StartPlan = Extract<RunEvent, { event: 'start-plan' }>
+
+/** What the start is about to do, a line per view; nothing where no view has anything to do. */
+function planLines({ views, records, estimatedSeconds }: StartPlan): string | undefined {
+  if (records === 0 && views.every(({ plan }) => plan === 'unchanged' || plan === 'new')) return undefined
+  const lines = formatTable(views, [
+    { text: ({ view }) => view },
+    { text: ({ plan, from }) => (plan === 'continue' ? `continue from ${count(from)}` : plan) },
+    { text: view => (view.records > 0 ? `${count(view.records)} records` : ''), align: 'right' },
+    { text: ({ why }) => why ?? '' },
+  ])
+  if (records > 0)
+    lines.push(`  to read: ${count(records)} records, once for all views, about ${duration(estimatedSeconds * 1_000)}`)
+  return lines.join('\n')
+}
+
 function statusLine(event: StatusEvent): string {
+  if (event.progress) {
+    const { done, total, recordsPerSecond } = event.progress
+    return `  catching up ${progressBar(done, total, recordsPerSecond)}   ${count(done)} of ${count(total)}   ${count(recordsPerSecond)} records/s`
+  }
   const sources = event.sources.map(source => `${source.name} ${source.state}`).join(', ')
   return `  log ${count(event.logEnd)}   views ${count(event.position)}   ${count(event.recordsPerSecond)} records/s   commit → visible p50 ${ms(event.lagP50Ms)} p99 ${ms(event.lagP99Ms)}   ${sources}`
 }

@@ -1,4 +1,5 @@
 // The lines of `mainstem run --json`, one event each.
+import type { Progress } from '../../projections/index.ts'
 import type { ApplicationEvent } from '../open-application.ts'
 
 /** What `run` says, once a second and at its end, besides the application's own events. */
@@ -11,6 +12,8 @@ export interface StatusEvent {
   readonly logEnd: number
   readonly position: number
   readonly recordsPerSecond: number
+  /** Of what the start had to catch up with; null when that is done. */
+  readonly progress: Progress | null
   /** Commit → visible, of the last seconds; null before the first transaction. */
   readonly lagP50Ms: number | null
   readonly lagP99Ms: number | null

@@ -12,6 +12,7 @@ interface RunFlags {
   readonly dataDir?: string
   readonly resnapshot?: string[]
   readonly acceptHistoryGone?: string[]
+  readonly continue?: string[]
   readonly checkpointInterval: number
   readonly seal: boolean
   readonly logLimit?: number
@@ -41,6 +42,10 @@ export function addRun(program: Command): void {
     .option(
       '--accept-history-gone <view...>',
       'make these views from what is left, where history that they would fold was removed',
+    )
+    .option(
+      '--continue <view...>',
+      'keep the checkpoints of these views although their code changed, instead of folding the log anew',
     )
     .option('--checkpoint-interval <ms>', 'milliseconds between checkpoints', wholeNumber(0, 3_600_000), 1_000)
     .option('--no-seal', 'leave closed segments of the log as they are: five times the space, no background thread')
@@ -78,6 +83,7 @@ async function run(file: string, flags: RunFlags): Promise<void> {
     ...(flags.logFreeMin === undefined ? {} : { logFreeBytesMin: flags.logFreeMin }),
     ...(flags.dataDir === undefined ? {} : { dataDir: flags.dataDir }),
     ...(flags.acceptHistoryGone === undefined ? {} : { acceptHistoryGone: flags.acceptHistoryGone }),
+    ...(flags.continue === undefined ? {} : { continueFrom: flags.continue }),
     ...(flags.resnapshot === undefined ? {} : { resnapshot: flags.resnapshot }),
   })
   const status = setInterval(() => display(statusOf(running)), STATUS_INTERVAL_MS)
@@ -89,7 +95,7 @@ async function run(file: string, flags: RunFlags): Promise<void> {
 }
 
 function statusOf(running: Running): StatusEvent {
-  const { position, logEnd, recordsPerSecond, lag } = running.engine.status()
+  const { position, logEnd, recordsPerSecond, progress, lag } = running.engine.status()
   const total = running.engine.lagTotal()
   const sources = [...running.sources.values()].map(source => source.status())
   return {
@@ -98,6 +104,7 @@ function statusOf(running: Running): StatusEvent {
     logEnd,
     position,
     recordsPerSecond,
+    progress,
     lagP50Ms: lag?.p50Ms ?? null,
     lagP99Ms: lag?.p99Ms ?? null,
     totalLagP50Ms: total?.p50Ms ?? null,

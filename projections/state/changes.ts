@@ -19,6 +19,8 @@ export class Changes {
   #saved = new RowList()
   #next = 0
   #save: (row: number) => void = () => {}
+  /** Told of each row before it changes, while a verification reads rows as they are at its cut. */
+  watch: ((row: number) => void) | undefined
 
   constructor(table: StateTable) {
     this.#table = table
@@ -32,6 +34,7 @@ export class Changes {
 
   /** To be called before a row changes: one that belongs into the running checkpoint is saved first. */
   beforeWrite(row: number): void {
+    if (this.watch !== undefined) this.watch(row)
     if ((this.#table.flags(row) & (this.#mark ^ (EVEN | ODD))) !== 0) this.#saveRow(row)
   }
 

@@ -22,9 +22,17 @@ export class StateMemory {
   #bytes = 0
   #heapBytes = 0
 
-  constructor(bytesMax: number = defaultBytesMax()) {
+  constructor(
+    bytesMax: number = defaultBytesMax(),
+    heapBytesMax: number = SHARE_OF_HEAP * getHeapStatistics().heap_size_limit,
+  ) {
     this.bytesMax = bytesMax
-    this.heapBytesMax = Math.min(bytesMax, SHARE_OF_HEAP * getHeapStatistics().heap_size_limit)
+    this.heapBytesMax = Math.min(bytesMax, heapBytesMax)
+  }
+
+  /** A memory of its own, as large as half of what is left in this one: what takes from it takes nothing from here. */
+  half(): StateMemory {
+    return new StateMemory((this.bytesMax - this.bytes) / 2, (this.heapBytesMax - this.#heapBytes) / 2)
   }
 
   /** Bytes taken, in pages and indexes and in the heap. */

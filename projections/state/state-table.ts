@@ -112,6 +112,11 @@ export class StateTable {
     return this.#heapTaken + this.#at.heapBytes
   }
 
+  /** Places handed out so far: every row is below. */
+  get places(): number {
+    return this.#rows
+  }
+
   /** The row of a key, or −1. */
   find(id: KeyId): number {
     return this.#index.find(id, hashOf(id))

@@ -52,12 +52,12 @@ async function transactions(tables: RandomTables, count: number): Promise<void> 
     await Promise.all(Array.from({ length: 25 }, () => world.writer.transaction(tables.transaction())))
 }
 
-const openAll = (name: string, acceptHistoryGone: readonly string[] = []) =>
+const openAll = (name: string, acceptHistoryGone: readonly string[] = [], fingerprint = 'one') =>
   openEngine({
     log: world.log,
     parts: partsOf(application('test', { views: [accounts, bills, perUser, edits] })),
     path: join(world.folder, name),
-    fingerprint: 'one',
+    fingerprint,
     checkpointIntervalMs: 3_600_000,
     acceptHistoryGone,
     onEvent: event => world.events.push(event),
@@ -157,6 +157,22 @@ describe('views of events, and of changes', () => {
     await click(2)
     await level(after)
     expect(after.views.get('per_user')?.get('u0')).toEqual({ n: 56 })
+  })
+
+  it('that cannot be made anew by changed code keep the checkpoint of the former', async () => {
+    await click(300)
+    await transactions(new RandomTables(4), 900)
+    await level(await openAll('views'))
+    await world.stopAll()
+    await world.log.clean({ trim: { clicks: 200 } })
+    const changed = await openAll('views', [], 'two')
+    await level(changed)
+    expect(changed.views.get('per_user')?.status().error?.code).toBe('VIEW_HISTORY_GONE')
+    expect(changed.views.get('edits')?.status()).toMatchObject({ error: null, plan: { plan: 'rebuild' } })
+    await world.stopAll()
+    const former = await openAll('views')
+    await level(former)
+    expect(former.views.get('per_user')?.get('u0')).toEqual({ n: 150 })
   })
 
   it('go on from their checkpoint where only what they have folded is removed', async () => {

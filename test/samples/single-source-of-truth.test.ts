@@ -191,6 +191,7 @@ describe('the plan of chaos', () => {
     logEnd: 0,
     position: 0,
     recordsPerSecond: 0,
+    progress: null,
     lagP50Ms: null,
     lagP99Ms: null,
     totalLagP50Ms: null,

@@ -1,0 +1,79 @@
+// `mainstem verify`: a running application folds its log anew beside its views and compares; this asks it to, waits and tells.
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Command } from 'commander'
+import { fail, isMainstemError } from '../../core/index.ts'
+import type { VerifiedViewWire, VerifyWire } from '../../query-api/index.ts'
+import { type ClientFlags, withClientOptions } from './client-commands.ts'
+import { EXIT } from './exit.ts'
+import { call } from './http.ts'
+import { Progress } from './log/progress.ts'
+import { duration, formatTable, grouped, line } from './table.ts'
+
+const POLL_MS = 200
+
+export function addVerify(program: Command): void {
+  withClientOptions(
+    program
+      .command('verify')
+      .description(
+        'fold the log anew beside the views of a running application, and compare: exit code 1 on a difference',
+      ),
+  )
+    .argument('[views...]', 'names of views (default: all of them)')
+    .addHelpText('after', '\nExample:\n  mainstem verify accounts')
+    .action(async (views: readonly string[], { url, json }: ClientFlags) => {
+      await call(url, '/v1/verify', { method: 'POST', body: views.length > 0 ? { views } : {} })
+      const report = await reportOf(url)
+      if (json) line(JSON.stringify(report))
+      else for (const text of reportLines(report)) line(text)
+      if (!report.views.every(isFine)) process.exitCode = EXIT.failed
+    })
+}
+
+/** Waits until the verification has ended. @throws what it failed with as a whole */
+async function reportOf(url: string): Promise<NonNullable<VerifyWire['report']>> {
+  const shown = new Progress(perSecond => `${grouped(Math.round(perSecond))} records/s`)
+  try {
+    for (;;) {
+      const { progress, report, error } = await call<VerifyWire>(url, '/v1/verify')
+      if (report) return report
+      if (error) throw isMainstemError(error) ? error : fail('INTERNAL', `${error.code} ${error.message}`, error)
+      if (progress === null) throw fail('INTERNAL', 'the verification is gone', { detail: `${url} was started anew` })
+      shown.show(progress.done, progress.total)
+      await sleep(POLL_MS)
+    }
+  } finally {
+    shown.end()
+  }
+}
+
+/** What history was removed for cannot be verified, and is no fault. */
+const isFine = ({ equal, error }: VerifiedViewWire): boolean => equal === true || error?.code === 'VIEW_HISTORY_GONE'
+
+function reportLines({ position, records, seconds, views }: NonNullable<VerifyWire['report']>): string[] {
+  return [
+    ...formatTable(views, [
+      { text: ({ view }) => view },
+      { text: ({ equal, rows }) => (equal === null ? '' : `${grouped(rows)} rows`), align: 'right' },
+      { text: ({ hash }) => hash ?? '' },
+      { text: outcome },
+    ]),
+    ...views.flatMap(differenceLines),
+    `  up to position ${grouped(position)}: ${grouped(records)} records folded anew in ${duration(seconds * 1_000)}`,
+  ]
+}
+
+const outcome = ({ equal, differences }: VerifiedViewWire): string =>
+  equal === null ? 'not verified' : equal ? 'equal' : `${grouped(differences)} keys DIFFER`
+
+function differenceLines({ view, first, error }: VerifiedViewWire): string[] {
+  if (error) return [`  ${view}: ${error.code} ${error.message}${error.detail ? `. ${error.detail}` : ''}`]
+  if (!first) return []
+  const side = (row: typeof first.live) => (row ? `${JSON.stringify(row.value)} of ${grouped(row.support)}` : 'no row')
+  return [
+    `  ${view}: first at key ${JSON.stringify(first.key)}`,
+    `    live      ${side(first.live)}`,
+    `    the log   ${side(first.refolded)}`,
+    ...(first.lastRecord ? [`    last record of the key: position ${grouped(first.lastRecord)}`] : []),
+  ]
+}

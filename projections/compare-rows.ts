@@ -1,0 +1,122 @@
+// Compares the rows of a live view, as they are at a cut, with those of the same view folded a second time up to it. Each side
+// has a hash that does not depend on the order of rows; the first difference is that of the smallest key bytes.
+import { hash } from 'node:crypto'
+import { type AnyRow, ByteReader, ByteWriter } from '../core/index.ts'
+import { idAt, type RowsAtCut, storedRow } from './rows-at-cut.ts'
+import type { KeyId } from './state/keys.ts'
+import type { FoldedView } from './view.ts'
+
+/** Flag of a row of the second fold for which there is a live one; flags of folding are below it. */
+const SEEN = 16
+
+/** What one side holds under a key. */
+export interface ComparedRow {
+  readonly value: AnyRow
+  /** How many rows or events it is made of. */
+  readonly support: number
+}
+
+export interface RowDifference {
+  readonly key: unknown
+  /** Null where that side has no such row. */
+  readonly live: ComparedRow | null
+  readonly refolded: ComparedRow | null
+}
+
+interface Compared {
+  readonly rows: number
+  readonly hash: string
+  readonly refoldedHash: string
+  readonly differences: number
+  readonly first: { readonly id: KeyId; readonly difference: RowDifference } | undefined
+}
+
+/** One view's comparison. The second fold is at the cut and does not go on. */
+export class RowComparison {
+  readonly #live: FoldedView
+  readonly #liveRows: RowsAtCut
+  readonly #view: FoldedView
+  readonly #writer = new ByteWriter()
+  #rows = 0
+  #liveSum = 0n
+  #refoldedSum = 0n
+  #differences = 0
+  #first: { key: Buffer; id: KeyId; live: Buffer | undefined; refolded: Buffer | undefined } | undefined
+
+  constructor(live: FoldedView, rows: RowsAtCut, refolded: FoldedView) {
+    this.#live = live
+    this.#liveRows = rows
+    this.#view = refolded
+    rows.takenBy((id, stored) => this.#takeLive(id, stored))
+  }
+
+  /** @param turn lets others run when it is their turn */
+  async run(turn: () => Promise<void>): Promise<Compared> {
+    // A view that stops lets its rows go.
+    while (!this.#live.error && this.#liveRows.step()) await turn()
+    for (let row = 0; row < this.#view.table.places; row++) {
+      this.#takeRefolded(row)
+      await turn()
+    }
+    return this.#result()
+  }
+
+  #takeLive(id: KeyId, stored: Buffer): void {
+    const { table } = this.#view
+    const key = table.keys.bytesOf(id)
+    this.#rows++
+    this.#liveSum += hashOfRow(key, stored)
+    const row = table.find(id)
+    const other = row >= 0 && idAt(this.#view, row) !== undefined ? storedRow(this.#view, row, this.#writer) : undefined
+    if (other !== undefined) table.setFlags(row, table.flags(row) | SEEN)
+    if (other === undefined || !other.equals(stored)) this.#note(key, id, stored, other)
+  }
+
+  #takeRefolded(row: number): void {
+    const id = idAt(this.#view, row)
+    if (id === undefined) return
+    const { table } = this.#view
+    const key = table.keys.bytesOf(id)
+    const stored = storedRow(this.#view, row, this.#writer)
+    this.#refoldedSum += hashOfRow(key, stored)
+    if ((table.flags(row) & SEEN) === 0) this.#note(key, id, undefined, stored)
+  }
+
+  #note(key: Buffer, id: KeyId, live: Buffer | undefined, refolded: Buffer | undefined): void {
+    this.#differences++
+    if (this.#first === undefined || key.compare(this.#first.key) < 0) this.#first = { key, id, live, refolded }
+  }
+
+  #result(): Compared {
+    const first = this.#first
+    return {
+      rows: this.#rows,
+      hash: hex(this.#liveSum),
+      refoldedHash: hex(this.#refoldedSum),
+      differences: this.#differences,
+      first: first && {
+        id: first.id,
+        difference: {
+          key: this.#view.table.keys.keyOf(first.id),
+          live: this.#decode(first.live),
+          refolded: this.#decode(first.refolded),
+        },
+      },
+    }
+  }
+
+  #decode(stored: Buffer | undefined): ComparedRow | null {
+    if (stored === undefined) return null
+    const reader = new ByteReader(stored)
+    return { support: reader.varint(), value: this.#view.codec.decode(reader) }
+  }
+}
+
+/** 64 bits of SHA-256 over the key's length, the key and the row. */
+function hashOfRow(key: Buffer, stored: Buffer): bigint {
+  const length = Buffer.allocUnsafe(4)
+  length.writeUInt32LE(key.length)
+  return hash('sha256', Buffer.concat([length, key, stored]), 'buffer').readBigUInt64LE()
+}
+
+const hex = (sum: bigint): string => BigInt.asUintN(64, sum).toString(16).padStart(16, '0')

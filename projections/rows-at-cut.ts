@@ -1,0 +1,78 @@
+// The rows of a live view as they are at one cut, read while folding goes on: a row that is about to change is read first.
+// To be made at a cut; needs no copy of what does not change meanwhile.
+import { asMainstemError, ByteWriter, type MainstemError } from '../core/index.ts'
+import { LIVE } from './state/changes.ts'
+import type { KeyId } from './state/keys.ts'
+import type { FoldedView } from './view.ts'
+
+/** Takes a row as it is stored. */
+export type TakeRow = (id: KeyId, stored: Buffer) => void
+
+export class RowsAtCut {
+  readonly #view: FoldedView
+  readonly #writer = new ByteWriter()
+  readonly #end: number
+  /** Places beyond `#next` that have been read. */
+  readonly #read = new Set<number>()
+  /** What had to be read before anybody took it. */
+  #early: { readonly id: KeyId; readonly stored: Buffer }[] = []
+  #take: TakeRow = (id, stored) => void this.#early.push({ id, stored })
+  #next = 0
+  /** Why the rows cannot be had: one is not of its type. */
+  error: MainstemError | undefined
+
+  constructor(view: FoldedView) {
+    this.#view = view
+    this.#end = view.table.places
+    view.changes.watch = row => this.#beforeWrite(row)
+  }
+
+  #beforeWrite(row: number): void {
+    if (row < this.#next || row >= this.#end || this.#read.has(row)) return
+    this.#read.add(row)
+    this.#readRow(row)
+  }
+
+  #readRow(row: number): void {
+    try {
+      const id = idAt(this.#view, row)
+      if (id !== undefined) this.#take(id, storedRow(this.#view, row, this.#writer))
+    } catch (error) {
+      // Never into the fold that is about to change it.
+      this.error ??= asMainstemError(error)
+    }
+  }
+
+  /** Who takes the rows from now on; those that were read before come first. */
+  takenBy(take: TakeRow): void {
+    this.#take = take
+    for (const { id, stored } of this.#early.splice(0)) take(id, stored)
+  }
+
+  /** Reads the next place; false when there is none. Not to be called once the view has stopped. */
+  step(): boolean {
+    if (this.#next >= this.#end) return false
+    const row = this.#next++
+    if (!this.#read.delete(row)) this.#readRow(row)
+    return true
+  }
+
+  end(): void {
+    this.#view.changes.watch = undefined
+  }
+}
+
+/** The key of the row that is there for readers at a place; undefined where none is: a free place, or a copy of a row. */
+export function idAt({ table }: FoldedView, row: number): KeyId | undefined {
+  if ((table.flags(row) & LIVE) === 0) return undefined
+  const id = table.idOf(row) as KeyId | undefined
+  return id !== undefined && table.find(id) === row ? id : undefined
+}
+
+/** A row as checkpoints store it: its support, and all its fields. */
+export function storedRow({ table, codec }: FoldedView, row: number, writer: ByteWriter): Buffer {
+  writer.at = 0
+  writer.varint(table.support(row))
+  codec.encode(writer, table.toStored(row))
+  return writer.copy()
+}

@@ -1,0 +1,41 @@
+// Problems in the OpenAPI document: their form, and what each status means.
+import { ERRORS } from '../core/index.ts'
+
+type Json = Readonly<Record<string, unknown>>
+
+export const problemSchema = (): Json => ({
+  type: 'object',
+  description: 'RFC 9457. `code` is stable; `title`, `detail` and `hint` are for people.',
+  properties: {
+    type: { type: 'string', format: 'uri' },
+    title: { type: 'string' },
+    status: { type: 'integer' },
+    detail: { type: 'string' },
+    code: { type: 'string', enum: Object.keys(ERRORS) },
+    hint: { type: 'string' },
+    retriable: { type: 'boolean', description: 'Whether the same call may succeed later without a change' },
+    instance: { type: 'string' },
+  },
+  required: ['type', 'title', 'status', 'code', 'retriable'],
+})
+
+const PROBLEM_STATUSES: Readonly<Record<number, string>> = {
+  400: 'The request is not valid',
+  403: 'A page of another origin',
+  404: 'There is no such thing; a missing row says at which position',
+  405: 'The topic takes no appends',
+  413: 'The body is too large',
+  503: 'Not now: the view has stopped or is being rebuilt, or the application is not ready, or is shutting down',
+  504: 'The views have not reached what `after` names; `waitingFor` says what they wait for',
+  507: 'The log is at its limit, or its disk is full',
+}
+
+export function problemResponses(): Json {
+  const content = { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } }
+  return {
+    Problem: { description: 'A problem', content },
+    ...Object.fromEntries(
+      Object.entries(PROBLEM_STATUSES).map(([status, description]) => [`Problem${status}`, { description, content }]),
+    ),
+  }
+}
