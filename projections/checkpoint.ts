@@ -4,6 +4,7 @@ import {
   asMainstemError,
   ByteReader,
   ByteWriter,
+  isMainstemError,
   type Log,
   type MainstemError,
   type TableStore,
@@ -69,7 +70,13 @@ export class Checkpoints {
         await this.#store.clear(view.name)
         continue
       }
-      await this.#loadView(view, position)
+      try {
+        await this.#loadView(view, position)
+      } catch (error) {
+        // What is on disk stays: with more memory the next start goes on from it.
+        if (!isMainstemError(error) || error.code !== 'STATE_TOO_LARGE') throw error
+        view.stop(error)
+      }
       this.#positions[view.name] = position
       this.#generations[view.name] = generation
     }
