@@ -5,6 +5,7 @@ import {
   ByteReader,
   ByteWriter,
   type Held,
+  isMainstemError,
   type Log,
   type MainstemError,
   readStoreMeta,
@@ -37,7 +38,7 @@ interface CheckpointMeta {
 export async function viewsHeld(path: string, logId: string): Promise<readonly Held[]> {
   const meta = (await readStoreMeta(path, META)) as CheckpointMeta | undefined
   if (meta?.logId !== logId) return []
-  return Object.entries(meta.positions).map(([view, position]) => ({ name: `view ${view}`, position }))
+  return Object.entries(meta.views ?? {}).map(([view, { position }]) => ({ name: `view ${view}`, position }))
 }
 
 /** Rows read between two yields while nothing else runs. */
@@ -111,8 +112,18 @@ export class Checkpoints {
       await this.#store.commit()
     }
     for (const view of anew) await this.#store.clear(view.name)
-    for (const view of kept) await this.#loadView(view, this.#views[view.name]!.position)
+    for (const view of kept) await this.#loadKept(view)
     return complete
+  }
+
+  async #loadKept(view: FoldedView): Promise<void> {
+    try {
+      await this.#loadView(view, this.#views[view.name]!.position)
+    } catch (error) {
+      // What is on disk stays: with more memory the next start goes on from it.
+      if (!isMainstemError(error) || error.code !== 'STATE_TOO_LARGE') throw error
+      view.stop(error)
+    }
   }
 
   /** From here on a view is of this code; where the former one ended is written down. */

@@ -11,6 +11,9 @@ export {
   type RowSource,
   type RowView,
   type RowViewCode,
+  RUN_ROWS_MAX,
+  runAt,
+  type TextColumn,
   type ViewField,
   type ViewSlot,
 } from './row-view.ts'
