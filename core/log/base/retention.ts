@@ -1,7 +1,7 @@
 // Runs cleanings by itself, where topics say how much history they keep, and when it pays: a cleaning reads and writes all that it
 // changes, so much has to come of it, but where the log is short of room: then each byte pays. Asked when a segment was closed,
 // once a minute, and more often without room. What it removes is closed: so it has a segment closed in which something is too old.
-import { ByteReader, checkRetain, type Retain } from '../../contract/index.ts'
+import { checkRetain, type Retain } from '../../contract/index.ts'
 import type { CleanRequest } from '../log.ts'
 import type { AnySegment } from '../recovery.ts'
 import { hotBlocks } from '../sealed/seal-job.ts'
