@@ -1,12 +1,13 @@
 // A data folder as this code writes it: what is recorded for each format version.
 import { type Log, openEmbeddedLog } from '../../core/index.ts'
 import { SimulatedDisk } from '../support/simulated-disk.ts'
-import { clicks, contentOf, kinds, kindsRow, laterKinds, lines } from './recorded.ts'
+import { booking, bookings, clicks, contentOf, kinds, kindsRow, laterKinds, lines } from './recorded.ts'
 
 const PATH = '/log'
 
 async function fill(log: Log): Promise<void> {
   const [table, pairs, events] = [await log.topic(kinds), await log.topic(lines), await log.topic(clicks)]
+  const seats = await log.topic(bookings)
   const line = (n: number) => ({ order: n, line: n % 3, article: `article ${n}` })
   for (let n = 0; n < 24; n++) {
     const batch = log.batch()
@@ -15,6 +16,7 @@ async function fill(log: Log): Promise<void> {
     if (n % 3 === 2) batch.delete(pairs, line(n))
     else batch.insert(pairs, line(n))
     batch.event(events, { user: `u${n % 4}`, page: `/${n}` })
+    batch.event(seats, booking(n))
     if (n % 8 === 7) {
       const raw = { id: String(n), text: null, big: 'NaN' }
       batch.parked(table, { op: 'update', key: String(n), raw, error: 'text: expected string, received null' })
@@ -51,7 +53,11 @@ export async function writtenFolder(): Promise<Written> {
   const first = await openEmbeddedLog(options)
   await fill(first)
   await first.sealed()
-  const { to } = await first.clean({ trim: { clicks: 30 }, compact: { 'shop.kinds': 40, 'shop.lines': 25 }, to: 80 })
+  const { to } = await first.clean({
+    trim: { clicks: 30, bookings: 20 },
+    compact: { 'shop.kinds': 40, 'shop.lines': 25 },
+    to: 80,
+  })
   if (to < 45) throw new Error(`the base ends at ${to}: too little of it would be recorded`)
   await first.close()
   const log = await openEmbeddedLog({ ...options, seal: false })
@@ -59,6 +65,7 @@ export async function writtenFolder(): Promise<Written> {
   for (let n = 0; n < 30; n++) {
     const batch = log.batch()
     for (let page = 0; page < 8; page++) batch.event(topic, { user: `u${n % 4}`, page: `/hot/${n}/${page}` })
+    if (n % 4 === 0) batch.event(log.findTopic('bookings')!, booking(n))
     await batch.commit({ source: 'shop', position: `4/${n}` })
   }
   const content = await contentOf(log)

@@ -11,4 +11,4 @@ if (existsSync(folder)) throw new Error(`${folder} is there already, and stays a
 mkdirSync(join(folder, 'log'), { recursive: true })
 for (const path of disk.paths.filter(name => !name.endsWith('lock.json')))
   writeFileSync(join(folder, 'log', `${basename(path)}.gz`), gzipSync(disk.bytes(path), { level: 9 }))
-writeFileSync(join(folder, 'expected.json'), `${JSON.stringify(content, null, 1)}\n`)
+writeFileSync(join(folder, 'expected.json.gz'), gzipSync(JSON.stringify(content), { level: 9 }))

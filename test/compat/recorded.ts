@@ -2,7 +2,7 @@
 // heartbeats, a chain of blocks, several segments, a contract that changed, and an unfinished tail.
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { compileContract, type Log, toWire } from '../../core/index.ts'
+import { compileContract, type EmbeddedLog, toWire } from '../../core/index.ts'
 import { batchesOf } from '../support/log-batches.ts'
 
 const shape = {
@@ -47,6 +47,29 @@ export const lines = compileContract(
 )
 export const clicks = compileContract('clicks', 'topic', z.object({ user: z.string(), page: z.string() }), 'user')
 
+const seat = z.object({ show: z.string(), seat: z.int() })
+/** From format 3 on: variants, and tags. */
+export const bookings = compileContract(
+  'bookings',
+  'topic',
+  z.discriminatedUnion('type', [
+    seat.extend({ type: z.literal('Held'), holder: z.string(), labels: z.array(z.enum(['vip', 'press'])) }),
+    seat.extend({ type: z.literal('Booked'), holder: z.string(), cents: z.bigint(), at: z.date() }),
+    seat.extend({ type: z.literal('Released'), why: z.string().nullable() }),
+  ]),
+  ['show', 'seat'],
+  [],
+  ['holder', 'labels', 'seat'],
+)
+
+export function booking(n: number) {
+  const of = { show: n % 2 ? 'hamlet' : 'macbeth', seat: n % 3 }
+  const holder = `h${n % 4}`
+  if (n % 3 === 0) return { type: 'Held', ...of, holder, labels: (['vip', 'press'] as const).slice(n % 4 ? 1 : 0) }
+  if (n % 3 === 1) return { type: 'Booked', ...of, holder, cents: 10n ** 20n + BigInt(n), at: new Date(n) }
+  return { type: 'Released', ...of, why: n % 2 ? null : 'late' }
+}
+
 const EDGES = [0, 1, -1, 63, -64, 8_191, 2 ** 31 - 1, -(2 ** 31)]
 
 export function kindsRow(n: number) {
@@ -83,8 +106,44 @@ const short = (value: unknown): unknown =>
     ),
   )
 
+/** What a log of format 3 or later has besides: its base, the contract of the union, streams with their versions, and tags. */
+async function eventsOf(log: EmbeddedLog): Promise<object> {
+  const topic = log.findTopic('bookings')
+  if (!topic) return {}
+  const users = ['u0', 'u1', 'u2', 'u3', 'chain', 'nobody']
+  const clicked = log.findTopic('clicks')!
+  const seats = ['hamlet', 'macbeth'].flatMap(show => [0, 1, 2, 3].map(number => ({ show, seat: number })))
+  const tags = [...['h0', 'h1', 'h2', 'h3', 'h4'].map(holder => ['holder', holder] as const)]
+  const found = [...tags, ['labels', 'vip'] as const, ['labels', 'press'] as const, ['seat', 1] as const]
+  return {
+    base: { ...log.base, topics: [...log.base.topics] },
+    bookings: { id: topic.id, type: topic.contract.type },
+    versions: await Promise.all([
+      ...users.map(user => log.lastVersion(clicked, user)),
+      ...seats.map(key => log.lastVersion(topic, key)),
+    ]),
+    streams: await Promise.all([
+      ...users.map(user => listOf(log.stream(clicked, user, { limit: 5 }), placeOf)),
+      ...seats.map(key =>
+        listOf(log.stream(topic, key), ({ event, ...at }) => [placeOf(at), toWire(topic.contract.type, event)]),
+      ),
+    ]),
+    tagged: await Promise.all(
+      found.map(([field, value]) => listOf(log.tagged(topic, field, value), ({ position }) => position)),
+    ),
+  }
+}
+
+const placeOf = ({ version, position }: { readonly version: number; readonly position: number }) => [version, position]
+
+async function listOf<T, U>(iterable: AsyncIterable<T>, of: (each: T) => U): Promise<U[]> {
+  const list: U[] = []
+  for await (const each of iterable) list.push(of(each))
+  return list
+}
+
 /** All that the port shows of a log, as JSON. */
-export async function contentOf(log: Log): Promise<unknown> {
+export async function contentOf(log: EmbeddedLog): Promise<unknown> {
   const topics = ['shop.kinds', 'shop.lines', 'clicks'].map(name => log.findTopic(name))
   const batches = (await batchesOf(log)).map(batch => ({
     ...batch,
@@ -95,5 +154,5 @@ export async function contentOf(log: Log): Promise<unknown> {
   }))
   const marks = ['shop', 'billing'].map(source => log.mark(source))
   const known = topics.map(topic => ({ id: topic?.id, kind: topic?.contract.kind, type: topic?.contract.type }))
-  return short({ id: log.id, end: log.end, marks, topics: known, batches })
+  return short({ id: log.id, end: log.end, marks, topics: known, batches, ...(await eventsOf(log)) })
 }
