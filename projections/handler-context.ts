@@ -15,6 +15,8 @@ export class HandlerContext implements Context {
   readonly #codec: KeyCodec
   /** The row whose handler runs; −1 while none is chosen. */
   row = -1
+  /** True where the call has done what `takeDeleted` ends. */
+  used = false
   #deleted = false
   #draws = 0
 
@@ -39,6 +41,7 @@ export class HandlerContext implements Context {
   /** Mixes (position, key, how many draws before this one in the handler's call), as MurmurHash3 ends. */
   random(): number {
     let seed = (this.info.position ^ hashBytes(this.#codec.encode(this.key))) >>> 0
+    this.used = true
     seed = Math.imul(seed ^ Math.floor(this.info.position / 0x100000000), 0x9e3779b1) + ++this.#draws
     seed = Math.imul(seed ^ (seed >>> 16), 0x85ebca6b)
     seed = Math.imul(seed ^ (seed >>> 13), 0xc2b2ae35)
@@ -46,13 +49,14 @@ export class HandlerContext implements Context {
   }
 
   delete(): void {
+    this.used = true
     this.#deleted = true
   }
 
   /** Ends a handler's call: whether it deleted its row. */
   takeDeleted(): boolean {
     const deleted = this.#deleted
-    this.#deleted = false
+    this.#deleted = this.used = false
     this.#draws = 0
     return deleted
   }

@@ -1,17 +1,38 @@
 // From a record of the log to the views that fold it: the routes of each topic, and what handlers are given of a record.
-import { asMainstemError, type KeyCodec, type LogTopic, type RecordCursor, type SourceTable } from '../core/index.ts'
+import {
+  asMainstemError,
+  type KeyCodec,
+  type LogTopic,
+  type RecordCursor,
+  type RowView,
+  RUN_ROWS_MAX,
+  type SourceTable,
+} from '../core/index.ts'
 import type { ApplicationParts } from './application.ts'
 import type { RecordInfo } from './handler-context.ts'
 import type { Route } from './route.ts'
 import type { FoldedView } from './view.ts'
 
+/** Topics that views have in common: their records are folded in the order of the log. Those of others need not wait for them. */
+interface Chain {
+  /** What lends the run that is not folded yet, if there is one. */
+  lent: RowView | undefined
+  routes: readonly Route[]
+  key: KeyCodec | undefined
+}
+
 /** What folds a topic: its routes as a table or topic, and as a stream of changes. */
 interface TopicRoutes {
+  chain: Chain
+  /** Whether its records may be folded in runs: each view takes them by one route, as they are. */
+  runs: boolean
   readonly direct: Route[]
   readonly changes: Route[]
   /** The event-time field, if the topic declares one. */
   readonly time: string | undefined
 }
+
+const newChain = (): Chain => ({ lent: undefined, routes: [], key: undefined })
 
 export class RecordFolder {
   readonly #info: RecordInfo
@@ -20,11 +41,15 @@ export class RecordFolder {
   #topic: LogTopic | undefined
   #routes: TopicRoutes | undefined
   #key: KeyCodec | undefined
+  /** Chains with a run that is not folded yet, in the order of their first records. */
+  readonly #open: Chain[] = []
+  #timeMs = 0
 
   /** @param info what handlers know of the record: set for each one */
   constructor(views: readonly FoldedView[], parts: ApplicationParts, info: RecordInfo) {
     this.#info = info
     this.#connect(views, parts)
+    this.#chain(views)
   }
 
   /** Ties each view's routes to the topics and views they fold. */
@@ -40,15 +65,39 @@ export class RecordFolder {
           return
         }
         const topic = input?.kind === 'changes' ? (input as unknown as { table: SourceTable }).table.name : route.input
-        const routes = this.#byTopic.get(topic) ?? { direct: [], changes: [], time: times.get(topic) }
+        const routes = this.#byTopic.get(topic) ?? {
+          chain: newChain(),
+          runs: true,
+          direct: [],
+          changes: [],
+          time: times.get(topic),
+        }
         this.#byTopic.set(topic, routes)
         ;(input?.kind === 'changes' ? routes.changes : routes.direct).push(route)
       })
     }
   }
 
-  /** Folds the record at the cursor; false where no view folds its topic. */
-  fold(cursor: RecordCursor, commitTimeMs: number): boolean {
+  /** Puts topics that a view has in common into one chain. */
+  #chain(folded: readonly FoldedView[]): void {
+    const topics = [...this.#byTopic.values()]
+    for (const view of folded) {
+      const common = topics.filter(({ direct, changes }) => [...direct, ...changes].some(route => route.view === view))
+      const chains = new Set(common.map(topic => topic.chain))
+      const chain = common[0]?.chain
+      if (chain) for (const topic of topics) if (chains.has(topic.chain)) topic.chain = chain
+    }
+    for (const topic of topics) {
+      const views = new Set(topic.direct.map(route => route.view))
+      topic.runs = topic.changes.length === 0 && views.size === topic.direct.length
+    }
+  }
+
+  /**
+   * Takes the record at the cursor, and perhaps those that follow it: they are folded by `flush` at the latest. Gives how many
+   * they are: 0 where no view folds the topic.
+   */
+  fold(cursor: RecordCursor, commitTimeMs: number): number {
     const { topic } = cursor
     if (topic !== this.#topic) {
       // Most records are of the topic of the one before.
@@ -57,18 +106,59 @@ export class RecordFolder {
       this.#key = topic.contract.key
     }
     const routes = this.#routes
-    if (routes === undefined) return false
-    if (cursor.op === 'parked') return true
+    if (routes === undefined) return 0
+    this.#timeMs = commitTimeMs
+    const { chain } = routes
+    const lent = routes.runs ? cursor.lender : undefined
+    if (chain.lent !== undefined && (chain.lent !== lent || lent.source.count === RUN_ROWS_MAX)) this.#flush(chain)
+    if (lent === undefined) {
+      this.#foldOne(cursor, routes)
+      return 1
+    }
+    if (chain.lent === undefined) this.#begin(chain, lent, routes)
+    return cursor.lendRun()
+  }
+
+  #begin(chain: Chain, lent: RowView, { direct }: TopicRoutes): void {
+    chain.lent = lent
+    chain.routes = direct
+    chain.key = this.#key
+    lent.source.count = 0
+    if (!this.#open.includes(chain)) this.#open.push(chain)
+  }
+
+  /** Folds what has been taken: before a transaction ends, and before anything else runs. */
+  flush(): void {
+    const open = this.#open
+    for (let n = 0; n < open.length; n++) this.#flush(open[n]!)
+    open.length = 0
+  }
+
+  #flush(chain: Chain): void {
+    const { lent, routes } = chain
+    if (lent === undefined) return
+    const { source } = lent
+    chain.lent = undefined
+    const [first] = source.positions
+    for (let n = 0; n < routes.length; n++) {
+      const route = routes[n]!
+      this.#info.timeMs = this.#timeMs
+      if (route.view.position < first!) route.view.foldRun(route, lent, chain.key!, this.#timeMs)
+    }
+    source.open = false
+  }
+
+  #foldOne(cursor: RecordCursor, routes: TopicRoutes): void {
+    if (cursor.op === 'parked') return
     const info = this.#info
     info.position = cursor.position
-    info.timeMs = commitTimeMs
+    info.timeMs = this.#timeMs
     try {
       if (routes.direct.length > 0) this.#foldDirect(cursor, routes)
       if (routes.changes.length > 0) this.#foldChanges(cursor, routes)
     } catch (error) {
       this.#stopReaders(routes, error)
     }
-    return true
   }
 
   /** Handlers see the record by accessors; they are taken back when all have had it. */

@@ -1,5 +1,6 @@
 // One `.on` of a view, compiled: which records it takes, to which keys they go, and what handles them.
 import type { AnyRow } from '../core/index.ts'
+import { type Aggregate, areAggregates } from './aggregate.ts'
 import type { DeclaredHandlers, On, TableHandlers } from './projection.ts'
 import { variantHandlersOf } from './variant-handlers.ts'
 import type { FoldedView } from './view.ts'
@@ -18,6 +19,14 @@ export interface Route {
   readonly table: boolean
   readonly keysOf: (row: AnyRow, inputKey: InputKey) => unknown
   readonly many: boolean
+  /** What declared it. */
+  readonly on: On
+  /** The column that is the key, where it is one and all records go there. */
+  readonly column: string | undefined
+  /** The event-time field of its topic, if that declares one. */
+  readonly time: string | undefined
+  /** What `add` computes, where it was declared. */
+  readonly aggregates: Readonly<Record<string, Aggregate>> | undefined
   readonly add: Handler
   readonly remove: Handler | undefined
   readonly update: Handler | undefined
@@ -39,6 +48,10 @@ export function compileRoute(view: FoldedView, on: On, declared: DeclaredHandler
     table: input.kind === 'table' || input.kind === 'projection',
     keysOf: variants ? (row, inputKey) => (variants.handles(row) ? keysOf(row, inputKey) : null) : keysOf,
     many: typeof by === 'function',
+    on,
+    column: typeof by === 'string' && !variants ? by : undefined,
+    time: (input as { time?: string }).time,
+    aggregates: areAggregates(on.handlers) ? on.handlers : undefined,
     add: add as Handler,
     remove: remove as Handler | undefined,
     update: update as Handler | undefined,

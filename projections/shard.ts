@@ -32,7 +32,7 @@ import { FoldedView } from './view.ts'
 
 const SLICE_MS = 2
 /** Records folded between two looks at the clock. */
-const RECORDS_PER_CLOCK_LOOK = 128
+const RECORDS_PER_CLOCK_LOOK = 256
 /** From one checkpoint's start to the next: this many times what it took. */
 const CHECKPOINT_REST = 10
 /** A catching up of fewer says little of the rate. */
@@ -244,15 +244,20 @@ class Shard implements Engine {
     this.#inTransaction = true
     const commitTimeMs = block.mark?.commitTimeUs === undefined ? block.appendTimeMs : block.mark.commitTimeUs / 1000
     let left = RECORDS_PER_CLOCK_LOOK
+    let done = true
     while (cursor.next()) {
-      if (!this.#records.fold(cursor, commitTimeMs) && cursor.topic.name === CONTROL_TOPIC)
-        this.#foldControl(cursor.after())
-      if (--left === 0) {
-        if (performance.now() > sliceEndMs) return false
-        left = RECORDS_PER_CLOCK_LOOK
+      const folded = this.#records.fold(cursor, commitTimeMs)
+      if (folded === 0 && cursor.topic.name === CONTROL_TOPIC) this.#foldControl(cursor.after())
+      left -= Math.max(1, folded)
+      if (left > 0) continue
+      if (performance.now() > sliceEndMs) {
+        done = false
+        break
       }
+      left = RECORDS_PER_CLOCK_LOOK
     }
-    return true
+    this.#records.flush()
+    return done
   }
 
   /** Records of the system topic say which sources' snapshots are complete as of here. */

@@ -16,15 +16,20 @@ import {
   type MainstemError,
   type ObjectType,
   type RowCodec,
+  type RowView,
+  RUN_ROWS_MAX,
 } from '../core/index.ts'
 import { areAggregates } from './aggregate.ts'
 import { aggregateHandlers, hiddenFields } from './aggregate-code.ts'
 import { HandlerContext, type RecordInfo } from './handler-context.ts'
 import type { DeclaredHandlers, ProjectionDefinition } from './projection.ts'
 import { compileRoute, type Handler, type InputKey, type Route } from './route.ts'
+import { checkResult, RunFold } from './run-fold.ts'
 import { Changes, LIVE, TOUCHED } from './state/changes.ts'
+import { FLAGS } from './state/layout.ts'
 import type { StateMemory } from './state/memory.ts'
 import { RowList } from './state/row-list.ts'
+import { NO_ROW, type RunRows } from './state/row-places.ts'
 import { StateTable } from './state/state-table.ts'
 import { zeroOf } from './state/zero.ts'
 
@@ -54,6 +59,8 @@ export class FoldedView implements HandlerOwner {
   #step = ''
   readonly #context: HandlerContext
   readonly #invertible: boolean
+  readonly #runs: ReadonlyMap<Route, RunFold>
+  readonly #run: RunRows = { rows: new Uint32Array(RUN_ROWS_MAX), count: 0 }
 
   /** @throws DEFINITION_INVALID, CONTRACT_UNSUPPORTED */
   constructor(definition: ProjectionDefinition, info: RecordInfo, memory: StateMemory) {
@@ -77,6 +84,16 @@ export class FoldedView implements HandlerOwner {
       return compileRoute(this, on, table ? { add, remove } : (add as Handler))
     })
     this.#invertible = this.routes.every(route => route.table)
+    const { table } = this
+    const parts = {
+      places: table,
+      draft: table.draft,
+      context: this.#context,
+      checkResult,
+      endCall: (row: number) => this.#endCall(row),
+      checkHeap: () => table.checkHeap(),
+    }
+    this.#runs = new Map(this.routes.map(route => [route, new RunFold(route, table, parts)]))
   }
 
   /** The row of a key as of the last cut, as an object of the caller's own; undefined where there is none. */
@@ -129,6 +146,76 @@ export class FoldedView implements HandlerOwner {
     } finally {
       leaveHandlers()
     }
+  }
+
+  /** Folds a run of events or of rows that came, as `fold` would one after the other. @param timeMs of those without an event time */
+  foldRun(route: Route, lent: RowView, inputKey: InputKey, timeMs: number): void {
+    if (this.error) return
+    if (route.many) {
+      this.#foldEach(route, lent, inputKey, timeMs)
+      return
+    }
+    const { source } = lent
+    const run = this.#run
+    const folding = this.#runs.get(route)!
+    this.#route = route
+    this.#step = 'add'
+    this.#context.row = -1
+    enterHandlers(this)
+    try {
+      let refusal: unknown
+      try {
+        folding.resolve(lent, inputKey, run)
+      } catch (error) {
+        refusal = error
+      }
+      this.#touchRun(run)
+      folding.fold(run, timeMs)
+      if (run.count < source.count) {
+        // Those before it have been folded: had one of them failed, that would be the error.
+        this.#context.row = -1
+        this.#context.info.position = source.positions[run.count]!
+        throw refusal
+      }
+    } catch (error) {
+      leaveHandlers()
+      this.stop(this.#failure(error))
+    } finally {
+      leaveHandlers()
+      this.table.close()
+    }
+  }
+
+  #foldEach(route: Route, lent: RowView, inputKey: InputKey, timeMs: number): void {
+    const { row, source } = lent
+    const { info } = this.#context
+    for (let n = 0; n < source.count && !this.error; n++) {
+      source.at = n
+      info.position = source.positions[n]!
+      const time = route.time === undefined ? undefined : row[route.time]
+      info.timeMs = time instanceof Date ? time.getTime() : timeMs
+      this.fold(route, null, row, inputKey)
+    }
+  }
+
+  /** Notes which rows of a run are about to change. */
+  #touchRun({ rows, count }: RunRows): void {
+    const { pages, shift, mask, layout } = this.table
+    const settled = this.consumers.length > 0 ? TOUCHED : this.changes.settled
+    for (let n = 0; n < count; n++) {
+      const row = rows[n]!
+      if (row === NO_ROW) continue
+      const flags = pages[row >>> shift]!.words[(row & mask) * layout.words + FLAGS]!
+      if ((flags & TOUCHED) === 0 && (flags & settled) !== settled) this.#touch(row)
+    }
+  }
+
+  #endCall(row: number): void {
+    if (!this.#context.takeDeleted()) return
+    const { table } = this
+    if ((table.flags(row) & TOUCHED) === 0) this.#touch(row)
+    table.clear(row)
+    table.setSupport(row, 0)
   }
 
   /** The handler that runs, or ran last: `accounts.on(shop.orders).add`. */
@@ -184,9 +271,7 @@ export class FoldedView implements HandlerOwner {
   /** Ends a handler's call. */
   #close(row: number, result: unknown, weight: number): void {
     const { table } = this
-    if (typeof result === 'object' && result !== null && 'then' in result) {
-      throw fail('HANDLER_ASYNC', 'a handler returned a promise')
-    }
+    checkResult(result)
     table.closeWith(weight)
     if (this.#context.takeDeleted()) {
       table.clear(row)

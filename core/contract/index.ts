@@ -11,6 +11,8 @@ export {
   type RowSource,
   type RowView,
   type RowViewCode,
+  RUN_ROWS_MAX,
+  runAt,
   type ViewField,
   type ViewSlot,
 } from './row-view.ts'

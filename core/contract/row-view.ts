@@ -1,6 +1,7 @@
 // A record as handlers see it: one object per layout whose own, enumerable accessors read the record at hand, so that a record
-// costs no object. A `RowView` takes a row from its stored bytes (here), or from columns (core/log/sealed): numbers at once,
-// texts when they are asked for. When the record's turn is over it is closed, and using it throws.
+// costs no object. A `RowView` takes rows from their stored bytes (here), or from columns (core/log/sealed): numbers at once,
+// texts when they are asked for. It holds a run of them, word by word: what folds a run goes along each word's column, and
+// steps the accessors from row to row. When the run's turn is over it is closed, and using it throws.
 //
 // A number, date, boolean or enum is a word: null is NaN, undefined is +Infinity (stored numbers are finite), −Infinity says
 // that a bigint beyond ±2^53 stands in `refs`. A text is two words, where it stands; a nested value is decoded into `refs`.
@@ -15,9 +16,19 @@ export interface TextColumn {
   text(index: number): string
 }
 
-/** The record at which the accessors look. */
+/** Rows that a view holds at most: a run of them with what they fold into stays in the first cache. */
+export const RUN_ROWS_MAX = 256
+
+/** A run of rows, and the one at which the accessors look. */
 export class RowSource {
   open = false
+  /** Which row the accessors show. */
+  at = 0
+  /** Rows of the run. */
+  count = 0
+  /** The position of each record; set by who lends runs. */
+  readonly positions = new Float64Array(RUN_ROWS_MAX)
+  /** Word `n` of row `i` is at `n * RUN_ROWS_MAX + i`; references likewise. */
   readonly words: Float64Array
   readonly refs: unknown[]
   /** Where texts stand: at (offset, length) of a buffer, or, without one, at (column, index). */
@@ -25,8 +36,8 @@ export class RowSource {
   columns: readonly TextColumn[] = []
 
   constructor(words: number, refs: number) {
-    this.words = new Float64Array(words)
-    this.refs = new Array(refs).fill(undefined)
+    this.words = new Float64Array(words * RUN_ROWS_MAX)
+    this.refs = new Array(refs * RUN_ROWS_MAX).fill(undefined)
   }
 }
 
@@ -48,14 +59,15 @@ export interface ViewField {
 export interface RowView {
   readonly row: AnyRow
   readonly source: RowSource
+  readonly fields: readonly ViewField[]
 }
 
 /** What is generated for one type of rows. */
 export interface RowViewCode {
   readonly fields: readonly ViewField[]
   view(): RowView
-  /** Takes the row at which the reader stands, as `RowCodec.decode` would. */
-  read(source: RowSource, reader: ByteReader): void
+  /** Takes the row at which the reader stands, as `RowCodec.decode` would, as row `at` of the run. */
+  read(source: RowSource, reader: ByteReader, at: number): void
 }
 
 /** @param name of the topic, for errors */
@@ -72,7 +84,7 @@ export function createRowViewCode(type: ObjectType, name: string): RowViewCode {
   }
   const program = `'use strict'
 ${text.groups.join('\n')}
-return { row: s => new ${row}(s), read(s, r) { const w = s.words, x = s.refs; s.buffer = r.buffer; ${read} s.open = true } }`
+return { row: s => new ${row}(s), read(s, r, i) { const w = s.words, x = s.refs; s.buffer = r.buffer; ${read} s.open = true } }`
   const made = new Function('expired', 'enums', 'decoders', 'Date', program)(
     expired,
     text.enums,
@@ -84,7 +96,7 @@ return { row: s => new ${row}(s), read(s, r) { const w = s.words, x = s.refs; s.
     read: made.read,
     view() {
       const source = new RowSource(size.words, size.refs)
-      return { row: made.row(source), source }
+      return { row: made.row(source), source, fields }
     },
   }
 }
@@ -131,6 +143,11 @@ function slotOf(type: ValueType, size: Size): ViewSlot {
 
 const quote = (text: string): string => JSON.stringify(text)
 
+/** Where word or reference `n` of row `i` stands, as text. */
+export const runAt = (n: number): string => `${n * RUN_ROWS_MAX} + i`
+const wordOf = (n: number): string => `s.words[${n * RUN_ROWS_MAX} + s.at]`
+const refOf = (n: number): string => `s.refs[${n * RUN_ROWS_MAX} + s.at]`
+
 /** Writes the program: a class per group of fields, and the function that reads a row. `s`, `w`, `x`, `r`: source, words, refs, reader. */
 class ViewText {
   readonly groups: string[] = []
@@ -157,20 +174,20 @@ static accessors = { ${accessors.join(',\n')} }
   #value(slot: ViewSlot, path: string, groups: string[]): string {
     switch (slot.kind) {
       case 'word':
-        return this.#ofWord(slot.type, `s.words[${slot.word}]`)
+        return this.#ofWord(slot.type, `${wordOf(slot.word)}`)
       case 'bigint':
-        return `(s.words[${slot.word}] === -Infinity ? s.refs[${slot.ref}] : BigInt(s.words[${slot.word}]))`
+        return `(${wordOf(slot.word)} === -Infinity ? ${refOf(slot.ref)} : BigInt(${wordOf(slot.word)}))`
       case 'text': {
-        const [from, length] = [`s.words[${slot.word}]`, `s.words[${slot.word + 1}]`]
+        const [from, length] = [`${wordOf(slot.word)}`, `${wordOf(slot.word + 1)}`]
         const read = `(s.buffer !== undefined ? s.buffer.utf8Slice(${from}, ${from} + ${length}) : s.columns[${from}].text(${length}))`
-        return `(s.refs[${slot.ref}] ?? (s.refs[${slot.ref}] = ${read}))`
+        return `(${refOf(slot.ref)} ?? (${refOf(slot.ref)} = ${read}))`
       }
       case 'value':
-        return `s.refs[${slot.ref}]`
+        return `${refOf(slot.ref)}`
       case 'group':
         return `this.#g${groups.push(this.group(slot.fields, `${path}.`)) - 1}`
       case 'nullable': {
-        const w = `s.words[${slot.word}]`
+        const w = `${wordOf(slot.word)}`
         const value = this.#value(slot.inner, path, groups)
         return `(${w} === 1 ? ${value} : ${slot.optional ? `${w} === Infinity ? undefined : ` : ''}null)`
       }
@@ -198,20 +215,20 @@ static accessors = { ${accessors.join(',\n')} }
   #readSlot(slot: ViewSlot): string {
     switch (slot.kind) {
       case 'word':
-        return `w[${slot.word}] = ${readWord(slot.type)};`
+        return `w[${runAt(slot.word)}] = ${readWord(slot.type)};`
       case 'bigint':
-        return `if (r.tag(1) === 0) w[${slot.word}] = r.int(); else { w[${slot.word}] = -Infinity; x[${slot.ref}] = BigInt(r.string()); }`
+        return `if (r.tag(1) === 0) w[${runAt(slot.word)}] = r.int(); else { w[${runAt(slot.word)}] = -Infinity; x[${runAt(slot.ref)}] = BigInt(r.string()); }`
       case 'text':
-        return `{ const n = r.length(); w[${slot.word}] = r.at - n; w[${slot.word + 1}] = n; x[${slot.ref}] = undefined; }`
+        return `{ const n = r.length(); w[${runAt(slot.word)}] = r.at - n; w[${runAt(slot.word + 1)}] = n; x[${runAt(slot.ref)}] = undefined; }`
       case 'value': {
         const codec = createRowCodec({ kind: 'object', fields: [{ name: 'v', type: slot.type }] })
         this.decoders.push(reader => codec.decode(reader)['v'])
-        return `x[${slot.ref}] = decoders[${this.decoders.length - 1}](r);`
+        return `x[${runAt(slot.ref)}] = decoders[${this.decoders.length - 1}](r);`
       }
       case 'group':
         return this.read(slot.fields)
       case 'nullable': {
-        const w = `w[${slot.word}]`
+        const w = `w[${runAt(slot.word)}]`
         const inner = this.#readSlot(slot.inner)
         if (!slot.optional) return `if (r.tag(1) === 0) ${w} = NaN; else { ${w} = 1; ${inner} }`
         return `switch (r.tag(2)) { case 0: ${w} = NaN; break; case 2: ${w} = Infinity; break; default: ${w} = 1; ${inner} }`

@@ -1,6 +1,6 @@
 // The port of the log: what everything else knows of it. Laws: positions are dense and start at 1; a reader sees a batch
 // only after its fdatasync, whole or not at all; each batch stores, atomically with its records, how far its source was read.
-import type { AnyRow, Contract, TagValue } from '../contract/index.ts'
+import type { AnyRow, Contract, RowView, TagValue } from '../contract/index.ts'
 
 /** How far a source has been read, and by which of its transactions. Stored in each block of the batch. */
 export interface SourceMark {
@@ -80,6 +80,14 @@ export interface RecordCursor {
   lendAfter(): AnyRow | null
   /** Ends the use of what was lent: its accessors throw CURSOR_EXPIRED. */
   recall(): void
+  /** What lends rows like the one at hand in runs: events, and inserted rows, that need no upcast. */
+  readonly lender: RowView | undefined
+  /**
+   * Adds the record at hand to the run of its lender, and those that follow it with the same layout and operation, while there is
+   * room (RUN_ROWS_MAX); the cursor then stands at the last one. Gives how many they are. Who lends begins and ends runs:
+   * the count is his to set to 0, and he closes the source.
+   */
+  lendRun(): number
   parked(): ParkedRow | null
 }
 

@@ -1,6 +1,6 @@
 // Blocks as readers get them, and the walk over their records.
 import { z } from 'zod'
-import { type AnyRow, ByteReader } from '../contract/index.ts'
+import { type AnyRow, ByteReader, type RowView, RUN_ROWS_MAX } from '../contract/index.ts'
 import { asMainstemError, fail, isMainstemError } from '../errors.ts'
 import type { StoredBlock } from './block.ts'
 import type { LogBlock, LogTopic, ParkedRow, RecordCursor, RecordOp, SourceMark } from './log.ts'
@@ -166,6 +166,39 @@ class Records implements RecordCursor {
     this.#lender?.recall()
   }
 
+  get lender(): RowView | undefined {
+    return this.#op === OP_EVENT || this.#op === OP_INSERT ? this.#layout!.lender?.after : undefined
+  }
+
+  lendRun(): number {
+    const lender = this.#layout!.lender!
+    const { source } = lender.after
+    const { code } = lender
+    const reader = this.#reader
+    const before = source.count
+    try {
+      for (;;) {
+        reader.at = this.#start
+        code.read(source, reader, source.count)
+        if (reader.at !== this.#end) throw new RangeError('a row is not as long as it says')
+        source.positions[source.count++] = this.#position
+        if (source.count === RUN_ROWS_MAX || this.#left === 0 || !this.#isNextAlike()) break
+        this.next()
+      }
+    } catch (error) {
+      throw this.#damaged(error)
+    }
+    return source.count - before
+  }
+
+  /** Whether the next record has the layout and operation of the one at hand. */
+  #isNextAlike(): boolean {
+    const reader = this.#reader
+    reader.at = this.#end
+    reader.varint()
+    return reader.varint() === this.#layout!.id && reader.u8() === this.#op
+  }
+
   #lend(image: 'before' | 'after', at: number, end: number): AnyRow {
     const lender = this.#layout!.lender
     this.#lender = lender
@@ -174,7 +207,8 @@ class Records implements RecordCursor {
     reader.at = at
     const view = lender[image]
     try {
-      lender.code.read(view.source, reader)
+      view.source.at = 0
+      lender.code.read(view.source, reader, 0)
       if (reader.at !== end) throw new RangeError('a row is not as long as it says')
       return view.row
     } catch (error) {

@@ -26,6 +26,11 @@ export class Changes {
     this.#table = table
   }
 
+  /** Flags of a row that is there, and in the next checkpoint already: until then it may change and leave no trace. */
+  get settled(): number {
+    return LIVE | this.#mark
+  }
+
   /** The flags with which a row's transaction ends; it is in the next checkpoint. */
   add(row: number, flags: number): void {
     if ((flags & this.#mark) === 0) this.#changed.push(row)

@@ -1,7 +1,7 @@
 // Key → row: an open-addressing table for each of 128 key groups. A group grows by itself, so that no key of ten million
 // waits for more than its 128th part; the hash stands beside the row, so that growing reads no rows. Removed rows leave no
 // tombstones: those behind them move up.
-import { hashOf, type KeyId } from './keys.ts'
+import { hashOf, hashOfNumber, type KeyId } from './keys.ts'
 import type { StateMemory } from './memory.ts'
 
 export const KEY_GROUPS = 128
@@ -27,6 +27,8 @@ export class KeyIndex {
   /** Rows of each group. */
   readonly #used = new Uint32Array(KEY_GROUPS)
   #bytes = 0
+  /** Whether all keys are integers of 32 bits. Their hashes differ as they do, so that no row needs to be looked at. */
+  #exact = true
 
   constructor(rows: KeyedRows, memory: StateMemory) {
     this.#rows = rows
@@ -48,8 +50,34 @@ export class KeyIndex {
     }
   }
 
+  /**
+   * Finds the rows of numbers, in one loop, so that the waits for memory of one and the next overlap. Begins with the one
+   * numbered `n` and stops at the first that is not there, whose number it gives, or at `count`.
+   */
+  findNumbers(keys: Float64Array, from: number, n: number, count: number, rows: Uint32Array): number {
+    const groups = this.#groups
+    const exact = this.#exact
+    for (let i = n; i < count; i++) {
+      const id = keys[from + i]!
+      const hash = hashOfNumber(id)
+      const entries = groups[hash >>> GROUP_SHIFT]!
+      const mask = entries.length - 2
+      const small = exact && id === (id | 0)
+      for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+        const row = entries[at]!
+        if (row === 0) return i
+        if (entries[at + 1] === hash && (small || this.#rows.holds(row - 1, id))) {
+          rows[i] = row - 1
+          break
+        }
+      }
+    }
+    return count
+  }
+
   /** Adds a row whose key is not there. @throws STATE_TOO_LARGE */
-  add(row: number, hash: number): void {
+  add(row: number, id: KeyId, hash: number): void {
+    if (id !== (Number(id) | 0)) this.#exact = false
     const group = hash >>> GROUP_SHIFT
     if ((this.#used[group]! + 1) * 2 > this.#groups[group]!.length * FULL) this.#grow(group)
     place(this.#groups[group]!, row + 1, hash)

@@ -8,6 +8,8 @@ export type KeyId = number | string
 export interface Keys {
   /** Whether an id may be a text. */
   readonly texts: boolean
+  /** Whether keys are integers, each its own id. */
+  readonly integers: boolean
   /** @throws KEY_INVALID when the key is not of its type, or too long */
   idOf(key: unknown): KeyId
   keyOf(id: KeyId): unknown
@@ -32,6 +34,7 @@ export function keysOf(codec: KeyCodec): Keys {
     case 'int':
       return {
         texts: false,
+        integers: true,
         idOf: key => (Number.isSafeInteger(key) ? (key as number) + 0 : refused(codec, key)),
         keyOf: id => id,
         bytesOf,
@@ -40,6 +43,7 @@ export function keysOf(codec: KeyCodec): Keys {
     case 'date':
       return {
         texts: false,
+        integers: false,
         idOf: key => (key instanceof RealDate && !Number.isNaN(key.getTime()) ? key.getTime() : refused(codec, key)),
         keyOf: id => new RealDate(id as number),
         bytesOf: id => codec.encode(new RealDate(id as number)),
@@ -49,6 +53,7 @@ export function keysOf(codec: KeyCodec): Keys {
     case 'enum':
       return {
         texts: true,
+        integers: false,
         idOf: key => {
           if (typeof key !== 'string' || key.length > SHORT_TEXT || !key.isWellFormed()) codec.encode(key)
           return key as string
@@ -60,6 +65,7 @@ export function keysOf(codec: KeyCodec): Keys {
     case 'bigint':
       return {
         texts: true,
+        integers: false,
         idOf: key => {
           if (typeof key !== 'bigint') return refused(codec, key)
           const number = Number(key)
@@ -74,6 +80,7 @@ export function keysOf(codec: KeyCodec): Keys {
     default:
       return {
         texts: true,
+        integers: false,
         idOf: key => codec.encode(key).toString('latin1'),
         keyOf: id => codec.decode(Buffer.from(id as string, 'latin1')),
         bytesOf: id => Buffer.from(id as string, 'latin1'),
@@ -95,9 +102,14 @@ function hashOfText(text: string): number {
 }
 
 /** Mixes all bits of a key into 32. */
-export function hashOf(id: KeyId): number {
-  let hash = typeof id === 'number' ? (id | 0) ^ Math.imul((id / 0x100000000) | 0, 0x9e3779b1) : hashOfText(id)
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+export const hashOf = (id: KeyId): number => (typeof id === 'number' ? hashOfNumber(id) : mix(hashOfText(id)))
+
+/** Integers of 32 bits have a hash each. */
+export const hashOfNumber = (id: number): number =>
+  mix(id === (id | 0) ? id : (id | 0) ^ Math.imul((id / 0x100000000) | 0, 0x9e3779b1))
+
+function mix(bits: number): number {
+  let hash = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b)
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
   return (hash ^ (hash >>> 16)) >>> 0
 }

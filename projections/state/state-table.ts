@@ -10,6 +10,7 @@ import { FLAGS, KEY, KEY_REF, type Layout, layoutOf, SUPPORT } from './layout.ts
 import type { StateMemory } from './memory.ts'
 import { Place } from './place.ts'
 import { RowList } from './row-list.ts'
+import type { Page, RowPlaces, RunRows } from './row-places.ts'
 
 const PAGE_WORDS = (4 * 1024 * 1024) / 8
 const WORD_BYTES = 8
@@ -21,25 +22,19 @@ export interface Named {
   readonly name: string
 }
 
-interface Page {
-  readonly words: Float64Array
-  readonly refs: unknown[]
-}
-
-export class StateTable {
+export class StateTable implements RowPlaces {
   readonly layout: Layout
   readonly keys: Keys
   /** What handlers are given; it is the row to which `open` has stepped. */
   readonly draft: AnyRow
-  readonly #at = new Place()
+  readonly at = new Place()
   readonly #code: DraftCode
   readonly #memory: StateMemory
   readonly #template: Page
   readonly #templateBytes: number
-  /** log2 of the rows of a page. */
-  readonly #shift: number
-  readonly #mask: number
-  #pages: Page[] = []
+  readonly shift: number
+  readonly mask: number
+  readonly pages: Page[] = []
   #index: KeyIndex
   #free = new RowList()
   /** Places handed out so far, those free again too. */
@@ -72,17 +67,17 @@ export class StateTable {
     this.layout = layout
     this.#memory = memory
     this.#index = new KeyIndex(this, memory)
-    this.#shift = Math.floor(Math.log2(PAGE_WORDS / Math.max(layout.words, layout.refs)))
-    this.#mask = (1 << this.#shift) - 1
+    this.shift = Math.floor(Math.log2(PAGE_WORDS / Math.max(layout.words, layout.refs)))
+    this.mask = (1 << this.shift) - 1
     this.#code = draftCode(definition, layout, `a row of '${definition.name}'`)
-    this.draft = this.#code.row(this.#at)
+    this.draft = this.#code.row(this.at)
     this.#template = { words: new Float64Array(layout.words), refs: new Array(layout.refs).fill(undefined) }
     this.#templateBytes = this.#begin(zero)
   }
 
   /** Makes the template of new rows by writing one. */
   #begin(zero: AnyRow): number {
-    const at = this.#at
+    const at = this.at
     at.words = this.#template.words
     at.refs = this.#template.refs
     at.base = at.refBase = 0
@@ -109,7 +104,7 @@ export class StateTable {
 
   /** Of them, about how many are in V8's heap: strings, nested values and maps. */
   get heapBytes(): number {
-    return this.#heapTaken + this.#at.heapBytes
+    return this.#heapTaken + this.at.heapBytes
   }
 
   /** Places handed out so far: every row is below. */
@@ -129,16 +124,29 @@ export class StateTable {
     return found >= 0 ? found : this.#add(id, hash)
   }
 
+  /**
+   * Finds the rows of a run's keys, which stand in `keys` from `from` on, and makes those that are not there. `run.count` says
+   * of how many, also where it throws. @throws STATE_TOO_LARGE
+   */
+  findOrAddNumbers(keys: Float64Array, from: number, count: number, run: RunRows): void {
+    for (run.count = 0; ; run.count++) {
+      run.count = this.#index.findNumbers(keys, from, run.count, count, run.rows)
+      if (run.count === count) return
+      const id = keys[from + run.count]! + 0
+      run.rows[run.count] = this.#add(id, hashOf(id))
+    }
+  }
+
   #add(id: KeyId, hash: number): number {
     const row = this.#place()
-    this.#index.add(row, hash)
+    this.#index.add(row, id, hash)
     const { words, refs } = this.#pageOf(row)
     const base = this.#baseOf(row)
     words[base + KEY] = typeof id === 'number' ? id : Number.NaN
     words[base + SUPPORT] = words[base + FLAGS] = 0
     if (typeof id === 'string') {
       refs[this.#refBaseOf(row) + KEY_REF] = id
-      this.#at.heapBytes += heldBytes(id)
+      this.at.heapBytes += heldBytes(id)
     }
     this.clear(row)
     return row
@@ -147,17 +155,17 @@ export class StateTable {
   /** A free place; what it holds is undefined. */
   #place(): number {
     if (this.#free.length > 0) return this.#free.pop()
-    if (this.#rows === this.#pages.length << this.#shift) this.#addPage()
+    if (this.#rows === this.pages.length << this.shift) this.#addPage()
     return this.#rows++
   }
 
   #addPage(): void {
     const { words, refs } = this.layout
-    const rows = 1 << this.#shift
+    const rows = 1 << this.shift
     const bytes = rows * (words + refs) * WORD_BYTES
     this.#memory.take(bytes)
     this.#pageBytes += bytes
-    this.#pages.push({ words: new Float64Array(rows * words), refs: new Array(rows * refs).fill(undefined) })
+    this.pages.push({ words: new Float64Array(rows * words), refs: new Array(rows * refs).fill(undefined) })
   }
 
   /** Gives a row's place back. */
@@ -170,7 +178,7 @@ export class StateTable {
     const { refs } = this.#pageOf(row)
     const from = this.#refBaseOf(row)
     for (let n = 0; n < this.layout.refs; n++) {
-      this.#at.heapBytes -= heldBytes(refs[from + n])
+      this.at.heapBytes -= heldBytes(refs[from + n])
       refs[from + n] = undefined
     }
     this.#free.push(row)
@@ -188,7 +196,7 @@ export class StateTable {
       bytes -= heldBytes(refs[from + n])
       refs[from + n] = template.refs[n]
     }
-    this.#at.heapBytes += bytes
+    this.at.heapBytes += bytes
   }
 
   /** A copy of a row that no key leads to. It goes by `releaseCopy`. */
@@ -203,7 +211,7 @@ export class StateTable {
       const value = from.refs[refsFrom + n]
       const kept = value instanceof Map ? new Map(value) : value
       to.refs[refsTo + n] = kept
-      this.#at.heapBytes += heldBytes(kept)
+      this.at.heapBytes += heldBytes(kept)
     }
     return copy
   }
@@ -214,28 +222,28 @@ export class StateTable {
 
   /** Steps the accessors to a row. */
   open(row: number): void {
-    const at = this.#at
-    const page = this.#pages[row >>> this.#shift]!
+    const at = this.at
+    const page = this.pages[row >>> this.shift]!
     at.words = page.words
-    at.base = (row & this.#mask) * this.layout.words
+    at.base = (row & this.mask) * this.layout.words
     at.refs = page.refs
-    at.refBase = (row & this.#mask) * this.layout.refs
+    at.refBase = (row & this.mask) * this.layout.refs
   }
 
   /** Ends the use of the accessors. */
   close(): void {
-    this.#at.base = -1
+    this.at.base = -1
   }
 
   /** Flags of the row at which the accessors stand. */
   get openFlags(): number {
-    const at = this.#at
+    const at = this.at
     return at.words[at.base + FLAGS]!
   }
 
   /** Changes the support of the row at which the accessors stand, and ends their use. @throws STATE_TOO_LARGE */
   closeWith(weight: number): void {
-    const at = this.#at
+    const at = this.at
     at.words[at.base + SUPPORT]! += weight
     at.base = -1
     if (at.heapBytes >= HEAP_LOOK_BYTES || at.heapBytes <= -HEAP_LOOK_BYTES) this.checkHeap()
@@ -243,11 +251,11 @@ export class StateTable {
 
   /** Asks the memory for what values have grown by. @throws STATE_TOO_LARGE */
   checkHeap(): void {
-    const grown = this.#at.heapBytes
+    const grown = this.at.heapBytes
     if (grown < HEAP_LOOK_BYTES && grown > -HEAP_LOOK_BYTES) return
     this.#memory.takeHeap(grown)
     this.#heapTaken += grown
-    this.#at.heapBytes = 0
+    this.at.heapBytes = 0
   }
 
   idOf(row: number): KeyId {
@@ -331,21 +339,21 @@ export class StateTable {
   drop(): void {
     this.close()
     this.#memory.release(this.#pageBytes + this.#index.bytes, this.#heapTaken)
-    this.#pages = []
+    this.pages.length = 0
     this.#index = new KeyIndex(this, this.#memory)
     this.#free = new RowList()
-    this.#rows = this.#pageBytes = this.#heapTaken = this.#at.heapBytes = 0
+    this.#rows = this.#pageBytes = this.#heapTaken = this.at.heapBytes = 0
   }
 
   #pageOf(row: number): Page {
-    return this.#pages[row >>> this.#shift]!
+    return this.pages[row >>> this.shift]!
   }
 
   #baseOf(row: number): number {
-    return (row & this.#mask) * this.layout.words
+    return (row & this.mask) * this.layout.words
   }
 
   #refBaseOf(row: number): number {
-    return (row & this.#mask) * this.layout.refs
+    return (row & this.mask) * this.layout.refs
   }
 }

@@ -134,6 +134,8 @@ class MemoryBlock implements LogBlock {
       lendBefore: () => record().topic.read(record().before),
       lendAfter: () => record().topic.read(record().after),
       recall: () => {},
+      lender: undefined,
+      lendRun: () => 0,
       parked: () => structuredClone(record().parked ?? null),
     }
   }

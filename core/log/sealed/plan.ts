@@ -11,6 +11,7 @@ import {
   ByteReader as Reader,
   type RowSource,
   type RowViewCode,
+  runAt,
   type ViewField,
   type ViewSlot,
 } from '../../contract/index.ts'
@@ -42,8 +43,8 @@ export interface ColumnPlan {
   readonly keyer: (key: KeyBytes) => (reader: ByteReader) => void
   /** Makes the function that gives the row of an index. */
   readonly assembler: (columns: readonly ColumnData[]) => (index: number) => AnyRow
-  /** Makes the function that gives the row of an index to accessors. */
-  readonly shower: (columns: readonly ColumnData[], code: RowViewCode) => (source: RowSource, index: number) => void
+  /** Makes the function that gives rows to accessors. */
+  readonly shower: (columns: readonly ColumnData[], code: RowViewCode) => Show
 }
 
 /** Takes the bytes of a row's key, piece by piece. */
@@ -76,7 +77,10 @@ export function planColumns(type: ObjectType, key: readonly string[]): ColumnPla
   }
 }
 
-type Make = (...args: unknown[]) => (source: RowSource, index: number) => void
+/** Gives the `count` rows from index `from` on to accessors, as rows `at` and following of their run. */
+export type Show = (source: RowSource, at: number, from: number, count: number) => void
+
+type Make = (...args: unknown[]) => Show
 
 /** A function per layout: made when rows are first lent. */
 function showerOf(
@@ -89,13 +93,13 @@ function showerOf(
       'c',
       'raws',
       'parse',
-      `${columns.map(bindColumn).join(' ')} return (s, i) => { const w = s.words, x = s.refs; s.buffer = undefined; s.columns = c; ${showFields(fields, { column: 0 })} s.open = true }`,
+      `${columns.map(bindColumn).join(' ')} return (s, at, from, count) => { const w = s.words, x = s.refs; s.buffer = undefined; s.columns = c; for (let i = at, o = from - at, end = at + count; i < end; i++) { const j = i + o; ${showFields(fields, { column: 0 })} } s.open = true }`,
     ) as Make
     return shower(data, raws, JSON.parse)
   }
 }
 
-/** Statements that give the row of index `i` to a source's words and refs; columns come in the order in which `#shred` made them. */
+/** Statements that give the row of index `j` as row `i` to a source's words and refs; columns come in the order in which `#shred` made them. */
 const showFields = (fields: readonly ViewField[], next: { column: number }): string =>
   fields.map(({ slot }) => showSlot(slot, next)).join(' ')
 
@@ -105,17 +109,17 @@ function showSlot(slot: ViewSlot, next: { column: number }): string {
   switch (slot.kind) {
     case 'nullable': {
       const inner = showSlot(slot.inner, next)
-      const none = slot.optional ? `c${n}[i] === 2 ? Infinity : NaN` : 'NaN'
-      return `if (c${n}[i] === 1) { w[${slot.word}] = 1; ${inner} } else w[${slot.word}] = ${none};`
+      const none = slot.optional ? `c${n}[j] === 2 ? Infinity : NaN` : 'NaN'
+      return `if (c${n}[j] === 1) { w[${runAt(slot.word)}] = 1; ${inner} } else w[${runAt(slot.word)}] = ${none};`
     }
     case 'word':
-      return `w[${slot.word}] = c${n}[i];`
+      return `w[${runAt(slot.word)}] = c${n}[j];`
     case 'bigint':
-      return `w[${slot.word}] = -Infinity; x[${slot.ref}] = c${n}.bigint(i);`
+      return `w[${runAt(slot.word)}] = -Infinity; x[${runAt(slot.ref)}] = c${n}.bigint(j);`
     case 'text':
-      return `w[${slot.word}] = ${n}; w[${slot.word + 1}] = i; x[${slot.ref}] = undefined;`
+      return `w[${runAt(slot.word)}] = ${n}; w[${runAt(slot.word + 1)}] = j; x[${runAt(slot.ref)}] = undefined;`
     case 'value':
-      return `x[${slot.ref}] = ${slot.type.kind === 'json' ? `parse(c${n}.text(i))` : `raws[${n}](c${n}.bytes(i))`};`
+      return `x[${runAt(slot.ref)}] = ${slot.type.kind === 'json' ? `parse(c${n}.text(j))` : `raws[${n}](c${n}.bytes(j))`};`
   }
 }
 

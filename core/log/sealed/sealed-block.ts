@@ -2,16 +2,17 @@
 // readers get them from a hot segment.
 import { setImmediate as immediate } from 'node:timers/promises'
 import { type AnyRow, ByteReader, type RowSource, type RowViewCode } from '../../contract/index.ts'
-import { asMainstemError, fail, isMainstemError } from '../../errors.ts'
+import { asMainstemError, isMainstemError } from '../../errors.ts'
 import { readMark } from '../block.ts'
-import type { LogBlock, LogTopic, ParkedRow, RecordCursor, RecordOp, SourceMark } from '../log.ts'
-import { type BlockPlace, corrupt, OP_DELETE, OP_PARKED, OP_UPDATE, OPS } from '../records.ts'
+import type { LogBlock, RecordCursor, SourceMark } from '../log.ts'
+import { type BlockPlace, corrupt, OP_PARKED, OP_UPDATE } from '../records.ts'
 import type { Layout } from '../topics.ts'
 import { type BlockEntry, isSparse, planOf } from './block-writer.ts'
 import { SEALED_BLOCK_RECORDS_MAX, UNPACKED_VALUES_PER_TURN } from './bounds.ts'
 import { ColumnData, readColumnHead, readNumbers, readNumbersHead, type StoredColumn } from './columns.ts'
 import { openBlock } from './format.ts'
-import type { PlannedColumn } from './plan.ts'
+import type { PlannedColumn, Show } from './plan.ts'
+import { SealedRecords } from './sealed-records.ts'
 import { Sections } from './sections.ts'
 
 /** One image of a group: its columns, and the hash of each row's key. */
@@ -20,8 +21,8 @@ export interface ImageData {
   readonly hashes: ColumnData
   /** The row of an index, in the shape of its layout. */
   row(index: number): AnyRow
-  /** Gives the row of an index to accessors of its layout. */
-  show(source: RowSource, code: RowViewCode, index: number): void
+  /** Gives the rows from an index on to accessors of their layout, as rows `at` and following of their run. */
+  show(source: RowSource, code: RowViewCode, at: number, index: number, count: number): void
 }
 
 export class GroupData {
@@ -76,7 +77,7 @@ class Image implements ImageData {
   readonly hashes: ColumnData
   readonly #layout: Layout
   #row: ((index: number) => AnyRow) | undefined
-  #show: ((source: RowSource, index: number) => void) | undefined
+  #show: Show | undefined
 
   constructor(layout: Layout, { columns, hashes }: { columns: readonly ColumnData[]; hashes: ColumnData }) {
     this.columns = columns
@@ -84,9 +85,9 @@ class Image implements ImageData {
     this.#layout = layout
   }
 
-  show(source: RowSource, code: RowViewCode, index: number): void {
+  show(source: RowSource, code: RowViewCode, at: number, index: number, count: number): void {
     this.#show ??= planOf(this.#layout).shower(this.columns, code)
-    this.#show(source, index)
+    this.#show(source, at, index, count)
   }
 
   row(index: number): AnyRow {
@@ -316,107 +317,5 @@ class SpanBlock implements LogBlock {
 
   records(): RecordCursor {
     return new SealedRecords(this.#block, this.#index, this.count)
-  }
-}
-
-class SealedRecords implements RecordCursor {
-  readonly #block: SealedBlock
-  readonly #end: number
-  readonly #first: number
-  #positions: Float64Array | undefined
-  #record: number
-  #of: Uint8Array | Uint16Array | undefined
-  #local: Uint32Array | undefined
-  #group: GroupData | undefined
-  #index = 0
-
-  constructor(block: SealedBlock, index: number, count: number) {
-    this.#block = block
-    this.#first = block.entry.first
-    this.#record = index - 1
-    this.#end = this.#record + count
-  }
-
-  next(): boolean {
-    if (this.#record >= this.#end) return false
-    if (!this.#local) this.#open()
-    const record = ++this.#record
-    this.#group = this.#block.groups[this.#of![record]!]
-    this.#index = this.#local![record]!
-    return true
-  }
-
-  #open(): void {
-    try {
-      this.#of = this.#block.groupOf
-      this.#local = this.#block.localOf
-      this.#positions = this.#block.positions
-    } catch (error) {
-      throw this.#block.damaged(error)
-    }
-  }
-
-  get position(): number {
-    return this.#positions ? this.#positions[this.#record]! : this.#first + this.#record
-  }
-
-  get topic(): LogTopic {
-    if (!this.#group) throw fail('INTERNAL', 'a record was read before next()')
-    return this.#group.layout.topic
-  }
-
-  get op(): RecordOp {
-    return OPS[this.#group?.op ?? 0] ?? 'event'
-  }
-
-  before(): AnyRow | null {
-    const op = this.#group?.op
-    return op === OP_DELETE ? this.#row(0) : op === OP_UPDATE ? this.#row(1) : null
-  }
-
-  after(): AnyRow | null {
-    const op = this.#group?.op
-    return op === OP_DELETE || op === OP_PARKED ? null : this.#row(0)
-  }
-
-  lendBefore(): AnyRow | null {
-    const op = this.#group?.op
-    return op === OP_DELETE ? this.#lend('before', 0) : op === OP_UPDATE ? this.#lend('before', 1) : null
-  }
-
-  lendAfter(): AnyRow | null {
-    const op = this.#group?.op
-    return op === OP_DELETE || op === OP_PARKED ? null : this.#lend('after', 0)
-  }
-
-  recall(): void {
-    this.#group?.layout.lender?.recall()
-  }
-
-  #lend(role: 'before' | 'after', image: number): AnyRow {
-    const { layout, images } = this.#group!
-    const { lender } = layout
-    if (!lender) return this.#row(image)
-    const view = lender[role]
-    try {
-      images[image]!.show(view.source, lender.code, this.#index)
-      return view.row
-    } catch (error) {
-      throw this.#block.damaged(error)
-    }
-  }
-
-  parked(): ParkedRow | null {
-    const parked = this.#group?.parked
-    return parked ? (JSON.parse(parked.text(this.#index)) as ParkedRow) : null
-  }
-
-  #row(image: number): AnyRow {
-    try {
-      const { layout, images } = this.#group!
-      return layout.adapt(images[image]!.row(this.#index), this.position)
-    } catch (error) {
-      throw this.#block.damaged(error)
-    }
   }
 }

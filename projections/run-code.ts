@@ -1,0 +1,226 @@
+// The loops by which a route folds a run of records: generated per route and layout of records, so that the call of the
+// handler, and each access, is of one kind. A handler is called record by record; declared aggregates go from column to page
+// without any accessor, where their fields are words. Both equal the fold of one record after the other.
+// Names reach the generated text only through JSON.stringify.
+import { type AnyRow, type RowView, RUN_ROWS_MAX, type ViewField, type ViewSlot } from '../core/index.ts'
+import type { Aggregate } from './aggregate.ts'
+import type { HandlerContext } from './handler-context.ts'
+import type { Route } from './route.ts'
+import { type NamedSlot, type Slot, SUPPORT } from './state/layout.ts'
+import { notOfType } from './state/nested.ts'
+import { NO_ROW, type RowPlaces } from './state/row-places.ts'
+
+/** Folds records `0 … count` of a lent run into their rows. `timeMs`: of records without an event time. */
+export type FoldRun = (rows: Uint32Array, count: number, timeMs: number) => void
+
+export interface RunParts {
+  readonly places: RowPlaces
+  readonly draft: AnyRow
+  readonly context: HandlerContext
+  /** Takes what a handler returned that is not undefined. @throws HANDLER_ASYNC */
+  checkResult(result: unknown): void
+  /** Ends a call that has used more of its context than values. */
+  endCall(row: number): void
+  checkHeap(): void
+}
+
+interface Env extends RunParts {
+  readonly lent: RowView
+  readonly handler: Route['add']
+  readonly maps: readonly (readonly number[])[]
+  bad(record: number, row: number, path: string, expected: string, value: unknown): never
+}
+
+/** Makes the loop of a route over runs of one lender. */
+export function runCode(route: Route, lent: RowView, parts: RunParts): FoldRun {
+  const { context, places } = parts
+  const maps: number[][] = []
+  const steps = route.aggregates && aggregateSteps(route.aggregates, lent.fields, places.layout.fields, maps)
+  const bad = (record: number, row: number, path: string, expected: string, value: unknown): never => {
+    context.info.position = lent.source.positions[record]!
+    context.row = row
+    throw notOfType(path, expected, value)
+  }
+  const env: Env = { ...parts, lent, handler: route.add, maps, bad }
+  return factoryOf(route, steps ? columnLoop(steps) : handlerLoop(route, lent, places))(env)
+}
+
+type Factory = (env: Env) => FoldRun
+
+/** Once per definition of a route and text, so that a view that is opened again runs what is optimised already. */
+const factories = new WeakMap<object, Map<string, Factory>>()
+let made = 0
+
+function factoryOf({ on }: Route, loop: string): Factory {
+  const known = factories.get(on) ?? new Map<string, Factory>()
+  factories.set(on, known)
+  let factory = known.get(loop)
+  // The number keeps the engine from taking two of the same text for one.
+  factory ??= new Function(
+    'env',
+    `'use strict' // ${made++}
+const { places, draft, context, handler, checkResult, endCall, checkHeap, lent, maps, bad } = env
+const { pages, shift, mask, at } = places, { info } = context, { row, source } = lent, { positions, words: c } = source
+return (rows, count, timeMs) => { ${loop} }`,
+  ) as Factory
+  known.set(loop, factory)
+  return factory
+}
+
+function handlerLoop(route: Route, { fields }: RowView, { layout }: RowPlaces): string {
+  const refs = layout.refs > 0
+  return `
+for (let i = 0; i < count; i++) {
+  const r = rows[i]
+  if (r === ${NO_ROW}) continue
+  source.at = i
+  info.position = positions[i]
+  info.timeMs = ${timeOf(route, fields)}
+  context.row = r
+  const page = pages[r >>> shift]
+  at.words = page.words
+  at.base = (r & mask) * ${layout.words}
+  ${refs ? `at.refs = page.refs; at.refBase = (r & mask) * ${layout.refs}` : ''}
+  const result = handler(draft, row, context)
+  if (result !== undefined) checkResult(result)
+  page.words[(r & mask) * ${layout.words} + ${SUPPORT}]++
+  ${refs ? 'checkHeap()' : ''}
+  if (context.used) endCall(r)
+}`
+}
+
+/** An expression for the event time of record `i`, or its transaction's time where it has none. */
+function timeOf({ time }: Route, fields: readonly ViewField[]): string {
+  const column = time === undefined ? undefined : wordColumn(fields, time)
+  if (column?.kind !== 'date') return 'timeMs'
+  return `${column.there ?? 'true'} ? ${column.value} : timeMs`
+}
+
+const columnLoop = (steps: readonly string[]): string => `
+for (let i = 0; i < count; i++) {
+  const r = rows[i]
+  if (r === ${NO_ROW}) continue
+  const w = pages[r >>> shift].words, b = (r & mask) * places.layout.words
+  w[b + ${SUPPORT}]++
+  ${steps.map(step => `{ ${step} }`).join('\n  ')}
+}`
+
+/** A column of numbers, as text. */
+interface WordColumn {
+  readonly kind: string
+  readonly values: readonly string[]
+  readonly value: string
+  /** Whether the record has a value; undefined where each has. */
+  readonly there: string | undefined
+}
+
+function wordColumn(fields: readonly ViewField[], name: string): WordColumn | undefined {
+  const slot = fields.find(field => field.name === name)?.slot
+  if (slot?.kind === 'nullable') {
+    const inner = ofWord(slot.inner)
+    return inner && { ...inner, there: `c[${slot.word * RUN_ROWS_MAX} + i] === 1` }
+  }
+  return slot && ofWord(slot)
+}
+
+function ofWord(slot: ViewSlot): WordColumn | undefined {
+  if (slot.kind !== 'word') return undefined
+  const { type, word } = slot
+  const values = type.kind === 'enum' ? type.values : []
+  return { kind: type.kind, values, value: `c[${word * RUN_ROWS_MAX} + i]`, there: undefined }
+}
+
+/** A statement for each aggregate; undefined where one of them is not of words alone. */
+function aggregateSteps(
+  aggregates: Readonly<Record<string, Aggregate>>,
+  columns: readonly ViewField[],
+  state: readonly NamedSlot[],
+  maps: number[][],
+): string[] | undefined {
+  const steps = Object.entries(aggregates).map(([name, aggregate]) => {
+    const slot = state.find(field => field.name === name)?.slot
+    return slot && stepOf(aggregate, name, slot, columns, maps)
+  })
+  return steps.every(step => step !== undefined) ? steps : undefined
+}
+
+const when = (conditions: readonly (string | undefined)[], statement: string): string => {
+  const all = conditions.filter(condition => condition !== undefined)
+  return all.length > 0 ? `if (${all.join(' && ')}) { ${statement} }` : statement
+}
+
+function stepOf(
+  aggregate: Aggregate,
+  name: string,
+  slot: Slot,
+  columns: readonly ViewField[],
+  maps: number[][],
+): string | undefined {
+  const column = 'field' in aggregate ? wordColumn(columns, aggregate.field) : undefined
+  if ('field' in aggregate && !column) return undefined
+  switch (aggregate.aggregate) {
+    case 'count':
+    case 'sum':
+      if (slot.kind !== 'word' || slot.nullable) return undefined
+      return when([column?.there], add(`b + ${slot.word}`, column?.value ?? '1', slot.type.kind, quote(name)))
+    case 'countBy':
+    case 'sumBy': {
+      const by = wordColumn(columns, aggregate.by)
+      const place = by && slot.kind === 'group' ? placesBy(slot.fields, by.values) : undefined
+      if (!by || !place) return undefined
+      const map = `maps[${maps.push(place.words as number[]) - 1}]`
+      const path = `${quote(`${name}.`)} + ${JSON.stringify(by.values)}[${by.value}]`
+      return when(
+        [by.there, column?.there],
+        `const k = b + ${map}[${by.value}]; ${add('k', column?.value ?? '1', place.kind, path)}`,
+      )
+    }
+    default:
+      return chosen(aggregate.aggregate, name, slot, column!)
+  }
+}
+
+function add(place: string, value: string, kind: string, path: string): string {
+  return `const v = w[${place}] + ${value}; ${check(kind, path)} w[${place}] = v`
+}
+
+/** Least, greatest and newest values. */
+function chosen(
+  which: 'min' | 'max' | 'last',
+  name: string,
+  slot: Slot,
+  { kind, value, there }: WordColumn,
+): string | undefined {
+  if (slot.kind !== 'word' || !slot.nullable || slot.optional) return undefined
+  const word = `w[b + ${slot.word}]`
+  const store = `${kind === slot.type.kind ? '' : check(slot.type.kind, quote(name))} ${word} = v`
+  if (which === 'last') return when([there], `const v = ${value}; ${store}`)
+  const better = `v ${which === 'min' ? '<' : '>'} o`
+  return when([there], `const v = ${value}, o = ${word}; if (o !== o || ${better}) { ${store} }`)
+}
+
+/** For each value of an enum the word that stands for it, where all are numbers of one kind. */
+function placesBy(
+  fields: readonly NamedSlot[],
+  values: readonly string[],
+): { readonly words: readonly number[]; readonly kind: string } | undefined {
+  const slots = values.map(value => fields.find(field => field.name === value)?.slot)
+  const words = slots.map(slot => (slot?.kind === 'word' && !slot.nullable ? slot.word : -1))
+  const first = slots[0]
+  return first?.kind === 'word' && !words.includes(-1) ? { words, kind: first.type.kind } : undefined
+}
+
+const quote = (text: string): string => JSON.stringify(text)
+
+/** The check that the accessors of a row make, of `v`. */
+function check(kind: string, path: string): string {
+  const bad = (condition: string, expected: string) => `if (${condition}) bad(i, r, ${path}, ${quote(expected)}, v);`
+  switch (kind) {
+    case 'int32':
+      return bad('v !== (v | 0)', 'an int32')
+    case 'int':
+      return bad('!Number.isSafeInteger(v)', 'a safe integer')
+    default:
+      return bad('!Number.isFinite(v)', 'a finite number')
+  }
+}
