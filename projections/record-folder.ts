@@ -139,11 +139,11 @@ export class RecordFolder {
     if (lent === undefined) return
     const { source } = lent
     chain.lent = undefined
-    const [first] = source.positions
+    const first = source.positions[0]!
     for (let n = 0; n < routes.length; n++) {
       const route = routes[n]!
       this.#info.timeMs = this.#timeMs
-      if (route.view.position < first!) route.view.foldRun(route, lent, chain.key!, this.#timeMs)
+      if (route.view.position < first) route.view.foldRun(route, lent, chain.key!, this.#timeMs)
     }
     source.open = false
   }

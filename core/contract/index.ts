@@ -13,6 +13,7 @@ export {
   type RowViewCode,
   RUN_ROWS_MAX,
   runAt,
+  type TextColumn,
   type ViewField,
   type ViewSlot,
 } from './row-view.ts'

@@ -14,6 +14,11 @@ import type { AnyRow } from './values.ts'
 /** Columns from which a text can be had. */
 export interface TextColumn {
   text(index: number): string
+  /** The texts as UTF-8: that of entry `n` from `offsets[n]` to `offsets[n + 1]`. */
+  readonly heap: Uint8Array
+  readonly offsets: Uint32Array
+  /** The entry of each index; undefined where that is the index itself. */
+  readonly entries: Uint32Array | undefined
 }
 
 /** Rows that a view holds at most: a run of them with what they fold into stays in the first cache. */

@@ -1,7 +1,7 @@
 // Key → row: an open-addressing table for each of 128 key groups. A group grows by itself, so that no key of ten million
 // waits for more than its 128th part; the hash stands beside the row, so that growing reads no rows. Removed rows leave no
 // tombstones: those behind them move up.
-import { hashOf, hashOfNumber, type KeyId } from './keys.ts'
+import { hashOf, hashOfBytes, hashOfNumber, type KeyId } from './keys.ts'
 import type { StateMemory } from './memory.ts'
 
 export const KEY_GROUPS = 128
@@ -13,6 +13,8 @@ const FULL = 0.7
 /** What the index asks the table of rows. */
 export interface KeyedRows {
   holds(row: number, id: KeyId): boolean
+  /** The same of a text of ASCII bytes. */
+  holdsBytes(row: number, bytes: Uint8Array, from: number, to: number): boolean
 }
 
 /** Pairs of (row + 1, hash); a row of 0 is an empty place. */
@@ -73,6 +75,19 @@ export class KeyIndex {
       }
     }
     return count
+  }
+
+  /** The row of a text of ASCII bytes; −1 where it is not there, or is no such text. No string is made. */
+  findBytes(bytes: Uint8Array, from: number, to: number): number {
+    const hash = hashOfBytes(bytes, from, to)
+    if (hash < 0) return -1
+    const entries = this.#groups[hash >>> GROUP_SHIFT]!
+    const mask = entries.length - 2
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const row = entries[at]!
+      if (row === 0) return -1
+      if (entries[at + 1] === hash && this.#rows.holdsBytes(row - 1, bytes, from, to)) return row - 1
+    }
   }
 
   /** Adds a row whose key is not there. @throws STATE_TOO_LARGE */

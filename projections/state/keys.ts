@@ -8,8 +8,8 @@ export type KeyId = number | string
 export interface Keys {
   /** Whether an id may be a text. */
   readonly texts: boolean
-  /** Whether keys are integers, each its own id. */
-  readonly integers: boolean
+  /** Whether ids are always the keys themselves: integers, or strings. */
+  readonly own: 'integer' | 'string' | undefined
   /** @throws KEY_INVALID when the key is not of its type, or too long */
   idOf(key: unknown): KeyId
   keyOf(id: KeyId): unknown
@@ -34,7 +34,7 @@ export function keysOf(codec: KeyCodec): Keys {
     case 'int':
       return {
         texts: false,
-        integers: true,
+        own: 'integer',
         idOf: key => (Number.isSafeInteger(key) ? (key as number) + 0 : refused(codec, key)),
         keyOf: id => id,
         bytesOf,
@@ -43,7 +43,7 @@ export function keysOf(codec: KeyCodec): Keys {
     case 'date':
       return {
         texts: false,
-        integers: false,
+        own: undefined,
         idOf: key => (key instanceof RealDate && !Number.isNaN(key.getTime()) ? key.getTime() : refused(codec, key)),
         keyOf: id => new RealDate(id as number),
         bytesOf: id => codec.encode(new RealDate(id as number)),
@@ -53,7 +53,7 @@ export function keysOf(codec: KeyCodec): Keys {
     case 'enum':
       return {
         texts: true,
-        integers: false,
+        own: 'string',
         idOf: key => {
           if (typeof key !== 'string' || key.length > SHORT_TEXT || !key.isWellFormed()) codec.encode(key)
           return key as string
@@ -65,7 +65,7 @@ export function keysOf(codec: KeyCodec): Keys {
     case 'bigint':
       return {
         texts: true,
-        integers: false,
+        own: undefined,
         idOf: key => {
           if (typeof key !== 'bigint') return refused(codec, key)
           const number = Number(key)
@@ -80,7 +80,7 @@ export function keysOf(codec: KeyCodec): Keys {
     default:
       return {
         texts: true,
-        integers: false,
+        own: undefined,
         idOf: key => codec.encode(key).toString('latin1'),
         keyOf: id => codec.decode(Buffer.from(id as string, 'latin1')),
         bytesOf: id => Buffer.from(id as string, 'latin1'),
@@ -93,6 +93,18 @@ export function keysOf(codec: KeyCodec): Keys {
 function refused(codec: KeyCodec, key: unknown): never {
   codec.encode(key)
   throw new RangeError('a key that its codec takes has no number')
+}
+
+/** What `hashOf` gives of a text of ASCII bytes; −1 of any other. */
+export function hashOfBytes(bytes: Uint8Array, from: number, to: number): number {
+  let hash = 0x811c9dc5
+  let all = 0
+  for (let n = from; n < to; n++) {
+    const byte = bytes[n]!
+    all |= byte
+    hash = Math.imul(hash ^ byte, 0x01000193)
+  }
+  return all < 0x80 ? mix(hash) : -1
 }
 
 function hashOfText(text: string): number {

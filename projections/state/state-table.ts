@@ -137,6 +137,11 @@ export class StateTable implements RowPlaces {
     }
   }
 
+  /** The row of a string key given as UTF-8; −1 where it is not there, or not of ASCII bytes. */
+  findBytes(bytes: Uint8Array, from: number, to: number): number {
+    return this.#index.findBytes(bytes, from, to)
+  }
+
   #add(id: KeyId, hash: number): number {
     const row = this.#place()
     this.#index.add(row, id, hash)
@@ -272,6 +277,13 @@ export class StateTable implements RowPlaces {
     const { words, refs } = this.#pageOf(row)
     if (typeof id === 'number') return words[this.#baseOf(row) + KEY] === id
     return refs[this.#refBaseOf(row) + KEY_REF] === id
+  }
+
+  holdsBytes(row: number, bytes: Uint8Array, from: number, to: number): boolean {
+    const key = this.#pageOf(row).refs[this.#refBaseOf(row) + KEY_REF] as string
+    if (key.length !== to - from) return false
+    for (let n = 0; n < key.length; n++) if (key.charCodeAt(n) !== bytes[from + n]) return false
+    return true
   }
 
   support(row: number): number {

@@ -269,6 +269,21 @@ export class ColumnData {
     return this.#heap!.subarray(this.#offsets![entry], this.#offsets![entry + 1])
   }
 
+  get heap(): Buffer {
+    this.#open()
+    return this.#heap!
+  }
+
+  get offsets(): Uint32Array {
+    this.#open()
+    return this.#offsets!
+  }
+
+  get entries(): Uint32Array | undefined {
+    this.#open()
+    return this.#codes
+  }
+
   bigint(index: number): bigint {
     const { form } = this.#form
     if (form === HEAP || form === DICTIONARY) return BigInt(this.text(index))
