@@ -23,6 +23,8 @@ export interface Side {
   /** Units of work in one round. */
   readonly units: number
   run(): Promise<string> | string
+  /** What ends a round, and is not measured. */
+  after?(): Promise<void>
 }
 
 export interface Measured {
@@ -48,6 +50,7 @@ export async function interleave(sides: readonly Side[], rounds = ROUNDS): Promi
       results.push(await side.run())
       const seconds = (performance.now() - startedMs) / 1000
       const used = process.cpuUsage(startedCpu)
+      await side.after?.()
       if (round === 0) continue
       push(wall, side.name, side.units / seconds)
       push(cpu, side.name, side.units / ((used.user + used.system) / 1e6))

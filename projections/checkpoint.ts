@@ -5,6 +5,7 @@ import {
   ByteReader,
   ByteWriter,
   type Held,
+  isMainstemError,
   type Log,
   type MainstemError,
   readStoreMeta,
@@ -111,8 +112,18 @@ export class Checkpoints {
       await this.#store.commit()
     }
     for (const view of anew) await this.#store.clear(view.name)
-    for (const view of kept) await this.#loadView(view, this.#views[view.name]!.position)
+    for (const view of kept) await this.#loadWithin(view, this.#views[view.name]!.position)
     return complete
+  }
+
+  /** Where the rows are more than the memory limit, the view stops; with more memory the next start goes on from them. */
+  async #loadWithin(view: FoldedView, position: number): Promise<void> {
+    try {
+      await this.#loadView(view, position)
+    } catch (error) {
+      if (!isMainstemError(error) || error.code !== 'STATE_TOO_LARGE') throw error
+      view.stop(error)
+    }
   }
 
   /** From here on a view is of this code; where the former one ended is written down. */

@@ -23,6 +23,8 @@ export interface ViewStatus {
   /** What it waits for, in words, when it is not live. */
   readonly waitingFor: string | null
   readonly rows: number
+  /** Bytes of memory that its rows and their index take; strings and nested values by estimate. */
+  readonly stateBytes: number
   /** Position of the last record applied. */
   readonly position: number
   readonly fingerprint: string

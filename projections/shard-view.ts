@@ -89,6 +89,7 @@ export class ShardView implements LiveView {
       status: state,
       waitingFor: this.#waitingFor(state),
       rows: this.#view.size,
+      stateBytes: this.#view.table.bytes,
       position: error ? this.#view.position : this.#shard.position,
       fingerprint: this.#fingerprint,
       inputs: this.#view.routes.map(route => route.input),

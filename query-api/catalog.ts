@@ -9,6 +9,8 @@ export interface ViewSummary {
   readonly waitingFor: string | null
   readonly key: readonly { readonly name: string; readonly type: string }[]
   readonly rows: number
+  /** What its rows and their index take in memory. */
+  readonly stateBytes: number
   readonly position: string
   readonly ageMs: number | null
   readonly final: boolean

@@ -48,6 +48,10 @@ const view = {
   waitingFor: nullable(text),
   key: array(object({ name: text, type: text })),
   rows: count,
+  stateBytes: {
+    ...count,
+    description: 'Bytes of memory of its rows and their index; strings and nested values by estimate',
+  },
   ...freshness,
   fingerprint: text,
   inputs: array(text),

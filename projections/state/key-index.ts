@@ -7,8 +7,10 @@ import type { StateMemory } from './memory.ts'
 export const KEY_GROUPS = 128
 const GROUP_SHIFT = 25
 const FIRST_CAPACITY = 8
-/** A group grows when it is fuller than this. */
-const FULL = 0.7
+/** A group grows when it is fuller than its limit. Keys fill all groups alike: limits of their own keep them from growing all at once. */
+const FULL_LEAST = 0.6
+const FULL_MOST = 0.75
+const limitOf = (group: number): number => FULL_LEAST + (FULL_MOST - FULL_LEAST) * (group / KEY_GROUPS)
 
 /** What the index asks the table of rows. */
 export interface KeyedRows {
@@ -94,7 +96,7 @@ export class KeyIndex {
   add(row: number, id: KeyId, hash: number): void {
     if (id !== (Number(id) | 0)) this.#exact = false
     const group = hash >>> GROUP_SHIFT
-    if ((this.#used[group]! + 1) * 2 > this.#groups[group]!.length * FULL) this.#grow(group)
+    if ((this.#used[group]! + 1) * 2 > this.#groups[group]!.length * limitOf(group)) this.#grow(group)
     place(this.#groups[group]!, row + 1, hash)
     this.#used[group]!++
   }

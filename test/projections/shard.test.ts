@@ -199,6 +199,47 @@ describe('a shard', () => {
     await level(engine)
     expect(engine.views.get('large')?.status().error).toMatchObject({ code: 'STATE_TOO_LARGE' })
     expect(engine.views.get('accounts')?.get(1)).toEqual({ bills: 8, open: 8_000_000 })
+    expect(engine.views.get('large')?.status().stateBytes).toBe(0)
+  })
+
+  it('stops a view whose checkpoint is beyond the limit, opens the others, and goes on with more memory', async () => {
+    const large = projection('large', { key: z.int(), state: z.object({ text: z.string().nullable() }) }).on(
+      invoices,
+      'id',
+      {
+        add: (s, invoice) => {
+          s.text = 'x'.repeat(invoice.cents)
+        },
+        remove: s => {
+          s.text = null
+        },
+      },
+    )
+    const openWith = async (megabytes: number) => {
+      const engine = await openEngine({
+        log: world.log,
+        parts: partsOf(application('test', { views: [bills, accounts, large] })),
+        path: join(world.folder, 'limited'),
+        fingerprint: 'one',
+        stateBytesMax: megabytes * 2 ** 20,
+      })
+      world.engines.push(engine)
+      await level(engine)
+      return engine
+    }
+    for (let id = 0; id < 8; id++) {
+      const after = { id, customer: 1, cents: 1_000_000 }
+      await world.writer.transaction([{ op: 'insert', table: invoices, after }])
+    }
+    const first = await openWith(64)
+    expect(first.views.get('large')?.status().stateBytes).toBeGreaterThan(8_000_000)
+    await world.stopAll()
+    const limited = await openWith(16)
+    expect(limited.views.get('large')?.status().error).toMatchObject({ code: 'STATE_TOO_LARGE' })
+    expect(limited.views.get('accounts')?.get(1)).toEqual({ bills: 8, open: 8_000_000 })
+    await world.stopAll()
+    const again = await openWith(64)
+    expect(again.views.get('large')?.get(7)).toEqual({ text: 'x'.repeat(1_000_000) })
   })
 
   it('waits for a position, and gives up when told to', async () => {
