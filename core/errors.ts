@@ -77,7 +77,11 @@ export const ERRORS = {
     retriable: false,
     hint: 'give more memory (--state-limit, and for strings and nested values NODE_OPTIONS=--max-old-space-size=…), or keep less in the state',
   },
-  CURSOR_EXPIRED: { status: 500, retriable: false, hint: 'keep a copy: { ...row }, or structuredClone(row) where it has objects within' },
+  CURSOR_EXPIRED: {
+    status: 500,
+    retriable: false,
+    hint: 'keep a copy: { ...row }, or structuredClone(row) where it has objects within',
+  },
   KEY_INVALID: { status: 503, retriable: false },
   PROJECTION_REMOVE_NOT_INVERSE: { status: 503, retriable: false, hint: 'what add puts in, remove must take out' },
   VIEW_UNKNOWN: { status: 404, retriable: false },

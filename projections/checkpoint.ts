@@ -38,7 +38,7 @@ interface CheckpointMeta {
 export async function viewsHeld(path: string, logId: string): Promise<readonly Held[]> {
   const meta = (await readStoreMeta(path, META)) as CheckpointMeta | undefined
   if (meta?.logId !== logId) return []
-  return Object.entries(meta.positions).map(([view, position]) => ({ name: `view ${view}`, position }))
+  return Object.entries(meta.views ?? {}).map(([view, { position }]) => ({ name: `view ${view}`, position }))
 }
 
 /** Rows read between two yields while nothing else runs. */
