@@ -112,15 +112,15 @@ export class Checkpoints {
       await this.#store.commit()
     }
     for (const view of anew) await this.#store.clear(view.name)
-    for (const view of kept) await this.#loadKept(view)
+    for (const view of kept) await this.#loadWithin(view, this.#views[view.name]!.position)
     return complete
   }
 
-  async #loadKept(view: FoldedView): Promise<void> {
+  /** Where the rows are more than the memory limit, the view stops; with more memory the next start goes on from them. */
+  async #loadWithin(view: FoldedView, position: number): Promise<void> {
     try {
-      await this.#loadView(view, this.#views[view.name]!.position)
+      await this.#loadView(view, position)
     } catch (error) {
-      // What is on disk stays: with more memory the next start goes on from it.
       if (!isMainstemError(error) || error.code !== 'STATE_TOO_LARGE') throw error
       view.stop(error)
     }
