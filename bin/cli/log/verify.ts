@@ -35,7 +35,7 @@ async function verify({ dataDir, json }: FolderFlags): Promise<void> {
   if (json) return line(JSON.stringify({ ...report, seconds }))
   const rate = `${byteSize(bytes / Math.max(seconds, 1e-3))}/s`
   line(
-    `  ${grouped(records)} records, ${byteSize(bytes)} in ${grouped(segments)} segments read in ${seconds.toFixed(1)} s, ${rate}`,
+    `  ${grouped(records)} records, ${byteSize(bytes)} in ${grouped(segments)} ${segments === 1 ? 'segment' : 'segments'} read in ${seconds.toFixed(1)} s, ${rate}`,
   )
   if (tailBytes > 0)
     line(`  ${grouped(tailBytes)} bytes at the end were never acknowledged: the next start cuts them off`)
