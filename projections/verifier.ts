@@ -236,11 +236,13 @@ class Refold {
       const cursor = block.records()
       let left = RECORDS_PER_CLOCK_LOOK
       while (cursor.next()) {
-        this.#records.fold(cursor, timeMs)
-        if (--left > 0) continue
+        left -= Math.max(1, this.#records.fold(cursor, timeMs))
+        if (left > 0) continue
         left = RECORDS_PER_CLOCK_LOOK
+        this.#records.flush()
         await this.#turn()
       }
+      this.#records.flush()
       if (block.last) this.#endTransaction(block.end)
       await this.#turn()
     }

@@ -26,9 +26,9 @@ export class Changes {
     this.#table = table
   }
 
-  /** Flags of a row that is there, and in the next checkpoint already: until then it may change and leave no trace. */
+  /** Flags of a row that need not be touched again: it is there, and in the next checkpoint already, and nobody watches. */
   get settled(): number {
-    return LIVE | this.#mark
+    return this.watch === undefined ? LIVE | this.#mark : TOUCHED
   }
 
   /** The flags with which a row's transaction ends; it is in the next checkpoint. */
