@@ -279,3 +279,74 @@ describe('records folded in runs', () => {
     },
   )
 })
+
+describe('a run', () => {
+  const rowAt = (id: number): Row => ({ ...randomRow(new Random(id), id), shop: id % 3, cents: 1 })
+
+  /** Folds 600 events of one transaction; gives the views' errors, and what they were stopped by. */
+  async function errorOf(view: View): Promise<{ readonly code: string; readonly detail?: string } | null | undefined> {
+    const log = await openEmbeddedLog({ path: join(folder, 'log'), seal: false })
+    const stored = await log.topic(compileContract('clicks', 'topic', z.object(columns), 'id'))
+    const batch = log.batch()
+    for (let id = 1; id <= 600; id++)
+      batch.event(stored, id === 450 ? { ...rowAt(id), name: 'x'.repeat(9_000) } : rowAt(id))
+    await batch.commit()
+    const parts = partsOf(application('test', { views: [view, ofEvents as unknown as View] }))
+    const engine = await openEngine({ log, parts, path: join(folder, 'views'), fingerprint: 'f' })
+    await engine.waitFor(log.end, AbortSignal.timeout(60_000))
+    expect(engine.views.get(ofEvents.name)?.status().rows).toBe(3)
+    const { error } = engine.views.get(view.name)!.status()
+    await engine.stop()
+    await log.close()
+    return error
+  }
+  const one = { key: z.int(), state: z.object({ n: z.int32() }) }
+
+  it('names the handler, the position and the key of the record that failed', async () => {
+    const failing = projection('failing', one).on(clicks, 'shop', (s, row) => {
+      s.n = row.id === 400 ? 0.5 : 1
+    })
+    const error = await errorOf(failing as unknown as View)
+    expect(error).toMatchObject({ code: 'STATE_INVALID' })
+    expect(error?.detail).toMatch(/failing\.on\(clicks\), position 400, key 1: n: expected an int32/)
+  })
+
+  it('names them for what aggregates cannot hold, too', async () => {
+    const large = projection('large', one).on(clicks, 'shop', { n: sum('weight') })
+    const error = await errorOf(large as unknown as View)
+    expect(error?.detail).toMatch(/large\.on\(clicks\), position \d+, key \d: n: expected an int32, received \d+\.\d+/)
+  })
+
+  it('folds the records before one whose key is refused: an earlier failure is the one that counts', async () => {
+    const byLongName = (fails: number) =>
+      projection('by_long_name', { key: z.string(), state: z.object({ n: z.int32() }) }).on(
+        clicks,
+        'name',
+        (s, row) => {
+          if (row.id === fails) throw new Error('out of order')
+          s.n++
+        },
+      ) as unknown as View
+    expect(await errorOf(byLongName(-1))).toMatchObject({
+      code: 'KEY_INVALID',
+      detail: expect.stringContaining('position 450'),
+    })
+    await rm(folder, { recursive: true })
+    expect(await errorOf(byLongName(449))).toMatchObject({
+      code: 'HANDLER_FAILED',
+      detail: expect.stringContaining('position 449'),
+    })
+  })
+
+  it('takes its records and rows back at its end', async () => {
+    const seen: Row[] = []
+    const keeping = projection('keeping', one).on(clicks, 'shop', (_, row) => void seen.push(row))
+    expect(await errorOf(keeping as unknown as View)).toBeNull()
+    expect(() => seen[0]?.id).toThrow(expect.objectContaining({ code: 'CURSOR_EXPIRED' }))
+  })
+
+  it('refuses promises', async () => {
+    const late = projection('late', one).on(clicks, 'shop', (() => Promise.resolve()) as never)
+    expect(await errorOf(late as unknown as View)).toMatchObject({ code: 'HANDLER_ASYNC' })
+  })
+})
