@@ -5,6 +5,7 @@ import type { Application, LiveView, View } from '../projections/index.ts'
 import { copyValue } from './json-writer.ts'
 import { KEYS_MAX } from './limits.ts'
 import type { Reads } from './reads.ts'
+import { tryBeforeWait } from './waits.ts'
 
 /** A value, and what is known of it. */
 export interface Answer<T> {
@@ -90,8 +91,7 @@ async function readAtCut<T>(
 ): Promise<Answer<T>> {
   const after = options?.after === undefined ? [] : typeof options.after === 'string' ? [options.after] : options.after
   if (after.length > 0) {
-    // A view that has stopped says so at once: waiting would not help.
-    read()
+    tryBeforeWait(read)
     await reads.wait(options?.timeoutMs === undefined ? { after } : { after, timeoutMs: options.timeoutMs })
   }
   while (!reads.atCut) await reads.cut()

@@ -8,6 +8,7 @@ import { typesHeader } from './json-writer.ts'
 import { bodyJson, checkNames, keysOf, type Query, readsOf, waitingOf } from './parameters.ts'
 import { PROBLEM_JSON, problem } from './problem.ts'
 import type { Freshness, Reads, ServedView } from './reads.ts'
+import { tryBeforeWait } from './waits.ts'
 
 export const JSON_TYPE = 'application/json; charset=utf-8'
 
@@ -101,7 +102,7 @@ export const sendJson = (reply: FastifyReply, body: string): void => {
   reply.header('content-type', JSON_TYPE).send(body)
 }
 
-/** Waits for the tokens of `after`. A view that has stopped answers at once: waiting would not help. */
+/** Waits for the tokens of `after`. */
 async function waitForTokens(
   reads: Reads,
   request: FastifyRequest,
@@ -110,7 +111,7 @@ async function waitForTokens(
 ): Promise<void> {
   const wait = waitingOf(queryOf(request))
   if (wait.after.length > 0) {
-    probe()
+    tryBeforeWait(probe)
     const gone = new AbortController()
     const leave = () => gone.abort(fail('REQUEST_INVALID', 'the client has gone'))
     reply.raw.once('close', leave)

@@ -1,6 +1,6 @@
 // Reads that wait for a write: each token first for its source (is it durable in the log?), then for the views (is that
 // position applied?). Bounded in number and in time; the error at the end says what was waited for and where it is now.
-import { fail, type Log, type SourceConnector } from '../core/index.ts'
+import { fail, isMainstemError, type Log, type SourceConnector } from '../core/index.ts'
 import type { Engine } from '../projections/index.ts'
 import { TIMEOUT_MS_DEFAULT, WAITING_READS_MAX } from './limits.ts'
 import { parseToken, type Token } from './token.ts'
@@ -11,6 +11,15 @@ export interface WaitFor {
   readonly timeoutMs?: number
   /** Ends the wait early, with its reason: the client has gone. */
   readonly signal?: AbortSignal
+}
+
+/** Tries a read before its wait: what waiting would not mend (the view has stopped) is said at once, what it may is not said. */
+export function tryBeforeWait(read: () => unknown): void {
+  try {
+    read()
+  } catch (error) {
+    if (!isMainstemError(error) || !error.retriable) throw error
+  }
 }
 
 interface WaitParts {
