@@ -83,26 +83,21 @@ export class Streams {
   }
 
   async *#events(portions: Portion[], topic: LogTopic, options: StreamOptions): AsyncGenerator<StreamRecord> {
-    const total = versionsIn(portions)
-    const { backwards = false, from = backwards ? total : 1 } = options
-    let left = options.limit ?? Number.POSITIVE_INFINITY
-    let before = backwards ? total : 0
-    for (const portion of backwards ? portions.reverse() : portions) {
-      if (left <= 0) return
-      if (backwards) before -= portion.count
-      else before += portion.removed
-      const first = before + 1
-      const last = before + portion.count
-      before = backwards ? before - portion.removed : last
-      if (portion.count === 0 || (backwards ? first > from : last < from)) continue
-      const events = await portion.read()
-      const begin = backwards ? Math.min(last, from) : Math.max(first, from)
+    const { backwards = false, limit = Number.POSITIVE_INFINITY } = options
+    const wanted = wantedOf(portions, backwards, options.from, limit)
+    let left = limit
+    // Several are on their way at a time: each is a read of its own, and a short stream may have one in every segment.
+    const reads: Promise<readonly StoredEvent[]>[] = []
+    for (const [n, { portion, first, begin }] of wanted.entries()) {
+      for (const ahead of wanted.slice(reads.length, n + PORTIONS_AHEAD)) reads.push(readOf(ahead.portion))
+      const events = await reads[n]!
       for (let version = begin; left > 0; version += backwards ? -1 : 1) {
         const event = events[version - first]
         if (!event) break
         left--
         yield this.#record(topic, version, event, portion.file)
       }
+      delete reads[n]
     }
   }
 
@@ -166,6 +161,46 @@ export class Streams {
     return new StreamName().of(topic.id).add(bytes, 0, bytes.length).take()
   }
 }
+
+/** A portion of which events are asked for. */
+interface Wanted {
+  readonly portion: Portion
+  /** Version of its first event. */
+  readonly first: number
+  /** Version of the first that is asked for. */
+  readonly begin: number
+}
+
+/** The portions to read, in the order in which to read them. */
+function wantedOf(portions: readonly Portion[], backwards: boolean, from: number | undefined, limit: number): Wanted[] {
+  let before = 0
+  const placed = portions.map(portion => {
+    const first = before + portion.removed + 1
+    before = first + portion.count - 1
+    return { portion, first, last: before }
+  })
+  const at = from ?? (backwards ? before : 1)
+  const wanted: Wanted[] = []
+  let found = 0
+  for (const { portion, first, last } of backwards ? placed.reverse() : placed) {
+    if (found >= limit) break
+    if (portion.count === 0 || (backwards ? first > at : last < at)) continue
+    const begin = backwards ? Math.min(last, at) : Math.max(first, at)
+    found += backwards ? begin - first + 1 : last - begin + 1
+    wanted.push({ portion, first, begin })
+  }
+  return wanted
+}
+
+/** Begins to read. Who ends early never asks what came of it. */
+function readOf(portion: Portion): Promise<readonly StoredEvent[]> {
+  const read = portion.read()
+  read.catch(() => {})
+  return read
+}
+
+/** Portions of a stream that are read at a time: of at most 512 events each. */
+const PORTIONS_AHEAD = 4
 
 const versionsIn = (portions: readonly Portion[]): number =>
   portions.reduce((sum, { count, removed }) => sum + count + removed, 0)
