@@ -356,7 +356,9 @@ export class PostgresConnector implements SourceConnector {
 
   async reached(position: string, signal: AbortSignal): Promise<number> {
     const lsn = parseLsn(position)
-    if (this.#state !== 'snapshotting' && lsn <= this.#complete) return this.#position
+    // Nor before a snapshot that is still to begin: what it is to mend could be what the reader asks for.
+    const settled = this.#state !== 'snapshotting' && !this.#resnapshot
+    if (settled && lsn <= this.#complete) return this.#position
     this.#stream?.ping()
     this.#nudger ??= setTimeout(() => this.#nudge(), NUDGE_AFTER_MS)
     return this.#waiters.wait(lsn, signal)
