@@ -7,6 +7,20 @@ import { accounts, app, bills, invoices, KEYS, level, open, RandomTables, rowsOf
 
 useWorld()
 
+/** A row of it has as many characters as its invoice has cents. */
+const large = projection('large', { key: z.int(), state: z.object({ text: z.string().nullable() }) }).on(
+  invoices,
+  'id',
+  {
+    add: (s, invoice) => {
+      s.text = 'x'.repeat(invoice.cents)
+    },
+    remove: s => {
+      s.text = null
+    },
+  },
+)
+
 describe('a shard', () => {
   it.each([1, 2, 3, 4, 5, 6, 7, 8])(
     'folds incrementally what recomputing from the tables gives (seed %i)',
@@ -172,18 +186,6 @@ describe('a shard', () => {
   })
 
   it('stops a view whose rows would take more memory than there may be, and no other', async () => {
-    const large = projection('large', { key: z.int(), state: z.object({ text: z.string().nullable() }) }).on(
-      invoices,
-      'id',
-      {
-        add: (s, invoice) => {
-          s.text = 'x'.repeat(invoice.cents)
-        },
-        remove: s => {
-          s.text = null
-        },
-      },
-    )
     const engine = await openEngine({
       log: world.log,
       parts: partsOf(application('test', { views: [bills, accounts, large] })),
@@ -203,18 +205,6 @@ describe('a shard', () => {
   })
 
   it('stops a view whose checkpoint is beyond the limit, opens the others, and goes on with more memory', async () => {
-    const large = projection('large', { key: z.int(), state: z.object({ text: z.string().nullable() }) }).on(
-      invoices,
-      'id',
-      {
-        add: (s, invoice) => {
-          s.text = 'x'.repeat(invoice.cents)
-        },
-        remove: s => {
-          s.text = null
-        },
-      },
-    )
     const openWith = async (megabytes: number) => {
       const engine = await openEngine({
         log: world.log,
