@@ -4,6 +4,7 @@
 import { checkRetain, type Retain } from '../../contract/index.ts'
 import type { CleanRequest } from '../log.ts'
 import type { AnySegment } from '../recovery.ts'
+import { Reruns } from '../reruns.ts'
 import { hotBlocks } from '../sealed/seal-job.ts'
 import { SealedSegment } from '../sealed/sealed-segment.ts'
 import type { Segment } from '../segment.ts'
@@ -48,9 +49,13 @@ export class Retention {
   readonly #parts: RetentionParts
   readonly #portions = new WeakMap<AnySegment, Promise<readonly Portion[]>>()
   #policies: ReadonlyMap<string, Retain> = new Map()
-  #running: Promise<void> | undefined
-  #again = false
-  #stopped = false
+  // What fails was said by an event; the next minute tries again.
+  readonly #reruns = new Reruns(
+    () => this.#look(),
+    () => {
+      this.#failed = true
+    },
+  )
   #timer: NodeJS.Timeout | undefined
   readonly #ageing: Ageing
   #pressedTimer: NodeJS.Timeout | undefined
@@ -80,16 +85,14 @@ export class Retention {
 
   /** Called when there may be something to do. */
   wake(): void {
-    if (this.#stopped || this.#policies.size === 0) return
-    this.#again = true
-    this.#running ??= this.#run()
+    if (this.#policies.size > 0) this.#reruns.wake()
   }
 
   /** The log is short of room, or no longer: while it is, all goes that may go, as soon as views and mirrors let it. */
   pressed(isPressed: boolean): void {
     clearInterval(this.#pressedTimer)
     this.#pressedTimer = undefined
-    if (!isPressed || this.#stopped) return
+    if (!isPressed || this.#reruns.stopped) return
     this.#pressedTimer = setInterval(() => {
       if (!this.#failed) this.wake()
     }, this.#parts.pressedIntervalMs)
@@ -98,32 +101,21 @@ export class Retention {
   }
 
   /** Resolves when it has done what can be done now. */
-  async idle(): Promise<void> {
-    while (this.#running) await this.#running
+  idle(): Promise<void> {
+    return this.#reruns.idle()
   }
 
-  async stop(): Promise<void> {
-    this.#stopped = true
+  stop(): Promise<void> {
     clearInterval(this.#timer)
     clearInterval(this.#pressedTimer)
-    await this.#running
+    return this.#reruns.stop()
   }
 
-  async #run(): Promise<void> {
-    try {
-      while (this.#again && !this.#stopped) {
-        this.#again = false
-        await this.#endOld()
-        await this.#parts.sealed()
-        const request = await this.#request()
-        if (request && !this.#stopped) await this.#clean(request)
-      }
-    } catch {
-      // What fails was said by an event; the next minute tries again.
-      this.#failed = true
-    } finally {
-      this.#running = undefined
-    }
+  async #look(): Promise<void> {
+    await this.#endOld()
+    await this.#parts.sealed()
+    const request = await this.#request()
+    if (request && !this.#reruns.stopped) await this.#clean(request)
   }
 
   async #clean(request: CleanRequest): Promise<void> {
@@ -148,7 +140,7 @@ export class Retention {
     const closed = cleaner.reach({ force: true }).segments.filter(({ first }) => first > to)
     if (closed.filter(({ bytes }) => bytes < segmentBytesMax * SMALL_SHARE).length >= SMALL_FILES_MAX) return
     const segment = active()
-    if (!this.#stopped && (await this.#ageing.has(segment, new Map(before)))) await endSegment(segment.first)
+    if (!this.#reruns.stopped && (await this.#ageing.has(segment, new Map(before)))) await endSegment(segment.first)
   }
 
   /** What pays to be cleaned now. */

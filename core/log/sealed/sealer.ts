@@ -2,11 +2,11 @@
 // renamed; only then the hot one goes, once no reader holds it. So at any moment one of the two is whole, and where both are,
 // they say the same. What fails leaves the hot segment as it is, to be tried again when the next one closes.
 import { join } from 'node:path'
-import { setImmediate as immediate } from 'node:timers/promises'
 import { textOf } from '../../errors.ts'
 import type { Background } from '../background.ts'
 import { raiseFormat } from '../identity.ts'
 import type { Recovery } from '../recovery.ts'
+import { Reruns } from '../reruns.ts'
 import { Segment } from '../segment.ts'
 import { sidecarName } from '../sidecar.ts'
 import type { Topics } from '../topics.ts'
@@ -29,9 +29,10 @@ export interface SealerParts {
 
 export class Sealer {
   readonly #parts: SealerParts
-  #running: Promise<void> | undefined
-  #again = false
-  #stopped = false
+  readonly #reruns = new Reruns(
+    () => this.#sealAll(),
+    error => this.#failed(error),
+  )
 
   constructor(parts: SealerParts) {
     this.#parts = parts
@@ -39,42 +40,28 @@ export class Sealer {
 
   /** Called when a segment was closed. */
   wake(): void {
-    if (this.#stopped) return
-    this.#again = true
-    this.#running ??= this.#run()
+    this.#reruns.wake()
   }
 
   /** Resolves when no closed segment waits to be sealed, or sealing failed. */
-  async idle(): Promise<void> {
-    while (this.#running) await this.#running
+  idle(): Promise<void> {
+    return this.#reruns.idle()
   }
 
   /** Begins nothing more; what is under way ends when it is done, or when the background is closed. */
-  async stop(): Promise<void> {
-    this.#stopped = true
-    await this.#running
+  stop(): Promise<void> {
+    return this.#reruns.stop()
   }
 
-  async #run(): Promise<void> {
-    // Not before the caller goes on: and so never done before `#running` is set.
-    await immediate()
-    try {
-      while (this.#again && !this.#stopped) {
-        this.#again = false
-        while (!this.#stopped && (await this.#parts.turns.run(() => this.#sealNext())));
-      }
-    } catch (error) {
-      if (!this.#stopped) this.#failed(error)
-    } finally {
-      this.#running = undefined
-    }
+  async #sealAll(): Promise<void> {
+    while (!this.#reruns.stopped && (await this.#parts.turns.run(() => this.#sealNext())));
   }
 
   /** False where none is left, or it was stopped. */
   async #sealNext(): Promise<boolean> {
     const { segments } = this.#parts
     const hot = this.#next()
-    if (!hot || this.#stopped) return false
+    if (!hot || this.#reruns.stopped) return false
     const sealed = await this.#seal(hot)
     segments[segments.indexOf(hot)] = sealed
     // A reader may stay for long: the next start removes the file, if not before.
@@ -84,7 +71,7 @@ export class Sealer {
   }
 
   async #remove(hot: Segment): Promise<void> {
-    if (this.#stopped) return
+    if (this.#reruns.stopped) return
     await removeHot(this.#parts.recovery, hot).catch(error => this.#failed(error))
   }
 
