@@ -12,6 +12,7 @@ import {
   type TableStore,
 } from '../core/index.ts'
 import { storedRow } from './rows-at-cut.ts'
+import { type Scheduler, Turns } from './shards/scheduler.ts'
 import {
   type ContinuedFrom,
   factsOf,
@@ -41,9 +42,6 @@ export async function viewsHeld(path: string, logId: string): Promise<readonly H
   return Object.entries(meta.views ?? {}).map(([view, { position }]) => ({ name: `view ${view}`, position }))
 }
 
-/** Rows read between two yields while nothing else runs. */
-const ROWS_PER_LOAD_SLICE = 2_000
-
 /** Code changes over which a view was continued that are remembered. */
 const CONTINUED_MAX = 100
 
@@ -59,7 +57,7 @@ export class Checkpoints {
   readonly #store: TableStore
   readonly #log: Log
   readonly #fingerprint: string
-  readonly #sliceMs: number
+  readonly #turns: () => Turns
   readonly #writer = new ByteWriter()
   readonly #meta: CheckpointMeta | undefined
   /** By view, as its rows were last written. */
@@ -69,10 +67,15 @@ export class Checkpoints {
   /** By what the next start estimates; null until measured. */
   recordsPerSecond: number | null
 
-  /** @param sliceMs longest run without a yield to the event loop */
-  constructor(store: TableStore, log: Log, fingerprint: string, sliceMs: number) {
+  /** @param sliceMs longest run without a yield */
+  constructor(
+    store: TableStore,
+    log: Log,
+    fingerprint: string,
+    { scheduler, sliceMs }: { readonly scheduler: Scheduler; readonly sliceMs: number },
+  ) {
     this.#store = store
-    this.#sliceMs = sliceMs
+    this.#turns = () => new Turns(scheduler, sliceMs)
     this.#log = log
     this.#fingerprint = fingerprint
     this.#meta = store.meta(META) as CheckpointMeta | undefined
@@ -156,12 +159,12 @@ export class Checkpoints {
 
   async #loadView(view: FoldedView, position: number): Promise<void> {
     view.position = position
-    let loaded = 0
+    const turns = this.#turns()
     for (const [keyBytes, value] of this.#store.entries(view.name)) {
       const reader = new ByteReader(value)
       const support = reader.varint()
       view.restore(Buffer.from(keyBytes), support, view.codec.decode(reader))
-      if (++loaded % ROWS_PER_LOAD_SLICE === 0) await yieldToEventLoop()
+      if (turns.over) await turns.next()
     }
   }
 
@@ -200,12 +203,8 @@ export class Checkpoints {
 
   async #finish(saving: Saving): Promise<void> {
     const { view } = saving
-    let sliceEndMs = performance.now() + this.#sliceMs
-    while (view.changes.step()) {
-      if (performance.now() < sliceEndMs) continue
-      await yieldToEventLoop()
-      sliceEndMs = performance.now() + this.#sliceMs
-    }
+    const turns = this.#turns()
+    while (view.changes.step()) if (turns.over) await turns.next()
     if (saving.error === undefined) {
       this.#views[view.name] = {
         position: saving.position,
@@ -226,5 +225,3 @@ export class Checkpoints {
     return this.#store.close()
   }
 }
-
-export const yieldToEventLoop = (): Promise<void> => new Promise(resolve => setImmediate(resolve))

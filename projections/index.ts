@@ -13,6 +13,7 @@ export {
 export { type Application, type ApplicationParts, application, partsOf } from './application.ts'
 export { viewsHeld } from './checkpoint.ts'
 export type * from './engine.ts'
+export type { EngineEvent, EngineOptions } from './engine-options.ts'
 export { fingerprintOf, shapeOf } from './fingerprint.ts'
 export {
   type Context,
@@ -22,6 +23,7 @@ export {
   projection,
   type View,
 } from './projection.ts'
-export { type EngineEvent, type EngineOptions, openEngine } from './shard.ts'
+export { openEngine } from './shards/coordinator.ts'
+export { realScheduler, type Scheduler } from './shards/scheduler.ts'
 export type { ContinuedFrom, ViewPlan } from './start-plan.ts'
 export type { VerifiedView, VerifyReport, VerifyStatus } from './verifier.ts'

@@ -3,7 +3,6 @@
 // what the live views leave; one that does not fit is not verified, and the others are.
 import { asMainstemError, type ErrorReport, fail, type Log, type MainstemError, reportOf } from '../core/index.ts'
 import type { ApplicationParts } from './application.ts'
-import { yieldToEventLoop } from './checkpoint.ts'
 import { RowComparison, type RowDifference } from './compare-rows.ts'
 import type { Progress } from './engine.ts'
 import type { RecordInfo } from './handler-context.ts'
@@ -11,6 +10,7 @@ import { historyGone, reorderedHistory } from './history.ts'
 import { lastTouch } from './last-touch.ts'
 import { RecordFolder } from './record-folder.ts'
 import { RowsAtCut } from './rows-at-cut.ts'
+import { type Scheduler, Turns } from './shards/scheduler.ts'
 import type { StateMemory } from './state/memory.ts'
 import { FoldedView } from './view.ts'
 
@@ -66,6 +66,7 @@ export interface VerifyHost {
   readonly parts: ApplicationParts
   readonly folded: readonly FoldedView[]
   readonly memory: StateMemory
+  readonly scheduler: Scheduler
   readonly sliceMs: number
   readonly position: number
   readonly atCut: boolean
@@ -166,16 +167,18 @@ class Refold {
   readonly #views: FoldedView[]
   readonly #records: RecordFolder
   readonly #reader
-  readonly #startedMs = performance.now()
+  readonly #turns: Turns
+  readonly #startedMs: number
   /** The log's end at the start: live views are to be there at least. */
   readonly #end: number
   readonly #watched = new Map<string, RowsAtCut>()
   #position = 0
   #sinceDrain = 0
-  #sliceEndMs = 0
 
   constructor(host: VerifyHost, names: readonly string[], signal: AbortSignal) {
     this.#host = host
+    this.#turns = new Turns(host.scheduler, host.sliceMs)
+    this.#startedMs = host.scheduler.nowMs()
     this.#names = names
     this.#signal = signal
     this.#aborted = new Promise((_, reject) =>
@@ -196,7 +199,7 @@ class Refold {
 
   progress(): Progress {
     const total = Math.max(this.#end, this.#position)
-    const seconds = (performance.now() - this.#startedMs) / 1_000
+    const seconds = (this.#turns.scheduler.nowMs() - this.#startedMs) / 1_000
     const recordsPerSecond = Math.round(this.#position / Math.max(seconds, 0.001))
     const secondsLeft = recordsPerSecond > 0 ? (total - this.#position) / recordsPerSecond : null
     return { done: this.#position, total, recordsPerSecond, secondsLeft }
@@ -211,7 +214,12 @@ class Refold {
     const begun = this.#names.map(name => this.#begin(name))
     const views: VerifiedView[] = []
     for (const each of begun) views.push(await this.#compare(each, cut))
-    return { position: cut, records: this.#position, seconds: (performance.now() - this.#startedMs) / 1_000, views }
+    return {
+      position: cut,
+      records: this.#position,
+      seconds: (this.#turns.scheduler.nowMs() - this.#startedMs) / 1_000,
+      views,
+    }
   }
 
   /** Takes the live rows as they are now, at a cut that this fold has not passed. */
@@ -265,10 +273,9 @@ class Refold {
 
   /** Lets others run when the slice is over. */
   async #turn(): Promise<void> {
-    if (performance.now() < this.#sliceEndMs) return
-    await yieldToEventLoop()
+    if (!this.#turns.over) return
+    await this.#turns.next()
     this.#signal.throwIfAborted()
-    this.#sliceEndMs = performance.now() + this.#host.sliceMs
   }
 
   #begin(name: string): Begun {

@@ -1,11 +1,11 @@
 // A view as reads see it.
-import { type AnyRow, fail, type KeyCodec, type ObjectType, reportOf } from '../core/index.ts'
-import type { LiveView, Progress, ViewState, ViewStatus } from './engine.ts'
-import type { ContinuedFrom, ViewPlan } from './start-plan.ts'
-import type { FoldedView } from './view.ts'
+import { type AnyRow, fail, type KeyCodec, type ObjectType, reportOf } from '../../core/index.ts'
+import type { LiveView, Progress, ViewState, ViewStatus } from '../engine.ts'
+import type { ContinuedFrom, ViewPlan } from '../start-plan.ts'
+import type { FoldedView } from '../view.ts'
 
-/** What a view needs to know of its shard. */
-export interface ShardState {
+/** What a view needs to know of its engine. */
+export interface EngineState {
   readonly position: number
   readonly rebuilding: boolean
   readonly catchingUp: boolean
@@ -15,17 +15,17 @@ export interface ShardState {
   continued(view: FoldedView): readonly ContinuedFrom[]
 }
 
-export class ShardView implements LiveView {
+export class ReadView implements LiveView {
   readonly #view: FoldedView
-  readonly #shard: ShardState
+  readonly #engine: EngineState
   readonly #fingerprint: string
   readonly sources: readonly string[]
 
-  constructor(view: FoldedView, sources: readonly string[], fingerprint: string, shard: ShardState) {
+  constructor(view: FoldedView, sources: readonly string[], fingerprint: string, engine: EngineState) {
     this.#view = view
     this.sources = sources
     this.#fingerprint = fingerprint
-    this.#shard = shard
+    this.#engine = engine
   }
 
   get name(): string {
@@ -41,7 +41,7 @@ export class ShardView implements LiveView {
   }
 
   get final(): boolean {
-    for (const source of this.sources) if (!this.#shard.isComplete(source)) return false
+    for (const source of this.sources) if (!this.#engine.isComplete(source)) return false
     return true
   }
 
@@ -53,8 +53,8 @@ export class ShardView implements LiveView {
         ...(error.hint ? { hint: error.hint } : {}),
       })
     }
-    if (this.#shard.rebuilding) {
-      const { done, total } = this.#shard.progress()
+    if (this.#engine.rebuilding) {
+      const { done, total } = this.#engine.progress()
       throw fail('VIEW_REBUILDING', `view '${this.name}' is being rebuilt`, { detail: `${done} of ${total} records` })
     }
     return this.#view.get(key)
@@ -62,8 +62,8 @@ export class ShardView implements LiveView {
 
   #state(): ViewState {
     if (this.#view.error) return 'stopped'
-    if (this.#shard.rebuilding) return 'rebuilding'
-    if (this.#shard.catchingUp) return 'catching-up'
+    if (this.#engine.rebuilding) return 'rebuilding'
+    if (this.#engine.catchingUp) return 'catching-up'
     return this.final ? 'live' : 'snapshotting'
   }
 
@@ -74,28 +74,28 @@ export class ShardView implements LiveView {
       case 'stopped':
         return 'a mended projection'
       case 'snapshotting':
-        return `the snapshot of ${this.sources.filter(source => !this.#shard.isComplete(source)).join(', ')}`
+        return `the snapshot of ${this.sources.filter(source => !this.#engine.isComplete(source)).join(', ')}`
       default:
-        return `records up to ${this.#shard.progress().total}`
+        return `records up to ${this.#engine.progress().total}`
     }
   }
 
   status(): ViewStatus {
     const state = this.#state()
     const { error } = this.#view
-    const { view: _, ...plan } = this.#shard.plans.get(this.name)!
+    const { view: _, ...plan } = this.#engine.plans.get(this.name)!
     return {
       name: this.name,
       status: state,
       waitingFor: this.#waitingFor(state),
       rows: this.#view.size,
       stateBytes: this.#view.table.bytes,
-      position: error ? this.#view.position : this.#shard.position,
+      position: error ? this.#view.position : this.#engine.position,
       fingerprint: this.#fingerprint,
       inputs: this.#view.routes.map(route => route.input),
-      progress: state === 'rebuilding' || state === 'catching-up' ? this.#shard.progress() : null,
+      progress: state === 'rebuilding' || state === 'catching-up' ? this.#engine.progress() : null,
       plan,
-      continued: this.#shard.continued(this.#view),
+      continued: this.#engine.continued(this.#view),
       error: error ? reportOf(error) : null,
     }
   }
