@@ -1,5 +1,6 @@
 // The public face of core: contracts, the log, state, and the port that sources implement.
 export * from './change/index.ts'
+export { type Channel, channelPair, portChannel, type Schedule } from './channel.ts'
 export * from './contract/index.ts'
 export * from './errors.ts'
 export * from './log/index.ts'

@@ -136,6 +136,10 @@ export interface StoredBlock {
   readonly payload: Buffer
 }
 
+/** The whole block as it is stored: its payload is a view into that. */
+export const storedBytes = ({ payload, bytes }: StoredBlock): Buffer =>
+  Buffer.from(payload.buffer, payload.byteOffset - BLOCK_HEADER_BYTES, bytes)
+
 /** What stands where a block should. `bytes` is how many it needs, where it only ends early. */
 export interface BadBlock {
   readonly bad: string

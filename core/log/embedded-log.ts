@@ -9,6 +9,8 @@ import { Retention } from './base/retention.ts'
 import { LogBatch, WriterPool } from './batch.ts'
 import { type FileSystem, type FolderLock, nodeFileSystem } from './file-system.ts'
 import { folderError, takeFolder } from './folder-lock.ts'
+import { Followers, type Following } from './follow/followers.ts'
+import type { FollowChannel } from './follow/messages.ts'
 import { type LogIdentity, noteNewest, readIdentity } from './identity.ts'
 import { CLEAN_KEYS_BYTES_MAX, ROOM_CHECK_MS, segmentBytesFor } from './limits.ts'
 import type {
@@ -32,7 +34,7 @@ import type {
   TaggedRecord,
 } from './log.ts'
 import { Readers } from './reader.ts'
-import { type LogEvent, type Recovery, recover } from './recovery.ts'
+import { type AnySegment, type LogEvent, type Recovery, recover } from './recovery.ts'
 import { Room } from './room.ts'
 import { Accessor } from './sealed/column-batch.ts'
 import { scan } from './sealed/scan.ts'
@@ -81,6 +83,12 @@ export interface EmbeddedLog extends Log, Streams, Scans, AsyncDisposable {
   retain(policies: Readonly<Record<string, Retain>>): void
   /** Resolves when all history is removed that `retain` lets go and that it now pays to remove. */
   retained(): Promise<void>
+  /**
+   * Lets another thread read the log: what `followLog` gives at the other end of the channel has all that is durable here, a
+   * moment later. Files that it may have open are not removed. Ends when either side closes, or its thread ends.
+   * @throws LOG_CLOSED
+   */
+  follow(channel: FollowChannel): Following
 }
 
 /**
@@ -118,11 +126,12 @@ async function openParts(options: EmbeddedLogOptions, asStored: boolean): Promis
     const tail = new Tail()
     const pool = new WriterPool()
     const turns = new Turns()
-    const removals = new Set<Promise<void>>()
+    const removals = new Map<AnySegment, Promise<void>>()
     const leases = new Leases(segments, recovered.base.generation, segment => {
-      const removed = removeReplaced(recovery, files, segment).finally(() => removals.delete(removed))
-      removals.add(removed)
+      const removed = removeReplaced(recovery, files, segment).finally(() => removals.delete(segment))
+      removals.set(segment, removed)
     })
+    const followers = new Followers({ identity, folder, topics, tail, segments, base: () => cleaner.base })
     const readers = new Readers({ fs, topics, tail, leases })
     const { segmentBytesMax = segmentBytesFor(options.bytesMax) } = options
     const room = new Room({
@@ -138,11 +147,13 @@ async function openParts(options: EmbeddedLogOptions, asStored: boolean): Promis
     await room.look()
     const { clock = Date.now, seal = true, compression = 'zstd' } = options
     const background = backgroundFor(fs)
-    const sealer = new Sealer({ recovery, topics, files, segments, compression, background, turns })
+    const onSealed = () => followers.tell()
+    const sealer = new Sealer({ recovery, topics, files, segments, compression, background, turns, onSealed })
     const streams = new KeyStreams({ fs, topics, tail, leases })
     const onDurable = () => {
       readers.durable()
       streams.durable()
+      followers.tell()
     }
     const writer = new Writer({
       recovery,
@@ -164,7 +175,8 @@ async function openParts(options: EmbeddedLogOptions, asStored: boolean): Promis
     const { cleanMemoryBytesMax: memoryBytesMax = CLEAN_KEYS_BYTES_MAX } = options
     const limits = { segmentBytesMax, memoryBytesMax }
     const parts = { recovery, topics, files, leases, turns, background, room, base, compression }
-    const cleaner = new Cleaner({ ...parts, ...limits })
+    const onReplace = () => followers.tell(true)
+    const cleaner = new Cleaner({ ...parts, ...limits, onReplace })
     const retention = new Retention({
       fs,
       topics,
@@ -195,6 +207,7 @@ async function openParts(options: EmbeddedLogOptions, asStored: boolean): Promis
       files,
       streams,
       blocks,
+      followers,
     })
     return { log, topics, batch: () => log.batch() }
   } catch (error) {
@@ -238,10 +251,11 @@ interface Parts {
   readonly cleaner: Cleaner
   readonly retention: Retention
   /** Files of replaced segments on their way out. */
-  readonly removals: ReadonlySet<Promise<void>>
+  readonly removals: ReadonlyMap<AnySegment, Promise<void>>
   readonly files: SealedFiles
   readonly streams: KeyStreams
   readonly blocks: ScanBlocks
+  readonly followers: Followers
 }
 
 class OpenLog implements EmbeddedLog {
@@ -262,7 +276,9 @@ class OpenLog implements EmbeddedLog {
 
   async topic(contract: Contract): Promise<LogTopic> {
     if (this.#closing) throw closedError()
-    return this.#parts.topics.register(contract)
+    const topic = await this.#parts.topics.register(contract)
+    this.#parts.followers.tell()
+    return topic
   }
 
   topics(): readonly LogTopic[] {
@@ -347,6 +363,11 @@ class OpenLog implements EmbeddedLog {
     return this.#parts.cleaner.clean(request)
   }
 
+  follow(channel: FollowChannel): Following {
+    if (this.#closing) throw closedError()
+    return this.#parts.followers.follow(channel)
+  }
+
   status(): LogStatus {
     const { writer, room } = this.#parts
     const { state, end, segments } = writer
@@ -377,9 +398,10 @@ class OpenLog implements EmbeddedLog {
     await this.#parts.background.close()
     await Promise.all(working)
     await this.#parts.writer.close()
+    this.#parts.followers.close()
     await this.#parts.readers.close()
-    // Those that a reader in the midst of them keeps from it go at the next start.
-    await Promise.all(removals)
+    // Those that a reader in the midst of them, or a follower, keeps from it go at the next start.
+    await Promise.all([...removals].flatMap(([{ held }, removed]) => (held ? [] : [removed])))
     await this.#parts.files.close()
     await this.#parts.lock.release()
   }

@@ -52,3 +52,9 @@ export const ROOM_CHECK_MS = 1_000
 export const CLEAN_KEYS_BYTES_MAX = 128 * 1024 * 1024
 /** Checksummed in one turn of the event loop: about a millisecond. */
 export const YIELD_BYTES = 2 * 1024 * 1024
+/** Messages to a follower in another thread that it has not said to have seen; what changes meanwhile is one more. Each has this many bytes of blocks at most. */
+export const FOLLOW_WINDOW = 16
+/** It says so after so many: well before the window closes, and rarely enough to cost nothing. */
+export const FOLLOW_SEEN_EVERY = 8
+/** New blocks up to so many bytes are sent to followers: more of them are as quickly read from the file. */
+export const FOLLOW_BLOCKS_BYTES_MAX = 64 * 1024

@@ -369,3 +369,9 @@ export interface Log {
   room(options?: { readonly bytes?: number; readonly signal?: AbortSignal }): Promise<void>
   close(): Promise<void>
 }
+
+/** The part of the port that reads from a position on, as a log that is followed from another thread has it too. */
+export type ReadableLog = Pick<
+  Log,
+  'id' | 'end' | 'base' | 'topic' | 'topics' | 'findTopic' | 'contractChanged' | 'read'
+>

@@ -142,10 +142,10 @@ class SegmentReader implements LogReader {
         segment instanceof SealedSegment ? await this.#sealedBlocks(segment) : await this.#hotBlocks(segment)
       if (blocks.length > 0) return blocks
       if (this.#offset < this.#endOf(segment)) continue
-      const following = this.#following(segment)
-      if (!following) return []
+      if (!this.#following(segment)) return []
       await this.#release()
-      await this.#enter(following)
+      // Asked again: it may have been sealed meanwhile, and its file be gone.
+      await this.#enter(this.#following(segment)!)
     }
     return []
   }

@@ -10,6 +10,7 @@ import {
   segmentSeed,
 } from './block.ts'
 import type { File } from './file-system.ts'
+import { Holds } from './holds.ts'
 import { INDEX_STRIDE_BYTES, READ_BYTES } from './limits.ts'
 import type { SegmentEnd } from './sidecar.ts'
 
@@ -28,7 +29,7 @@ export function firstOfName(name: string): number | undefined {
 /** Position of a block's first record → the block's offset. */
 export type IndexEntry = readonly [position: number, offset: number]
 
-export class Segment {
+export class Segment extends Holds {
   readonly first: number
   readonly name: string
   readonly path: string
@@ -43,10 +44,9 @@ export class Segment {
   index: IndexEntry[] = []
   /** State of the log at its end, once nothing more is appended to it. */
   end: SegmentEnd | undefined
-  #holds = 0
-  #freed = Promise.withResolvers<void>()
 
   constructor(folder: string, logId: string, first: number, epoch: number) {
+    super()
     this.first = first
     this.name = segmentName(first)
     this.path = join(folder, this.name)
@@ -55,30 +55,18 @@ export class Segment {
     this.last = first - 1
   }
 
-  /** Said by a reader that has the file open: it is not removed before `release`. */
-  hold(): void {
-    this.#holds++
-  }
-
-  release(): void {
-    if (--this.#holds > 0) return
-    this.#freed.resolve()
-    this.#freed = Promise.withResolvers()
-  }
-
-  get held(): boolean {
-    return this.#holds > 0
-  }
-
-  /** Resolves when no reader has the file open. */
-  async freed(): Promise<void> {
-    while (this.#holds > 0) await this.#freed.promise
-  }
-
   /** Takes over the header that the file has: its epoch may be an earlier one. */
   adopt(header: Buffer): void {
     this.header = header
     this.seed = segmentSeed(header)
+  }
+
+  /** Takes over how far it goes, and what its index got. */
+  grow(last: number, bytes: number, index: readonly IndexEntry[]): this {
+    this.last = last
+    this.bytes = bytes
+    this.index.push(...index)
+    return this
   }
 
   /** Notes a block that is durable now and part of a whole batch. */

@@ -46,7 +46,8 @@ export class Tail {
     let bytes = 0
     for (let n = low; n < this.#kept.length && bytes < most; n++) {
       const kept = this.#kept[n]
-      if (kept?.segment !== segment) break
+      // A follower (follow/) is sent small blocks only: what lies between them is in the file.
+      if (kept?.segment !== segment || kept.block.offset !== offset + bytes) break
       blocks.push(kept.block)
       bytes += kept.block.bytes
     }

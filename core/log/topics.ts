@@ -157,6 +157,7 @@ export class TopicEntry implements LogTopic {
   become(stored: StoredTopic, contract: Contract | undefined): void {
     this.stored = stored
     this.declared = contract
+    this.#made = undefined
     for (const layout of stored.layouts)
       if (!this.#known.has(layout.id)) this.#known.set(layout.id, new TopicLayout(this, layout))
     const { layouts } = stored
@@ -317,6 +318,38 @@ export class Topics {
   changed(contract: Contract): boolean {
     const stored = this.#byName.get(contract.name)?.stored
     return stored !== undefined && changedFrom(stored, contract)
+  }
+
+  /** Whether a contract is registered as it is. */
+  has(contract: Contract): boolean {
+    return this.#byName.has(contract.name) && !this.changed(contract)
+  }
+
+  /** Reads a topic by a contract that another thread has registered. @throws TOPIC_UNKNOWN, CONTRACT_CHANGED */
+  bind(contract: Contract): TopicEntry {
+    const { name } = contract
+    const known = this.#byName.get(name)
+    const hint = 'register it where the log is open, with the same application'
+    if (!known) throw fail('TOPIC_UNKNOWN', `${name}: the log has no such topic`, { hint })
+    checkSame(known.stored, contract)
+    if (changedFrom(known.stored, contract))
+      throw fail('CONTRACT_CHANGED', `${name}: the contract is not the one that the log has registered`, { hint })
+    known.become(known.stored, contract)
+    return this.#keep(known)
+  }
+
+  /** Takes over what another thread has stored. Contracts that are not the newest any more give way to the stored ones. */
+  follow(stored: readonly StoredTopic[]): void {
+    for (const topic of stored) {
+      const known = this.#byName.get(topic.name)
+      const declared = known?.declared
+      if (!known) this.#keepStored(topic)
+      else {
+        known.become(topic, declared && !changedFrom(topic, declared) ? declared : undefined)
+        this.#keep(known)
+      }
+    }
+    this.#stored = stored
   }
 
   /** @throws CONTRACT_CHANGED, LOG_FULL */

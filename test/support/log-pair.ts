@@ -1,5 +1,4 @@
 // Two logs that are asked the same: the embedded one on a simulated disk, and the model. Each step is drawn from a seed.
-import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 import {
   type AnyRow,
@@ -17,7 +16,7 @@ import {
   type SourceMark,
   type Streams,
 } from '../../core/index.ts'
-import { batchesIn, batchesOf, rowsOfTables, scannedPositions } from './log-seen.ts'
+import { batchesIn, batchesOf, mustEqual, rowsOfTables, scannedPositions } from './log-seen.ts'
 import { MemoryLog } from './memory-log.ts'
 import type { Random } from './random.ts'
 import { randomObject, randomSchema, randomText } from './random-schema.ts'
@@ -63,15 +62,12 @@ async function outcome(call: () => unknown): Promise<unknown> {
   }
 }
 
-function mustEqual(what: string, model: unknown, embedded: unknown): void {
-  if (isDeepStrictEqual(model, embedded)) return
-  const text = (value: unknown) =>
-    JSON.stringify(value, (_, part: unknown) => (typeof part === 'bigint' ? `${part}n` : part), 1)?.slice(0, 4_000)
-  throw new Error(`${what}\nmodel: ${text(model)}\nembedded: ${text(embedded)}`)
-}
+/** Something that shows an embedded log. */
+export type LogView = (log: EmbeddedLog, disk: SimulatedDisk, random: Random) => Promise<EmbeddedLog>
 
 export class LogPair {
   readonly #random: Random
+  readonly #view: LogView
   readonly #segmentBytesMax: number
   #now = 1_000
   #disk = new SimulatedDisk()
@@ -86,8 +82,9 @@ export class LogPair {
   #inFlight: InFlight[] = []
   #chains = 1
 
-  private constructor(random: Random) {
+  private constructor(random: Random, view: LogView) {
     this.#random = random
+    this.#view = view
     this.#segmentBytesMax = 200 + random.int(4_000)
     this.#seal = random.next() < 0.8
     this.#compression = random.pick(['zstd', 'none'])
@@ -95,15 +92,16 @@ export class LogPair {
     this.#model = new MemoryLog(() => this.#now)
   }
 
-  static async open(random: Random): Promise<LogPair> {
-    const pair = new LogPair(random)
+  /** @param view by which the embedded log is seen; default: itself */
+  static async open(random: Random, view: LogView = async log => log): Promise<LogPair> {
+    const pair = new LogPair(random, view)
     await pair.#openEmbedded()
     await pair.#declare()
     return pair
   }
 
   async #openEmbedded(): Promise<void> {
-    this.#embedded = await openEmbeddedLog({
+    const log = await openEmbeddedLog({
       path: PATH,
       fileSystem: this.#disk,
       segmentBytesMax: this.#segmentBytesMax,
@@ -112,6 +110,7 @@ export class LogPair {
       compression: this.#compression,
       cleanMemoryBytesMax: this.#cleanMemoryBytesMax,
     })
+    this.#embedded = await this.#view(log, this.#disk, this.#random)
   }
 
   async step(): Promise<void> {

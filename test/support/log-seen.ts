@@ -1,4 +1,5 @@
 // What is seen of a log that may be cleaned, however it is cut into files.
+import { isDeepStrictEqual } from 'node:util'
 import type { AnyRow, EmbeddedLog, Log, LogBlock } from '../../core/index.ts'
 import { batchesIn as allBatchesIn, type SeenBatch } from './log-batches.ts'
 import { blocksOf } from './log-records.ts'
@@ -29,4 +30,12 @@ export async function scannedPositions(log: EmbeddedLog, topic: string, from: nu
   for await (const { parts } of log.scan(log.findTopic(topic)!, { from }))
     for (const part of parts) found.push(...part.positions())
   return found.sort((a, b) => a - b)
+}
+
+/** @throws saying both, where they are not equal */
+export function mustEqual(what: string, model: unknown, embedded: unknown): void {
+  if (isDeepStrictEqual(model, embedded)) return
+  const text = (value: unknown) =>
+    JSON.stringify(value, (_, part: unknown) => (typeof part === 'bigint' ? `${part}n` : part), 1)?.slice(0, 4_000)
+  throw new Error(`${what}\nmodel: ${text(model)}\nembedded: ${text(embedded)}`)
 }

@@ -13,7 +13,6 @@ import { type Room, sizeText } from '../room.ts'
 import type { SealedFiles } from '../sealed/sealed-files.ts'
 import { parseSealedName, SealedSegment } from '../sealed/sealed-segment.ts'
 import type { Compression } from '../sealed/sections.ts'
-import type { Segment } from '../segment.ts'
 import { sidecarName } from '../sidecar.ts'
 import type { Topics } from '../topics.ts'
 import type { Turns } from '../turns.ts'
@@ -47,6 +46,8 @@ export interface CleanerParts {
   readonly segmentBytesMax: number
   /** For the keys of compacted topics, while their newest records are looked for. */
   readonly memoryBytesMax: number
+  /** Called before and after the segments are replaced. */
+  readonly onReplace: () => void
 }
 
 interface Hold {
@@ -230,8 +231,10 @@ export class Cleaner {
   async #commit(manifest: Manifest, segments: readonly AnySegment[]): Promise<void> {
     const { fs, folder } = this.#parts.recovery
     await writeManifest(fs, folder, manifest)
+    this.#parts.onReplace()
     this.#base = baseOf(manifest)
     this.#parts.leases.replace(manifest.generation, manifest.to, segments)
+    this.#parts.onReplace()
     // Appends that were refused go on at once.
     await this.#parts.room.look()
   }
@@ -244,8 +247,8 @@ export class Cleaner {
 
 /** Removes the file of a segment that a cleaning replaced. What cannot be removed goes at the next start. */
 export async function removeReplaced({ fs, folder }: Recovery, files: SealedFiles, segment: AnySegment): Promise<void> {
+  await segment.freed()
   if (segment instanceof SealedSegment) files.drop(segment.path)
-  else await (segment as Segment).freed()
   await fs.remove(segment.path).catch(() => {})
   if (!(segment instanceof SealedSegment)) await fs.remove(join(folder, sidecarName(segment.name))).catch(() => {})
 }

@@ -4,6 +4,7 @@ import { crc32 } from 'node:zlib'
 import { asMainstemError, fail, isMainstemError } from '../../errors.ts'
 import { checkSegmentHeader, readU64, SEGMENT_HEADER_BYTES, segmentSeed } from '../block.ts'
 import type { File } from '../file-system.ts'
+import { Holds } from '../holds.ts'
 import { corrupt } from '../records.ts'
 import type { Topics } from '../topics.ts'
 import { SEALED_BLOCK_BYTES_MAX } from './bounds.ts'
@@ -43,7 +44,7 @@ export interface StoredPiece {
   readonly crc: number
 }
 
-export class SealedSegment {
+export class SealedSegment extends Holds {
   readonly first: number
   /** The cleaning that wrote it; 0 where it stands for one hot segment. */
   readonly generation: number
@@ -60,6 +61,7 @@ export class SealedSegment {
   #footer: Promise<Footer> | undefined
 
   constructor(files: SealedFiles, folder: string, logId: string, { first, generation }: SealedName) {
+    super()
     this.#files = files
     this.#logId = logId
     this.first = first
@@ -76,6 +78,15 @@ export class SealedSegment {
       const size = await file.size()
       await this.#readTrailer(file, size)
     })
+    return this
+  }
+
+  /** Takes over what another thread found by opening it. */
+  adopt({ format, bytes, last, seed }: Pick<SealedSegment, 'format' | 'bytes' | 'last' | 'seed'>): this {
+    this.format = format
+    this.bytes = bytes
+    this.last = last
+    this.seed = seed
     return this
   }
 

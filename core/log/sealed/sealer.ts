@@ -25,6 +25,8 @@ export interface SealerParts {
   readonly background: Background
   /** Taken for each segment: a cleaning must not find one half way from hot to sealed. */
   readonly turns: Turns
+  /** Called when a sealed segment has taken the place of its hot one, which is not removed yet. */
+  readonly onSealed: () => void
 }
 
 export class Sealer {
@@ -64,6 +66,7 @@ export class Sealer {
     if (!hot || this.#reruns.stopped) return false
     const sealed = await this.#seal(hot)
     segments[segments.indexOf(hot)] = sealed
+    this.#parts.onSealed()
     // A reader may stay for long: the next start removes the file, if not before.
     const removed = hot.freed().then(() => this.#remove(hot))
     if (!hot.held) await removed
