@@ -75,6 +75,7 @@ export function partsOf(app: Application): ApplicationParts {
       else if (input.kind === 'changes') tables.add((input as unknown as { table: SourceTable }).table)
       else if (input.kind === 'topic') topics.add(input as unknown as AnyTopic & { key: unknown })
     }
+    for (const topic of view.spec.emits ?? []) topics.add(topic as AnyTopic & { key: unknown })
   }
   for (const table of tables) claim(table.name, table)
   for (const each of topics) claim(each.name, each)
@@ -118,19 +119,30 @@ function inOrder(views: readonly ProjectionDefinition[]): ProjectionDefinition[]
   return ordered
 }
 
-/** For each view, the names of the sources that reach it, through other views too. */
-export function sourcesByView(parts: ApplicationParts): Map<string, string[]> {
-  const found = new Map<string, string[]>()
-  for (const projection of parts.projections) {
-    const names = new Set<string>()
-    for (const { input } of projection.ons) {
-      const table = input.kind === 'changes' ? (input as unknown as { table: SourceTable }).table : input
-      if (table.kind === 'table') names.add((table as SourceTable).source.name)
-      for (const name of found.get(input.name) ?? []) names.add(name)
-    }
-    found.set(projection.name, [...names])
+/** For each view, the names of the sources that reach it, through other views and what they emit too. */
+export function sourcesByView({ projections }: ApplicationParts): Map<string, string[]> {
+  const found = new Map(projections.map(({ name }) => [name, new Set<string>()]))
+  // Topics that are emitted to may lead back: until nothing more is found.
+  for (let before = -1, now = 0; before !== now; ) {
+    before = now
+    for (const projection of projections)
+      for (const name of sourcesOf(projection, projections, found)) found.get(projection.name)?.add(name)
+    now = [...found.values()].reduce((sum, names) => sum + names.size, 0)
   }
-  return found
+  return new Map([...found].map(([name, names]) => [name, [...names]]))
+}
+
+function* sourcesOf(
+  { ons }: ProjectionDefinition,
+  projections: readonly ProjectionDefinition[],
+  found: ReadonlyMap<string, ReadonlySet<string>>,
+): Generator<string> {
+  for (const { input } of ons) {
+    const table = input.kind === 'changes' ? (input as unknown as { table: SourceTable }).table : input
+    if (table.kind === 'table') yield (table as SourceTable).source.name
+    for (const { name, spec } of projections)
+      if (name === input.name || spec.emits?.some(topic => topic.name === input.name)) yield* found.get(name) ?? []
+  }
 }
 
 /** The file of the code that called `application`: the first frame outside of this one. */

@@ -172,11 +172,18 @@ export class Checkpoints {
    * Writes what has changed, as of this call: the caller is at a cut. Folding goes on meanwhile: a row that is about to
    * change is written first (copy on write), the others between other work. Resolves when all of it is on disk.
    * @param generation of the log's base from which they were folded
-   * @throws LOG_FULL, LOG_FAILED: the next one writes what this one could not
+   * @param published resolves when all that they emitted up to here is in the log: a restart from here does not emit it again
+   * @throws LOG_FULL, LOG_FAILED: the next one writes what this one could not; and what `published` throws
    */
-  async write(views: readonly FoldedView[], complete: readonly string[], generation: number): Promise<void> {
+  async write(
+    views: readonly FoldedView[],
+    complete: readonly string[],
+    generation: number,
+    published: Promise<void>,
+  ): Promise<void> {
     const savings = views.filter(view => !view.error).map(view => this.#begin(view, generation))
     for (const saving of savings) await this.#finish(saving)
+    await published
     // A view that has stopped stays at the position at which its rows were last written.
     this.#setMeta(complete)
     await this.#store.commit()

@@ -20,7 +20,7 @@ export interface Progress {
 export interface ViewStatus {
   readonly name: string
   readonly status: ViewState
-  /** What it waits for, in words, when it is not live. */
+  /** What it waits for, in words, when it is not live, or cannot publish what it emits. */
   readonly waitingFor: string | null
   readonly rows: number
   /** Bytes of memory that its rows and their index take; strings and nested values by estimate. */

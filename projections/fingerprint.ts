@@ -42,6 +42,7 @@ export function shapeOf(parts: ApplicationParts): string {
 /** The same of one view. */
 export function shapeOfView({ spec, ons }: ProjectionDefinition): string {
   const lines = [JSON.stringify(spec.key._zod.def) + JSON.stringify(Object.keys(spec.state.shape))]
+  for (const { name } of spec.emits ?? []) lines.push(`emits ${name}`)
   for (const { input, by, handlers } of ons) {
     const parts = typeof handlers === 'function' ? { on: handlers } : handlers
     lines.push(`${input.kind} ${input.name} ${textOf(by)}`)

@@ -1,6 +1,7 @@
 // The `ctx` of all handlers of one view, and what of the record at hand it knows.
-import type { KeyCodec, Position } from '../core/index.ts'
+import { fail, type KeyCodec, type Position } from '../core/index.ts'
 import type { Context } from './projection.ts'
+import type { Emissions } from './publish/emissions.ts'
 import type { StateTable } from './state/state-table.ts'
 
 /** What a handler call is about: set by the shard for each record. */
@@ -13,6 +14,7 @@ export class HandlerContext implements Context {
   readonly info: RecordInfo
   readonly #table: StateTable
   readonly #codec: KeyCodec
+  readonly #emissions: Emissions
   /** The row whose handler runs; −1 while none is chosen. */
   row = -1
   /** True where the call has done what `takeDeleted` ends. */
@@ -20,10 +22,11 @@ export class HandlerContext implements Context {
   #deleted = false
   #draws = 0
 
-  constructor(info: RecordInfo, table: StateTable, codec: KeyCodec) {
+  constructor(info: RecordInfo, table: StateTable, codec: KeyCodec, emissions: Emissions) {
     this.info = info
     this.#table = table
     this.#codec = codec
+    this.#emissions = emissions
   }
 
   get key(): unknown {
@@ -46,6 +49,12 @@ export class HandlerContext implements Context {
     seed = Math.imul(seed ^ (seed >>> 16), 0x85ebca6b)
     seed = Math.imul(seed ^ (seed >>> 13), 0xc2b2ae35)
     return ((seed ^ (seed >>> 16)) >>> 0) / 0x100000000
+  }
+
+  emit(topic: { readonly name: string }, value: unknown): void {
+    const table = this.#table
+    if (table.at.base < 0) throw fail('CURSOR_EXPIRED', 'ctx.emit was called after its handler returned')
+    this.#emissions.emit(topic, value, this.info.position, table.idOf(this.row))
   }
 
   delete(): void {

@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import {
   type AnyInput,
   type AnyRow,
+  type AnyTopic,
   type Atom,
   checkName,
   type Draft,
@@ -68,7 +69,14 @@ export interface ProjectionSpec {
   readonly key: z.ZodType
   /** A row of the view. A new row starts at zero, null, false, empty, or the field's `.default()`. */
   readonly state: z.ZodObject
+  /**
+   * Topics to which its handlers emit events by `ctx.emit`. They are published as ordinary records: once each, whatever is killed,
+   * restarted or folded anew, in the order of the records that caused them. Default none.
+   */
+  readonly emits?: readonly AnyTopic[]
 }
+
+type Emits<P extends ProjectionSpec> = P['emits'] extends readonly AnyTopic[] ? P['emits'][number] : never
 
 /** What a handler knows besides its state and record. One object per projection: it is valid during the call only. */
 export interface Context<P extends ProjectionSpec = ProjectionSpec> {
@@ -79,6 +87,13 @@ export interface Context<P extends ProjectionSpec = ProjectionSpec> {
   readonly timeMs: number
   /** In [0, 1), seeded by position and key: the same on every replay. */
   random(): number
+  /**
+   * Publishes an event, once, when the transaction at hand has been folded; it gets a position of its own in the log.
+   * @param topic one of the projection's `emits`
+   * @param value of the topic's input type, checked at once
+   * @throws RECORD_REFUSED, RECORD_TOO_LARGE
+   */
+  emit<T extends Emits<P>>(topic: T, value: z.input<T['value']>): void
   /** Takes this key's row out of the view; a later record starts it anew. For event streams; table rows leave by `remove`. */
   delete(): void
 }

@@ -2,6 +2,7 @@
 import {
   asMainstemError,
   type KeyCodec,
+  type LogBlock,
   type LogTopic,
   type RecordCursor,
   type RowView,
@@ -32,9 +33,14 @@ interface TopicRoutes {
   readonly time: string | undefined
 }
 
+/** When the source committed the transaction that a block is of, or when it was appended: milliseconds. */
+export const commitTimeOf = ({ mark, appendTimeMs }: LogBlock): number =>
+  mark?.commitTimeUs === undefined ? appendTimeMs : mark.commitTimeUs / 1000
+
 const newChain = (): Chain => ({ lent: undefined, routes: [], key: undefined })
 
 export class RecordFolder {
+  readonly #views: readonly FoldedView[]
   readonly #info: RecordInfo
   readonly #byTopic = new Map<string, TopicRoutes>()
   /** The topic of the last record, and what folds it. */
@@ -47,6 +53,7 @@ export class RecordFolder {
 
   /** @param info what handlers know of the record: set for each one */
   constructor(views: readonly FoldedView[], parts: ApplicationParts, info: RecordInfo) {
+    this.#views = views
     this.#info = info
     this.#connect(views, parts)
     this.#chain(views)
@@ -132,6 +139,14 @@ export class RecordFolder {
     const open = this.#open
     for (let n = 0; n < open.length; n++) this.#flush(open[n]!)
     open.length = 0
+  }
+
+  /** Ends the transaction of which a block is the last one, all its records having been folded. */
+  endTransaction(block: LogBlock): void {
+    // What handlers of changes that are passed on are told does not depend on how records were taken together.
+    this.#info.position = block.end
+    this.#info.timeMs = commitTimeOf(block)
+    for (const view of this.#views) if (view.position < block.end) view.endTransaction(block.end)
   }
 
   #flush(chain: Chain): void {

@@ -1,14 +1,22 @@
 // Verification: folds the log once more, up to a cut, into rows of its own, and compares them with the live ones as they are at
 // that cut. Live views go on: both take turns, and live rows are read before they change. What it takes of memory is half of
 // what the live views leave; one that does not fit is not verified, and the others are.
-import { asMainstemError, type ErrorReport, fail, type Log, type MainstemError, reportOf } from '../core/index.ts'
+import {
+  asMainstemError,
+  type ErrorReport,
+  fail,
+  type Log,
+  type LogBlock,
+  type MainstemError,
+  reportOf,
+} from '../core/index.ts'
 import type { ApplicationParts } from './application.ts'
 import { RowComparison, type RowDifference } from './compare-rows.ts'
 import type { Progress } from './engine.ts'
 import type { RecordInfo } from './handler-context.ts'
 import { historyGone, reorderedHistory } from './history.ts'
 import { lastTouch } from './last-touch.ts'
-import { RecordFolder } from './record-folder.ts'
+import { commitTimeOf, RecordFolder } from './record-folder.ts'
 import { RowsAtCut } from './rows-at-cut.ts'
 import { type Scheduler, Turns } from './shards/scheduler.ts'
 import type { StateMemory } from './state/memory.ts'
@@ -240,7 +248,7 @@ class Refold {
     this.#signal.throwIfAborted()
     for (const block of blocks) {
       if (this.#position >= upTo) break
-      const timeMs = block.mark?.commitTimeUs === undefined ? block.appendTimeMs : block.mark.commitTimeUs / 1000
+      const timeMs = commitTimeOf(block)
       const cursor = block.records()
       let left = RECORDS_PER_CLOCK_LOOK
       while (cursor.next()) {
@@ -251,16 +259,16 @@ class Refold {
         await this.#turn()
       }
       this.#records.flush()
-      if (block.last) this.#endTransaction(block.end)
+      if (block.last) this.#endTransaction(block)
       await this.#turn()
     }
     return blocks.length > 0
   }
 
-  #endTransaction(position: number): void {
-    this.#sinceDrain += position - this.#position
-    this.#position = position
-    for (const view of this.#views) view.endTransaction(position)
+  #endTransaction(block: LogBlock): void {
+    this.#sinceDrain += block.end - this.#position
+    this.#position = block.end
+    this.#records.endTransaction(block)
     if (this.#sinceDrain < RECORDS_PER_DRAIN) return
     this.#sinceDrain = 0
     // As after a checkpoint, which lets go of rows that left.

@@ -23,6 +23,7 @@ import { areAggregates } from './aggregate.ts'
 import { aggregateHandlers, hiddenFields } from './aggregate-code.ts'
 import { HandlerContext, type RecordInfo } from './handler-context.ts'
 import type { DeclaredHandlers, ProjectionDefinition } from './projection.ts'
+import { Emissions } from './publish/emissions.ts'
 import { compileRoute, type Handler, type InputKey, type Route } from './route.ts'
 import { checkResult, RunFold } from './run-fold.ts'
 import { Changes, LIVE, TOUCHED } from './state/changes.ts'
@@ -44,6 +45,8 @@ export class FoldedView implements HandlerOwner {
   readonly table: StateTable
   /** Rows for the next checkpoint. */
   readonly changes: Changes
+  /** What its handlers emit. */
+  readonly emissions: Emissions
   readonly routes: readonly Route[]
   /** Routes of other views that fold this one. */
   readonly consumers: Route[] = []
@@ -76,7 +79,8 @@ export class FoldedView implements HandlerOwner {
     for (const field of hidden) zero[field.name] = new Map()
     this.table = new StateTable(definition, this.value, hidden, this.key, zero, memory)
     this.changes = new Changes(this.table)
-    this.#context = new HandlerContext(info, this.table, this.key)
+    this.emissions = new Emissions(name, spec.emits ?? [])
+    this.#context = new HandlerContext(info, this.table, this.key, this.emissions)
     this.routes = definition.ons.map(on => {
       if (!areAggregates(on.handlers)) return compileRoute(this, on, on.handlers as DeclaredHandlers)
       const { add, remove } = aggregateHandlers(definition, on, this.value, hidden)
@@ -367,6 +371,7 @@ export class FoldedView implements HandlerOwner {
     if (this.error) return
     this.error = error
     this.changes.end()
+    this.emissions.drop()
     this.table.drop()
     this.#touched.clear()
     this.#before.clear()
@@ -384,7 +389,7 @@ export class FoldedView implements HandlerOwner {
 const preview = (state: AnyRow): string =>
   JSON.stringify(state, (_, value: unknown) => (typeof value === 'bigint' ? value.toString() : value)).slice(0, 200)
 
-function keyCodecOf(definition: ProjectionDefinition): KeyCodec {
+export function keyCodecOf(definition: ProjectionDefinition): KeyCodec {
   const type = describe(definition.spec.key, 'output', `${definition.name}.key`)
   return type.kind === 'object'
     ? new KeyCodec(type.fields, false, definition.name)

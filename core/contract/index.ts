@@ -4,6 +4,7 @@ export type * from './input.ts'
 export { KEY_BYTES_MAX, KeyCodec, type KeyColumn } from './key.ts'
 export { formatMinorUnits, minorUnits, minorUnitsOf, parseMinorUnits, parseMinorUnitsBigint } from './minor-units.ts'
 export { compileParser, issuesText, type Parser } from './parser.ts'
+export { createRecordCodec, type RecordCodec } from './record-codec.ts'
 export { checkRetain, days, hours, minutes, type Retain } from './retain.ts'
 export { createRowCodec, type RowCodec } from './row-codec.ts'
 export {

@@ -16,6 +16,7 @@ import { Checkpoints } from '../checkpoint.ts'
 import type { Engine, EngineStatus, LiveView, Progress } from '../engine.ts'
 import type { EngineEvent, EngineOptions } from '../engine-options.ts'
 import { historyGone, ViewHolds } from '../history.ts'
+import { Publishing } from '../publish/publishing.ts'
 import type { ContinuedFrom, ViewPlan } from '../start-plan.ts'
 import { Verifier, type VerifyHost } from '../verifier.ts'
 import type { FoldedView } from '../view.ts'
@@ -58,6 +59,7 @@ class Coordinator implements Engine {
   readonly #checkpoints: Checkpoints
   readonly #logEnd: LogEnd
   readonly #sliceSize = new SliceSize()
+  readonly #publishing: Publishing
   readonly #lag = new LagMeter()
   readonly #waiters = new PositionWaiters()
   readonly views: ReadonlyMap<string, LiveView>
@@ -88,6 +90,7 @@ class Coordinator implements Engine {
       scheduler: this.#scheduler,
       sliceMs: this.#sliceMs,
     })
+    this.#publishing = new Publishing(log, parts.projections, (name, error) => this.#cannotPublish(name, error))
     this.#catchingUp = new CatchingUp(this.#scheduler, 0, 0, false)
     this.verifier = new Verifier(this.#verifyHost())
     const sources = sourcesByView(parts)
@@ -144,7 +147,7 @@ class Coordinator implements Engine {
     const target = this.#log.end
     const anew = this.#anew()
     this.#catchingUp = new CatchingUp(this.#scheduler, from, target, anew.length > 0)
-    this.#shard.begin(from, complete, target)
+    this.#shard.begin(from, complete, target, this.#publishing.publishedUpTo)
     for (const view of this.#shard.views) this.#reportStopped(view)
     if (this.rebuilding) this.#emit({ event: 'rebuild-started', views: anew, records: target - from })
   }
@@ -184,12 +187,14 @@ class Coordinator implements Engine {
       this.#sliceSize.measured(end.scanned - scanned, end.ms, wishedMs)
       scanned = end.scanned
       this.#passed(end)
+      if (this.#publishing.full) await this.#publishing.room()
     }
   }
 
   /** A slice has been folded. */
   #passed({ position, commitTimesUs }: SliceEnd): void {
     for (const view of this.#shard.views) if (view.error) this.#reportStopped(view)
+    this.#publishing.take(this.#shard.takeEmissions())
     for (const commitTimeUs of commitTimesUs) this.#lag.record(commitTimeUs)
     this.#endCatchingUp(position)
     this.#waiters.wake(position)
@@ -208,6 +213,12 @@ class Coordinator implements Engine {
     if (this.#reported.has(view.name) || !view.error) return
     this.#reported.add(view.name)
     this.#emit({ event: 'view-stopped', view: view.name, ...reportOf(view.error) })
+  }
+
+  #cannotPublish(name: string, error: MainstemError): void {
+    const view = this.#shard.views.find(each => each.name === name)
+    view?.stop(error)
+    if (view) this.#reportStopped(view)
   }
 
   /** The scan itself failed (a corrupt block, an unreadable file): every view stops here and says so. */
@@ -260,6 +271,10 @@ class Coordinator implements Engine {
     return this.#checkpoints.continued(view)
   }
 
+  publishingWaitsFor({ name }: FoldedView): string | null {
+    return this.#publishing.waitingFor(name)
+  }
+
   status(): EngineStatus {
     return {
       position: this.position,
@@ -292,7 +307,10 @@ class Coordinator implements Engine {
     const startedMs = this.#scheduler.nowMs()
     this.#emit({ event: 'checkpoint-started', position })
     try {
-      await this.#checkpoints.write(shard.views, shard.complete.sources, shard.generation)
+      this.#publishing.take(shard.takeEmissions())
+      const published = this.#publishing.durableThrough(position)
+      published.catch(() => {})
+      await this.#checkpoints.write(shard.views, shard.complete.sources, shard.generation, published)
       this.#holds?.update(view => this.#checkpoints.position(view))
       this.#checkpointPosition = position
       const ms = this.#scheduler.nowMs() - startedMs
@@ -308,9 +326,12 @@ class Coordinator implements Engine {
   async stop(): Promise<void> {
     clearInterval(this.#timer)
     await this.verifier.stop()
+    this.#publishing.release()
     this.#logEnd.close()
     this.#shard.close()
     await this.#running
+    this.#publishing.take(this.#shard.takeEmissions())
+    await this.#publishing.stop()
     if (this.#shard.inTransaction) {
       // First, because a checkpoint may be waiting for a cut that does not come any more: the last one stands.
       this.#abandoned = true

@@ -13,6 +13,8 @@ export interface EngineState {
   progress(): Progress
   readonly plans: ReadonlyMap<string, ViewPlan>
   continued(view: FoldedView): readonly ContinuedFrom[]
+  /** In words, what its events wait for to be published; null where nothing does. */
+  publishingWaitsFor(view: FoldedView): string | null
 }
 
 export class ReadView implements LiveView {
@@ -68,6 +70,8 @@ export class ReadView implements LiveView {
   }
 
   #waitingFor(state: ViewState): string | null {
+    const publishing = state === 'stopped' ? null : this.#engine.publishingWaitsFor(this.#view)
+    if (publishing !== null) return publishing
     switch (state) {
       case 'live':
         return null

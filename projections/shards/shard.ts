@@ -10,7 +10,8 @@ import {
 } from '../../core/index.ts'
 import type { ApplicationParts } from '../application.ts'
 import type { RecordInfo } from '../handler-context.ts'
-import { RecordFolder } from '../record-folder.ts'
+import type { Emitted } from '../publish/emissions.ts'
+import { commitTimeOf, RecordFolder } from '../record-folder.ts'
 import { StateMemory } from '../state/memory.ts'
 import { FoldedView } from '../view.ts'
 import { Completeness } from './completeness.ts'
@@ -76,8 +77,16 @@ export class Shard {
    * Begins after a position; views that stand further on pass over what they have folded.
    * @param complete sources whose snapshot was complete there
    * @param measuredFrom position after which transactions are of this process's time
+   * @param publishedUpTo of each projection that emits: what is caused up to there is published
    */
-  begin(position: number, complete: Iterable<string>, measuredFrom: number): void {
+  begin(
+    position: number,
+    complete: Iterable<string>,
+    measuredFrom: number,
+    publishedUpTo: ReadonlyMap<string, number>,
+  ): void {
+    for (const { name, emissions } of this.views)
+      emissions.publishedUpTo = publishedUpTo.get(name) ?? Number.POSITIVE_INFINITY
     this.#position = this.#scanned = position
     this.#complete = new Completeness(complete)
     this.#measuredFrom = measuredFrom
@@ -107,6 +116,18 @@ export class Shard {
   cut(): Promise<void> {
     if (!this.#inTransaction) return Promise.resolve()
     return new Promise(resolve => this.#cutWaiters.push(resolve))
+  }
+
+  /**
+   * Takes what handlers have emitted, at the end of a slice or at a cut: of the transactions that have ended, and of a large one
+   * what all its blocks so far but the last record caused.
+   */
+  takeEmissions(): readonly Emitted[] {
+    const before = this.#inTransaction ? this.#scanned : Number.POSITIVE_INFINITY
+    return this.views.flatMap(({ name, emissions }) => {
+      const taken = emissions.take(before)
+      return taken.length > 0 ? [{ projection: name, emissions: taken }] : []
+    })
   }
 
   /** Folds up to the first end of a block that is at `to` or beyond it; undefined when it was closed before. */
@@ -146,7 +167,7 @@ export class Shard {
   /** Folds records until the block ends (true) or the turn does (false). */
   #fold(cursor: RecordCursor, block: LogBlock): boolean {
     this.#inTransaction = true
-    const commitTimeMs = block.mark?.commitTimeUs === undefined ? block.appendTimeMs : block.mark.commitTimeUs / 1000
+    const commitTimeMs = commitTimeOf(block)
     let left = RECORDS_PER_CLOCK_LOOK
     let done = true
     while (cursor.next()) {
@@ -164,8 +185,9 @@ export class Shard {
     return done
   }
 
-  #endTransaction({ mark, count, end }: LogBlock): void {
-    for (const view of this.views) if (view.position < end) view.endTransaction(end)
+  #endTransaction(block: LogBlock): void {
+    const { mark, count, end } = block
+    this.#records.endTransaction(block)
     this.#complete.endTransaction()
     this.#position = end
     this.#inTransaction = false
