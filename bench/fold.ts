@@ -7,7 +7,7 @@ import {
   application,
   count,
   countBy,
-  type Engine,
+  type LocalEngine,
   max,
   openEngine,
   partsOf,
@@ -117,7 +117,7 @@ async function measureKeys(path: string, kind: 'int' | 'uuid', keys: number, fig
   }
 }
 
-const rowOf = (engine: Engine, { name }: View, id: Id): unknown => engine.views.get(name)?.get(id)
+const rowOf = (engine: LocalEngine, { name }: View, id: Id): unknown => engine.views.get(name)?.get(id)
 
 /** What a thousand of the keys hold. */
 const textOf = (ids: readonly Id[], row: (id: Id) => unknown): string =>
@@ -129,9 +129,9 @@ function rebuildSide(
   log: EmbeddedLog,
   views: readonly View[],
   path: string,
-  read: (engine: Engine) => string,
+  read: (engine: LocalEngine) => string,
 ): Side {
-  let engine: Engine | undefined
+  let engine: LocalEngine | undefined
   let round = 0
   return {
     name,
@@ -224,7 +224,7 @@ async function measureMany(path: string, figures: Figures): Promise<Goal> {
   const { topics, views } = eightViews()
   const log = await openLog(path)
   const texts = new Map<string, Set<string>>()
-  const read = (engine: Engine) => {
+  const read = (engine: LocalEngine) => {
     for (const view of engine.views.values()) {
       const text = textOf(ids, id => view.get(id))
       texts.set(view.name, (texts.get(view.name) ?? new Set()).add(text))

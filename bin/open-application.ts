@@ -83,7 +83,7 @@ export interface Running<A extends Application = Application> extends EventStore
   /** Where HTTP is served, if it is. */
   readonly url: string | undefined
   readonly log: Log & Streams & Scans
-  readonly engine: Engine & { lagTotal(): { p50Ms: number; p99Ms: number; count: number } | null }
+  readonly engine: Engine
   readonly sources: ReadonlyMap<string, SourceConnector>
   /**
    * Appends records to one of the application's topics, all or none, and gives a token for `after`.

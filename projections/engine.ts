@@ -38,7 +38,7 @@ export interface ViewStatus {
   readonly error: ErrorReport | null
 }
 
-/** One live view: reads are synchronous and at the engine's cut. */
+/** One live view. */
 export interface LiveView {
   readonly name: string
   readonly key: KeyCodec
@@ -46,9 +46,31 @@ export interface LiveView {
   /** The sources whose changes reach it, through other views too. */
   readonly sources: readonly string[]
   status(): ViewStatus
-  /** The row as of `engine.position`, not to be kept across a yield; undefined when absent. @throws VIEW_STOPPED, VIEW_REBUILDING, KEY_MALFORMED */
-  get(key: unknown): AnyRow | undefined
+  /** @throws VIEW_STOPPED, VIEW_REBUILDING: why it cannot be read now */
+  check(): void
   /** False while a source's snapshot, as far as it is applied, is not complete. */
+  readonly final: boolean
+}
+
+/** A view whose rows are in this thread. */
+export interface LocalView extends LiveView {
+  /** The row as of `engine.position`, not to be kept across a yield; undefined when absent. @throws VIEW_STOPPED, VIEW_REBUILDING */
+  get(key: unknown): AnyRow | undefined
+}
+
+/** A key of a view to be read. */
+export interface RowRequest {
+  readonly view: string
+  readonly key: unknown
+}
+
+/** What was asked for, as of one cut. */
+export interface CutRead {
+  /** Position of the cut; no earlier one than any answer before had. */
+  readonly position: number
+  /** For each request its row, undefined where there is none. Not to be kept across a yield. */
+  readonly rows: readonly (AnyRow | undefined)[]
+  /** False while a snapshot of a source of the views is not complete, as of the cut: rows may be missing. */
   readonly final: boolean
 }
 
@@ -67,16 +89,25 @@ export interface Engine {
   readonly views: ReadonlyMap<string, LiveView>
   /** Position of the last record of the last whole transaction applied. */
   readonly position: number
-  /** True while reads see whole transactions only; false in the midst of a large one. */
-  readonly atCut: boolean
-  /** Resolves at the next cut. A read asks again: `while (!engine.atCut) await engine.cut()`, then reads without an await. */
-  cut(): Promise<void>
+  /**
+   * Reads rows of one cut: between two transactions, also amidst a large one. At once, without a promise, where they are in this thread.
+   * @throws VIEW_UNKNOWN, VIEW_STOPPED, VIEW_REBUILDING
+   */
+  read(requests: readonly RowRequest[]): CutRead | Promise<CutRead>
   /** Resolves when every record up to `position` is applied. @throws the signal's reason when aborted */
   waitFor(position: number, signal: AbortSignal): Promise<void>
   status(): EngineStatus
+  /** From a source's commit to visible in every view, since the start. */
+  lagTotal(): EngineStatus['lag']
   /** Folds the log anew beside the live views and compares. */
   readonly verifier: Pick<Verifier, 'start' | 'status'>
   /** Writes a checkpoint now. */
   checkpoint(): Promise<void>
   stop(): Promise<void>
+}
+
+/** An engine whose one shard runs in this thread. */
+export interface LocalEngine extends Engine {
+  readonly views: ReadonlyMap<string, LocalView>
+  read(requests: readonly RowRequest[]): CutRead
 }

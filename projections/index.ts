@@ -26,4 +26,5 @@ export {
 export { openEngine } from './shards/coordinator.ts'
 export { realScheduler, type Scheduler } from './shards/scheduler.ts'
 export type { ContinuedFrom, ViewPlan } from './start-plan.ts'
+export { unknownView } from './unknown-view.ts'
 export type { VerifiedView, VerifyReport, VerifyStatus } from './verifier.ts'

@@ -141,11 +141,15 @@ export class RecordFolder {
     open.length = 0
   }
 
-  /** Ends the transaction of which a block is the last one, all its records having been folded. */
-  endTransaction(block: LogBlock): void {
-    // What handlers of changes that are passed on are told does not depend on how records were taken together.
+  /** What handlers of changes that are passed on are told: it does not depend on how records were taken together. */
+  beginEnd(block: LogBlock): void {
     this.#info.position = block.end
     this.#info.timeMs = commitTimeOf(block)
+  }
+
+  /** Ends the transaction of which a block is the last one, all its records having been folded. */
+  endTransaction(block: LogBlock): void {
+    this.beginEnd(block)
     for (const view of this.#views) if (view.position < block.end) view.endTransaction(block.end)
   }
 

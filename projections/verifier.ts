@@ -20,6 +20,7 @@ import { commitTimeOf, RecordFolder } from './record-folder.ts'
 import { RowsAtCut } from './rows-at-cut.ts'
 import { type Scheduler, Turns } from './shards/scheduler.ts'
 import type { StateMemory } from './state/memory.ts'
+import { unknownView } from './unknown-view.ts'
 import { FoldedView } from './view.ts'
 
 /** The live views are watched from the cut on; before it the second fold comes as near to them as this many records. */
@@ -104,10 +105,7 @@ export class Verifier {
     if (this.#stopped) throw shuttingDown()
     const all = this.#host.folded.map(view => view.name)
     const unknown = names?.find(name => !all.includes(name))
-    if (unknown !== undefined)
-      throw fail('VIEW_UNKNOWN', `there is no view '${unknown.slice(0, 100)}'`, {
-        detail: `the application has ${all.join(', ') || 'no views'}`,
-      })
+    if (unknown !== undefined) throw unknownView(unknown, all)
     if (all.length > 0 && this.#host.folded.every(view => view.error))
       throw fail('VIEW_STOPPED', 'every view has stopped', { hint: 'GET /v1/views says why' })
     if (this.#running) throw fail('OVERLOADED', 'a verification is running', { hint: 'wait until it has ended' })

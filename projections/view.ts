@@ -31,8 +31,14 @@ import { FLAGS } from './state/layout.ts'
 import type { StateMemory } from './state/memory.ts'
 import { RowList } from './state/row-list.ts'
 import { NO_ROW, type RunRows } from './state/row-places.ts'
+import { sortInTurns } from './state/sort-in-turns.ts'
 import { StateTable } from './state/state-table.ts'
 import { zeroOf } from './state/zero.ts'
+
+/** About what an entry of a Map takes. */
+const OLD_ENTRY_BYTES = 40
+/** Rows between two yields of a transaction's end that goes in turns. */
+const ROWS_PER_TURN = 64
 
 export class FoldedView implements HandlerOwner {
   readonly name: string
@@ -56,8 +62,14 @@ export class FoldedView implements HandlerOwner {
   /** Number of rows that are there. */
   size = 0
   readonly #touched = new RowList()
-  /** Copies of the touched rows as they were, plus one; 0 where there was none. Kept only for views that fold this one. */
-  readonly #before = new RowList()
+  /** Copies of the touched rows as they were, plus one; 0 where there was none. Kept for views that fold this one, and for reads. */
+  #before = new RowList()
+  /** Touched row → its entry of `#before`, while reads are to see rows as they were before the running transaction. */
+  #old: Map<number, number> | undefined
+  /** Copies that nobody wants any more, plus one. */
+  #obsolete = new RowList()
+  /** By how much the running transaction has changed `size`. */
+  #grown = 0
   #route: Route | undefined
   #step = ''
   readonly #context: HandlerContext
@@ -103,7 +115,10 @@ export class FoldedView implements HandlerOwner {
   /** The row of a key as of the last cut, as an object of the caller's own; undefined where there is none. */
   get(key: unknown): AnyRow | undefined {
     const row = this.#find(key)
-    return row >= 0 && (this.table.flags(row) & LIVE) !== 0 ? this.table.toObject(row) : undefined
+    if (row < 0) return undefined
+    const old = this.#old?.get(row)
+    if (old !== undefined) return old > 0 ? this.table.toObject(old - 1) : undefined
+    return (this.table.flags(row) & LIVE) !== 0 ? this.table.toObject(row) : undefined
   }
 
   #find(key: unknown): number {
@@ -205,7 +220,7 @@ export class FoldedView implements HandlerOwner {
   /** Notes which rows of a run are about to change. */
   #touchRun({ rows, count }: RunRows): void {
     const { pages, shift, mask, layout } = this.table
-    const settled = this.consumers.length > 0 ? TOUCHED : this.changes.settled
+    const settled = this.#copies ? TOUCHED : this.changes.settled
     for (let n = 0; n < count; n++) {
       const row = rows[n]!
       if (row === NO_ROW) continue
@@ -269,7 +284,21 @@ export class FoldedView implements HandlerOwner {
     const flags = table.flags(row)
     table.setFlags(row, flags | TOUCHED)
     this.#touched.push(row)
-    if (this.consumers.length > 0) this.#before.push((flags & LIVE) === 0 ? 0 : table.copy(row) + 1)
+    if (!this.#copies) return
+    const copy = (flags & LIVE) === 0 ? 0 : table.copy(row) + 1
+    this.#before.push(copy)
+    this.#old?.set(row, copy)
+    if (this.#old) table.countHeap(OLD_ENTRY_BYTES)
+  }
+
+  /** Whether touched rows leave a copy. */
+  get #copies(): boolean {
+    return this.consumers.length > 0 || this.#old !== undefined
+  }
+
+  /** Before a transaction that is read meanwhile: until `show`, reads see rows as they are now. */
+  keepOld(): void {
+    if (!this.error) this.#old = new Map()
   }
 
   /** Ends a handler's call. */
@@ -302,23 +331,65 @@ export class FoldedView implements HandlerOwner {
       for (let n = 0; n < count; n++) if (!this.#end(this.#touched.at(n))) return
     } else {
       // A canonical order, so that what folds these changes does not depend on how records interleaved.
-      for (const n of this.#touchedInOrder()) {
+      const order = Array.from({ length: count }, (_, n) => n)
+      for (const n of count < 2 ? order : order.sort(this.#byKey())) {
         const row = this.#touched.at(n)
         if (!this.#end(row)) return
         this.#passOn(row, this.#before.at(n) - 1)
+        this.#releaseCopy(this.#before.at(n))
       }
       this.#before.clear()
     }
-    this.#touched.clear()
-    this.position = position
+    this.show(position)
   }
 
-  #touchedInOrder(): number[] {
+  /** Compares touched rows, by their numbers among them. */
+  #byKey(): (a: number, b: number) => number {
     const { table } = this
-    const order = Array.from({ length: this.#touched.length }, (_, n) => n)
-    if (order.length < 2) return order
-    const ids = order.map(n => table.idOf(this.#touched.at(n)))
-    return order.sort((a, b) => table.keys.compare(ids[a]!, ids[b]!))
+    const ids = Array.from({ length: this.#touched.length }, (_, n) => table.idOf(this.#touched.at(n)))
+    return (a, b) => table.keys.compare(ids[a]!, ids[b]!)
+  }
+
+  /** Ends a large transaction as `endTransaction` does, in turns: after the last one, `show` is called. */
+  *endInTurns(): Generator<void> {
+    if (this.error) return
+    const order = Uint32Array.from({ length: this.#touched.length }, (_, n) => n)
+    if (this.consumers.length > 0) yield* sortInTurns(order, this.#byKey())
+    for (const [done, n] of order.entries()) {
+      const row = this.#touched.at(n)
+      if (!this.#end(row)) return
+      if (this.consumers.length > 0) this.#passOn(row, this.#before.at(n) - 1)
+      if (done % ROWS_PER_TURN === 0) yield
+      if (this.error) return
+    }
+  }
+
+  /** Shows what has ended: from now on the view stands there. */
+  show(position: number): void {
+    if (this.error) return
+    this.size += this.#grown
+    this.#grown = 0
+    this.#touched.clear()
+    this.position = position
+    if (this.#old) this.table.countHeap(-OLD_ENTRY_BYTES * this.#old.size)
+    this.#old = undefined
+    if (this.#before.length === 0) return
+    const copies = this.#before
+    this.#before = this.#obsolete
+    this.#obsolete = copies
+  }
+
+  /** Lets go, in turns, of what a large transaction kept; before the next one begins. */
+  *releaseInTurns(): Generator<void> {
+    while (this.#obsolete.length > 0) {
+      this.#releaseCopy(this.#obsolete.pop())
+      if (this.#obsolete.length % ROWS_PER_TURN === 0) yield
+    }
+    this.#obsolete.clear()
+  }
+
+  #releaseCopy(copyAndOne: number): void {
+    if (copyAndOne > 0) this.table.releaseCopy(copyAndOne - 1)
   }
 
   /** Ends a row's transaction; false when that stops the view. */
@@ -327,7 +398,7 @@ export class FoldedView implements HandlerOwner {
     const flags = table.flags(row) & ~TOUCHED
     const lives = table.support(row) > 0
     if (!lives && !this.#leave(row)) return false
-    if (lives !== ((flags & LIVE) !== 0)) this.size += lives ? 1 : -1
+    if (lives !== ((flags & LIVE) !== 0)) this.#grown += lives ? 1 : -1
     this.changes.add(row, lives ? flags | LIVE : flags & ~LIVE)
     return true
   }
@@ -342,7 +413,6 @@ export class FoldedView implements HandlerOwner {
       const inputKey = { fromRow: () => table.keyOf(row) }
       for (const route of this.consumers) route.view.fold(route, before, after, inputKey)
     }
-    if (copy >= 0) table.releaseCopy(copy)
   }
 
   /** Empties a row without support; false when that shows a broken projection, which stops the view. */
@@ -375,7 +445,9 @@ export class FoldedView implements HandlerOwner {
     this.table.drop()
     this.#touched.clear()
     this.#before.clear()
-    this.size = 0
+    this.#obsolete.clear()
+    this.#old = undefined
+    this.size = this.#grown = 0
     for (const route of this.consumers) {
       route.view.stop(
         fail(error.code, `view '${this.name}', which this one folds, has stopped: ${error.message}`, {

@@ -52,10 +52,13 @@ export class AgeTracker {
     samples.splice(0, samples.length, ...samples.filter((_, n) => n % 2 === 0))
   }
 
-  /** Age of a view that these sources reach; null where it was never level since the start, so that nobody knows. */
-  ageMs(sources: readonly string[]): number | null {
+  /**
+   * Age of a view that these sources reach; null where it was never level since the start, so that nobody knows.
+   * @param position of what was read of it. Default: where the engine is
+   */
+  ageMs(sources: readonly string[], position = this.#parts.engine.position): number | null {
     const nowMs = this.#parts.nowMs()
-    let age = this.#logAge(nowMs)
+    let age = this.#logAge(nowMs, position)
     for (const name of sources) {
       const own = this.#sourceAge(name, nowMs)
       if (own === null || age === null) return null
@@ -64,13 +67,12 @@ export class AgeTracker {
     return age === null ? null : Math.round(age)
   }
 
-  #logAge(nowMs: number): number | null {
-    const { engine, log } = this.#parts
-    if (engine.position >= log.end) return 0
+  #logAge(nowMs: number, position: number): number | null {
+    if (position >= this.#parts.log.end) return 0
     const samples = this.#samples
     for (let n = samples.length - 1; n >= 0; n--) {
       const sample = samples[n]
-      if (sample && sample.end <= engine.position) return nowMs - sample.atMs
+      if (sample && sample.end <= position) return nowMs - sample.atMs
     }
     return null
   }

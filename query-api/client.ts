@@ -1,7 +1,7 @@
 // The typed client inside of the application's own process: the same reads as over HTTP, without the wire. Types come
 // from the application's own views.
 import { type AnyRow, fail, type Position, type Show } from '../core/index.ts'
-import type { Application, LiveView, View } from '../projections/index.ts'
+import type { Application, LiveView, RowRequest, View } from '../projections/index.ts'
 import { copyValue } from './json-writer.ts'
 import { KEYS_MAX } from './limits.ts'
 import type { Reads } from './reads.ts'
@@ -57,45 +57,46 @@ export interface Client<A> {
 export function createLocalClient<A>(reads: Reads): Client<A> {
   const views = Object.fromEntries([...reads.engine.views.keys()].map(name => [name, createViewClient(reads, name)]))
   const read = async (wanted: Readonly<Record<string, readonly [string, unknown]>>, options?: ReadOptions) => {
-    const entries = Object.entries(wanted).map(([label, [name, key]]) => ({ label, key, live: reads.view(name).live }))
-    return readAtCut(
-      reads,
-      entries.map(each => each.live),
-      options,
-      () => Object.fromEntries(entries.map(({ label, live, key }) => [label, copyRow(live, live.get(key))])),
-    )
+    const requests = Object.values(wanted).map(([view, key]) => ({ view, key }))
+    const { value: rows, ...rest } = await readRows(reads, requests, options)
+    return { value: Object.fromEntries(Object.keys(wanted).map((label, n) => [label, rows[n]])), ...rest }
   }
   return { views, read } as unknown as Client<A>
 }
 
-function createViewClient(reads: Reads, name: string): ViewClient<unknown, AnyRow> {
-  const { live } = reads.view(name)
+function createViewClient(reads: Reads, view: string): ViewClient<unknown, AnyRow> {
   return {
-    get: (key, options) => readAtCut(reads, [live], options, () => copyRow(live, live.get(key))),
+    get: async (key, options) => {
+      const { value: rows, ...rest } = await readRows(reads, [{ view, key }], options)
+      return { value: rows[0], ...rest }
+    },
     lookup: async (keys, options) => {
       if (keys.length > KEYS_MAX)
         throw fail('REQUEST_INVALID', `${keys.length} keys are too many`, { hint: `at most ${KEYS_MAX} at a time` })
-      return readAtCut(reads, [live], options, () => keys.map(key => copyRow(live, live.get(key))))
+      const requests = keys.map(key => ({ view, key }))
+      return readRows(reads, requests, options, [view])
     },
   }
 }
 
-const copyRow = (live: LiveView, row: AnyRow | undefined): AnyRow | undefined =>
-  row === undefined ? undefined : (copyValue(live.value, row) as AnyRow)
-
-async function readAtCut<T>(
+/** @param names of the views. Default: those asked for */
+async function readRows(
   reads: Reads,
-  views: readonly LiveView[],
+  requests: readonly RowRequest[],
   options: ReadOptions | undefined,
-  read: () => T,
-): Promise<Answer<T>> {
+  names: readonly string[] = [...new Set(requests.map(({ view }) => view))],
+): Promise<Answer<readonly (AnyRow | undefined)[]>> {
+  const views = names.map(name => reads.view(name).live)
   const after = options?.after === undefined ? [] : typeof options.after === 'string' ? [options.after] : options.after
   if (after.length > 0) {
-    tryBeforeWait(read)
+    for (const view of views) tryBeforeWait(() => view.check())
     await reads.wait(options?.timeoutMs === undefined ? { after } : { after, timeoutMs: options.timeoutMs })
   }
-  while (!reads.atCut) await reads.cut()
-  const value = read()
-  const { position, ageMs, final } = reads.freshness(views)
+  const read = await reads.read(requests)
+  const value = read.rows.map((row, n) => copyRow(reads.view(requests[n]!.view).live, row))
+  const { position, ageMs, final } = reads.freshness(views, read)
   return { value, position: position as Position, ageMs, final }
 }
+
+const copyRow = (live: LiveView, row: AnyRow | undefined): AnyRow | undefined =>
+  row === undefined ? undefined : (copyValue(live.value, row) as AnyRow)

@@ -1,11 +1,11 @@
-// The read service, for HTTP and for clients in this process: waits for tokens, waits for a cut, then reads
-// synchronously. Everything of one answer is read between two yields, so it is of one position.
-import { fail, type Log, type SourceConnector, type ValueType } from '../core/index.ts'
-import type { Engine, LiveView } from '../projections/index.ts'
+// The read service, for HTTP and for clients in this process: waits for tokens, then reads at one cut, without a promise where
+// the rows are in this thread.
+import type { AnyRow, Log, SourceConnector, ValueType } from '../core/index.ts'
+import { type CutRead, type Engine, type LiveView, type RowRequest, unknownView } from '../projections/index.ts'
 import { AgeTracker } from './age.ts'
 import { compileWriter, type JsonWriter, wireTypes } from './json-writer.ts'
 import { AGE_SAMPLE_MS } from './limits.ts'
-import { shuttingDown, type WaitFor, Waits } from './waits.ts'
+import { type WaitFor, Waits } from './waits.ts'
 
 export interface ReadsOptions {
   readonly engine: Engine
@@ -42,9 +42,6 @@ export class Reads {
   readonly #waits: Waits
   readonly #served = new Map<LiveView, ServedView>()
   readonly #sampler: NodeJS.Timeout
-  /** Reads that wait for a cut: an engine that stops amidst a transaction never gives it. */
-  readonly #cutting = new Set<(reason: Error) => void>()
-  #closed = false
 
   constructor(options: ReadsOptions) {
     this.engine = options.engine
@@ -60,9 +57,7 @@ export class Reads {
   view(name: string): ServedView {
     const live = this.engine.views.get(name)
     if (live) return this.#served.get(live) ?? this.#serve(live)
-    throw fail('VIEW_UNKNOWN', `there is no view '${name.slice(0, 100)}'`, {
-      detail: `the application has ${[...this.engine.views.keys()].join(', ') || 'no views'}`,
-    })
+    throw unknownView(name, this.engine.views.keys())
   }
 
   #serve(live: LiveView): ServedView {
@@ -84,51 +79,32 @@ export class Reads {
     return this.#waits.wait(wait)
   }
 
-  /** True when reads may be done now, before the next await. */
-  get atCut(): boolean {
-    return this.engine.atCut
+  /** Reads rows of one cut. @throws VIEW_STOPPED, VIEW_REBUILDING */
+  read(requests: readonly RowRequest[]): CutRead | Promise<CutRead> {
+    return this.engine.read(requests)
   }
 
-  /**
-   * Waits for a cut. The engine may be amidst its next transaction again before the caller's turn comes:
-   * `while (!reads.atCut) await reads.cut()`, and read without a further await.
-   * @throws SHUTTING_DOWN
-   */
-  cut(): Promise<void> {
-    if (this.#closed) return Promise.reject(shuttingDown())
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    this.#cutting.add(reject)
-    this.engine
-      .cut()
-      .then(resolve, reject)
-      .finally(() => this.#cutting.delete(reject))
-    return promise
-  }
-
-  /** How fresh the views are, together, at this moment. */
-  freshness(views: readonly LiveView[]): Freshness {
+  /** How fresh an answer about views is: what was read of them, or, without that, how they are at this moment. */
+  freshness(views: readonly LiveView[], read?: CutRead): Freshness {
     const sources = views.length === 1 ? (views[0]?.sources ?? []) : [...new Set(views.flatMap(view => view.sources))]
+    const position = read?.position ?? this.engine.position
     return {
-      position: String(this.engine.position),
-      ageMs: this.#ages.ageMs(sources),
-      final: views.every(view => view.final),
+      position: String(position),
+      ageMs: this.#ages.ageMs(sources, position),
+      final: read?.final ?? views.every(view => view.final),
     }
   }
 
-  /** The answer of one row as JSON text, undefined where it is absent; to be called at a cut. */
-  rowJson(served: ServedView, key: unknown): string | undefined {
-    const row = served.live.get(key)
-    if (row === undefined) return undefined
-    const { live } = served
-    return `{"key":${served.writeKey(key)},"value":${served.writeValue(row)},"position":"${this.engine.position}","ageMs":${this.#ages.ageMs(live.sources)},"final":${live.final}}`
+  /** The answer of one row as JSON text. */
+  rowJson({ live, writeKey, writeValue }: ServedView, key: unknown, row: AnyRow, { position, final }: CutRead): string {
+    const ageMs = this.#ages.ageMs(live.sources, position)
+    return `{"key":${writeKey(key)},"value":${writeValue(row)},"position":"${position}","ageMs":${ageMs},"final":${final}}`
   }
 
   /** Ends every waiting read with SHUTTING_DOWN, and refuses further ones. */
   close(): void {
-    this.#closed = true
     clearInterval(this.#sampler)
     this.#waits.close()
-    for (const reject of this.#cutting) reject(shuttingDown())
   }
 }
 

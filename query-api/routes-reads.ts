@@ -2,7 +2,7 @@
 // promise, and the answer is written by code generated for the view.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type AnyRow, fail, isMainstemError, type KeyCodec } from '../core/index.ts'
-import type { LiveView } from '../projections/index.ts'
+import type { CutRead, LiveView } from '../projections/index.ts'
 import { viewDetail, viewSummary } from './catalog.ts'
 import { typesHeader } from './json-writer.ts'
 import { bodyJson, checkNames, keysOf, type Query, readsOf, waitingOf } from './parameters.ts'
@@ -39,28 +39,40 @@ export function addReadRoutes(server: FastifyInstance, reads: Reads): void {
     sendJson(reply, JSON.stringify(viewDetail(reads, reads.view(request.params.view))))
   })
 
-  const answerRow = (request: FastifyRequest, reply: FastifyReply, served: ServedView, key: unknown) => {
-    const body = reads.rowJson(served, key)
-    if (body === undefined) {
-      sendRowMissing(request, reply, served, reads.freshness([served.live]))
+  const answerRow = (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    served: ServedView,
+    key: unknown,
+    read: CutRead,
+  ): void => {
+    const [row] = read.rows
+    if (row === undefined) {
+      sendRowMissing(request, reply, served, reads.freshness([served.live], read))
       return
     }
     const types = headerOf(served)
     if (types !== undefined) reply.header('mainstem-types', types)
-    sendJson(reply, body)
+    sendJson(reply, reads.rowJson(served, key, row, read))
   }
   const answerRowLater = async (request: FastifyRequest, reply: FastifyReply, served: ServedView, key: unknown) => {
-    await waitForTokens(reads, request, reply, () => served.live.get(key))
-    while (!reads.atCut) await reads.cut()
-    answerRow(request, reply, served, key)
+    await waitForTokens(reads, request, reply, [served])
+    answerRow(request, reply, served, key, await reads.read([{ view: served.live.name, key }]))
     return reply
   }
   server.get<{ Params: ViewParams }>('/v1/views/:view/rows/:key', (request, reply) => {
     const { url = '' } = request.raw
     const served = reads.view(request.params.view)
     const key = parseKey(served.live.key, keySegment(url))
-    if (url.includes('?') || !reads.atCut) return answerRowLater(request, reply, served, key)
-    answerRow(request, reply, served, key)
+    if (url.includes('?')) return answerRowLater(request, reply, served, key)
+    const read = reads.read([{ view: served.live.name, key }])
+    if (read instanceof Promise) {
+      return read.then(rows => {
+        answerRow(request, reply, served, key, rows)
+        return reply
+      })
+    }
+    answerRow(request, reply, served, key, read)
     return undefined
   })
 
@@ -68,31 +80,34 @@ export function addReadRoutes(server: FastifyInstance, reads: Reads): void {
     const served = reads.view(request.params.view)
     const { live } = served
     const keys = keysOf(bodyJson(request.body)).map((key, n) => keyAt(live, key, n))
-    await waitForTokens(reads, request, reply, () => keys.slice(0, 1).map(key => live.get(key)))
-    while (!reads.atCut) await reads.cut()
-    const values = keys.map(key => `{"key":${served.writeKey(key)},"value":${valueJson(served, live.get(key))}}`)
+    await waitForTokens(reads, request, reply, [served])
+    const read = await reads.read(keys.map(key => ({ view: live.name, key })))
+    const values = keys.map((key, n) => `{"key":${served.writeKey(key)},"value":${valueJson(served, read.rows[n])}}`)
     const types = headerOf(served)
     if (types !== undefined) reply.header('mainstem-types', types)
-    sendJson(reply, `{"values":[${values.join(',')}],${freshnessJson(reads.freshness([live]))}}`)
+    sendJson(reply, `{"values":[${values.join(',')}],${freshnessJson(reads.freshness([live], read))}}`)
     return reply
   })
 
   server.post('/v1/read', async (request, reply) => {
     const wanted = readsOf(bodyJson(request.body)).map(({ view, key }, n) => {
       const served = reads.view(view)
-      return { served, key: keyAt(served.live, key, n) }
+      return { served, view, key: keyAt(served.live, key, n) }
     })
-    await waitForTokens(reads, request, reply, () => wanted.map(({ served, key }) => served.live.get(key)))
-    while (!reads.atCut) await reads.cut()
-    const values = wanted.map(
-      ({ served, key }) =>
-        `{"view":${JSON.stringify(served.live.name)},"key":${served.writeKey(key)},"value":${valueJson(served, served.live.get(key))}}`,
-    )
     const views = [...new Set(wanted.map(each => each.served))]
+    await waitForTokens(reads, request, reply, views)
+    const read = await reads.read(wanted)
+    const values = wanted.map(
+      ({ served, view, key }, n) =>
+        `{"view":${JSON.stringify(view)},"key":${served.writeKey(key)},"value":${valueJson(served, read.rows[n])}}`,
+    )
     const types = views.filter(served => headerOf(served) !== undefined).map(served => [served.live.name, served.types])
     const header = typesHeader(Object.fromEntries(types))
     if (header !== undefined) reply.header('mainstem-types', header)
-    const freshness = reads.freshness(views.map(served => served.live))
+    const freshness = reads.freshness(
+      views.map(served => served.live),
+      read,
+    )
     sendJson(reply, `{"values":[${values.join(',')}],${freshnessJson(freshness)}}`)
     return reply
   })
@@ -107,11 +122,11 @@ async function waitForTokens(
   reads: Reads,
   request: FastifyRequest,
   reply: FastifyReply,
-  probe: () => unknown,
+  views: readonly ServedView[],
 ): Promise<void> {
   const wait = waitingOf(queryOf(request))
   if (wait.after.length > 0) {
-    tryBeforeWait(probe)
+    for (const { live } of views) tryBeforeWait(() => live.check())
     const gone = new AbortController()
     const leave = () => gone.abort(fail('REQUEST_INVALID', 'the client has gone'))
     reply.raw.once('close', leave)

@@ -13,16 +13,17 @@ import {
 } from '../../core/index.ts'
 import { sourcesByView } from '../application.ts'
 import { Checkpoints } from '../checkpoint.ts'
-import type { Engine, EngineStatus, LiveView, Progress } from '../engine.ts'
+import type { CutRead, EngineStatus, LocalEngine, LocalView, Progress, RowRequest } from '../engine.ts'
 import type { EngineEvent, EngineOptions } from '../engine-options.ts'
 import { historyGone, ViewHolds } from '../history.ts'
 import { Publishing } from '../publish/publishing.ts'
 import type { ContinuedFrom, ViewPlan } from '../start-plan.ts'
+import { unknownView } from '../unknown-view.ts'
 import { Verifier, type VerifyHost } from '../verifier.ts'
 import type { FoldedView } from '../view.ts'
 import { CatchingUp } from './catching-up.ts'
 import { LagMeter } from './lag-meter.ts'
-import { ReadView } from './live-view.ts'
+import { LocalReadView } from './live-view.ts'
 import { LogEnd } from './log-end.ts'
 import { PositionWaiters } from './position-waiters.ts'
 import { realScheduler, type Scheduler } from './scheduler.ts'
@@ -37,9 +38,7 @@ const CHECKPOINT_REST = 10
 const CHECKPOINT_INTERVAL_MS = 1_000
 
 /** Opens the views of an application over its log: loads the last checkpoint and begins to fold. @throws DEFINITION_INVALID, VIEW_CANNOT_CONTINUE */
-export async function openEngine(
-  options: EngineOptions,
-): Promise<Engine & { lagTotal(): ReturnType<LagMeter['total']> }> {
+export async function openEngine(options: EngineOptions): Promise<LocalEngine> {
   installPurityGuards()
   const coordinator = new Coordinator(options)
   await coordinator.load().catch(async error => {
@@ -50,7 +49,7 @@ export async function openEngine(
   return coordinator
 }
 
-class Coordinator implements Engine {
+class Coordinator implements LocalEngine {
   readonly #options: EngineOptions
   readonly #scheduler: Scheduler
   readonly #sliceMs: number
@@ -62,7 +61,7 @@ class Coordinator implements Engine {
   readonly #publishing: Publishing
   readonly #lag = new LagMeter()
   readonly #waiters = new PositionWaiters()
-  readonly views: ReadonlyMap<string, LiveView>
+  readonly views: ReadonlyMap<string, LocalView>
   /** By view, what the start did with it. */
   readonly plans = new Map<string, ViewPlan>()
   readonly verifier: Verifier
@@ -97,7 +96,7 @@ class Coordinator implements Engine {
     this.views = new Map(
       this.#shard.views.map(view => [
         view.name,
-        new ReadView(view, sources.get(view.name) ?? [], options.fingerprint, this),
+        new LocalReadView(view, sources.get(view.name) ?? [], options.fingerprint, this),
       ]),
     )
   }
@@ -181,7 +180,8 @@ class Coordinator implements Engine {
       if (logEnd === undefined) return
       // A rebuild ends exactly at its target: beyond it, rows are read.
       const most = this.rebuilding ? this.#catchingUp.target : logEnd
-      const end = await this.#shard.run(Math.min(most, scanned + this.#sliceSize.records))
+      const to = Math.min(most, scanned + this.#sliceSize.records)
+      const end = await this.#shard.run(to, !this.rebuilding)
       if (end === undefined) return
       const wishedMs = this.rebuilding ? REBUILD_SLICE_MS : this.#sliceMs
       this.#sliceSize.measured(end.scanned - scanned, end.ms, wishedMs)
@@ -237,13 +237,15 @@ class Coordinator implements Engine {
     return this.#shard.position
   }
 
-  /** True when reads see whole transactions only. */
-  get atCut(): boolean {
-    return !this.#shard.inTransaction
-  }
-
-  cut(): Promise<void> {
-    return this.#shard.cut()
+  read(requests: readonly RowRequest[]): CutRead {
+    let final = true
+    const rows = requests.map(({ view, key }) => {
+      const live = this.views.get(view)
+      if (!live) throw unknownView(view, this.views.keys())
+      final &&= live.final
+      return live.get(key)
+    })
+    return { position: this.position, rows, final }
   }
 
   waitFor(position: number, signal: AbortSignal): Promise<void> {
@@ -286,7 +288,7 @@ class Coordinator implements Engine {
     }
   }
 
-  lagTotal(): ReturnType<LagMeter['total']> {
+  lagTotal(): EngineStatus['lag'] {
     return this.#lag.total()
   }
 

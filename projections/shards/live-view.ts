@@ -1,6 +1,6 @@
 // A view as reads see it.
 import { type AnyRow, fail, type KeyCodec, type ObjectType, reportOf } from '../../core/index.ts'
-import type { LiveView, Progress, ViewState, ViewStatus } from '../engine.ts'
+import type { LiveView, LocalView, Progress, ViewState, ViewStatus } from '../engine.ts'
 import type { ContinuedFrom, ViewPlan } from '../start-plan.ts'
 import type { FoldedView } from '../view.ts'
 
@@ -47,7 +47,7 @@ export class ReadView implements LiveView {
     return true
   }
 
-  get(key: unknown): AnyRow | undefined {
+  check(): void {
     const { error } = this.#view
     if (error) {
       throw fail('VIEW_STOPPED', `view '${this.name}' has stopped`, {
@@ -59,7 +59,6 @@ export class ReadView implements LiveView {
       const { done, total } = this.#engine.progress()
       throw fail('VIEW_REBUILDING', `view '${this.name}' is being rebuilt`, { detail: `${done} of ${total} records` })
     }
-    return this.#view.get(key)
   }
 
   #state(): ViewState {
@@ -102,5 +101,20 @@ export class ReadView implements LiveView {
       continued: this.#engine.continued(this.#view),
       error: error ? reportOf(error) : null,
     }
+  }
+}
+
+/** A view whose rows are in this thread. */
+export class LocalReadView extends ReadView implements LocalView {
+  readonly #rows: FoldedView
+
+  constructor(view: FoldedView, sources: readonly string[], fingerprint: string, engine: EngineState) {
+    super(view, sources, fingerprint, engine)
+    this.#rows = view
+  }
+
+  get(key: unknown): AnyRow | undefined {
+    this.check()
+    return this.#rows.get(key)
   }
 }

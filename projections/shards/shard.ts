@@ -19,6 +19,8 @@ import { type Scheduler, Turns } from './scheduler.ts'
 
 /** Records folded between two looks at the clock. */
 const RECORDS_PER_CLOCK_LOOK = 256
+/** A transaction of more is large: it is folded and ended in turns, and what is read meanwhile is from before it. */
+const LARGE_RECORDS = 1_024
 /** Transactions of a slice whose lag is measured. */
 const COMMITS_MAX = 1_000
 
@@ -62,6 +64,10 @@ export class Shard {
   #blocks = NO_BLOCKS
   #next = 0
   #inTransaction = false
+  /** Of the running transaction. */
+  #large = false
+  /** Whether rows are read between turns. */
+  #serving = false
   #cutWaiters: (() => void)[] = []
 
   constructor(options: ShardOptions) {
@@ -130,8 +136,12 @@ export class Shard {
     })
   }
 
-  /** Folds up to the first end of a block that is at `to` or beyond it; undefined when it was closed before. */
-  async run(to: number): Promise<SliceEnd | undefined> {
+  /**
+   * Folds up to the first end of a block that is at `to` or beyond it; undefined when it was closed before.
+   * @param serving whether rows are read meanwhile, and until the next call: a large transaction then leaves them as they were until its end
+   */
+  async run(to: number, serving: boolean): Promise<SliceEnd | undefined> {
+    this.#serving = serving
     const turns = this.#turns
     const startedMs = turns.scheduler.nowMs()
     this.#commitTimesUs = []
@@ -139,14 +149,13 @@ export class Shard {
       const block = this.#blocks[this.#next] ?? (await this.#read())
       if (block === undefined) return undefined
       this.#next++
+      if (!this.#inTransaction) this.#beginTransaction(block)
       const cursor = block.records()
       while (!this.#fold(cursor, block)) await turns.next()
       this.#scanned = block.end
       if (block.last) {
-        const awaited = this.#cutWaiters.length > 0
-        this.#endTransaction(block)
-        // Whoever waits for a cut gets it: without this turn the next transaction would be under way when they look.
-        if (awaited) await turns.next()
+        if (this.#large || this.#cutWaiters.length > 0) await this.#endInTurns(block)
+        else this.#end(block)
       }
       if (turns.over) await turns.next()
     }
@@ -164,9 +173,16 @@ export class Shard {
     return this.#blocks[0]
   }
 
+  #beginTransaction({ last, count, end }: LogBlock): void {
+    this.#inTransaction = true
+    this.#large = !last || count > LARGE_RECORDS
+    if (this.#large && this.#serving) for (const view of this.views) if (view.position < end) view.keepOld()
+  }
+
   /** Folds records until the block ends (true) or the turn does (false). */
   #fold(cursor: RecordCursor, block: LogBlock): boolean {
-    this.#inTransaction = true
+    // Amidst a small transaction nobody may read: its rows have no copies.
+    const inTurns = this.#large || !this.#serving
     const commitTimeMs = commitTimeOf(block)
     let left = RECORDS_PER_CLOCK_LOOK
     let done = true
@@ -175,7 +191,7 @@ export class Shard {
       if (folded === 0 && cursor.topic.name === CONTROL_TOPIC) this.#complete.fold(cursor.after())
       left -= Math.max(1, folded)
       if (left > 0) continue
-      if (this.#turns.over) {
+      if (inTurns && this.#turns.over) {
         done = false
         break
       }
@@ -185,9 +201,28 @@ export class Shard {
     return done
   }
 
-  #endTransaction(block: LogBlock): void {
-    const { mark, count, end } = block
+  #end(block: LogBlock): void {
     this.#records.endTransaction(block)
+    this.#passed(block)
+  }
+
+  /** The same while others have their turns: what a read sees changes at once, between two of them. */
+  async #endInTurns(block: LogBlock): Promise<void> {
+    const views = this.views.filter(view => view.position < block.end)
+    this.#records.beginEnd(block)
+    for (const view of views) await this.#inTurns(view.endInTurns())
+    for (const view of views) view.show(block.end)
+    this.#passed(block)
+    // Whoever waits for a cut gets it: without this turn the next transaction would be under way when they look.
+    await this.#turns.next()
+    for (const view of views) await this.#inTurns(view.releaseInTurns())
+  }
+
+  async #inTurns(work: Generator<void>): Promise<void> {
+    for (const _ of work) if (this.#turns.over) await this.#turns.next()
+  }
+
+  #passed({ mark, count, end }: LogBlock): void {
     this.#complete.endTransaction()
     this.#position = end
     this.#inTransaction = false

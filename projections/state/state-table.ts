@@ -254,6 +254,12 @@ export class StateTable implements RowPlaces {
     if (at.heapBytes >= HEAP_LOOK_BYTES || at.heapBytes <= -HEAP_LOOK_BYTES) this.checkHeap()
   }
 
+  /** Counts bytes that are in the heap for the rows' sake. @throws STATE_TOO_LARGE */
+  countHeap(bytes: number): void {
+    this.at.heapBytes += bytes
+    this.checkHeap()
+  }
+
   /** Asks the memory for what values have grown by. @throws STATE_TOO_LARGE */
   checkHeap(): void {
     const grown = this.at.heapBytes

@@ -7,8 +7,8 @@ import { type AnyRow, type EmbeddedLog, openEmbeddedLog } from '../../core/index
 import {
   type Application,
   application,
-  type Engine,
   type EngineEvent,
+  type LocalEngine,
   openEngine,
   partsOf,
   projection,
@@ -69,7 +69,7 @@ const SEGMENT_BYTES = 16 * 1024
 /** What one test works on: a log in a temporary folder, and the engines over it. */
 class World {
   folder = ''
-  engines: Engine[] = []
+  engines: LocalEngine[] = []
   readonly events: EngineEvent[] = []
   #log: EmbeddedLog | undefined
   #writer: Writer | undefined
@@ -116,7 +116,7 @@ export async function open(
   fingerprint = 'one',
   name = 'views',
   sliceMs = 0,
-): Promise<Engine> {
+): Promise<LocalEngine> {
   const engine = await openEngine({
     log: world.log,
     parts: partsOf(definition),
@@ -130,12 +130,11 @@ export async function open(
   return engine
 }
 
-export const level = async (engine: Engine) => {
+export const level = async (engine: LocalEngine) => {
   await engine.waitFor(world.log.end, AbortSignal.timeout(10_000))
-  await engine.cut()
 }
 
-export function rowsOf(engine: Engine, view: string, keys: number): (AnyRow | undefined)[] {
+export function rowsOf(engine: LocalEngine, view: string, keys: number): (AnyRow | undefined)[] {
   const live = engine.views.get(view)
   return Array.from({ length: keys }, (_, key) => structuredClone(live?.get(key)))
 }

@@ -1,5 +1,4 @@
 import { expect, test, vi } from 'vitest'
-import { openReads } from '../../query-api/index.ts'
 import { openWorld, type Reply } from './support.ts'
 
 const waitingFor = (reply: Reply) => reply.body['waitingFor'] as readonly Record<string, unknown>[]
@@ -138,14 +137,4 @@ test('a client that goes away ends its wait', async () => {
   client.abort()
   await expect(request).rejects.toThrow()
   await vi.waitUntil(() => ended)
-})
-
-test('an in-process read amidst a transaction that never ends is ended by closing', async () => {
-  await using world = await openWorld()
-  const engine = Object.create(world.engine, { atCut: { value: false }, cut: { value: () => new Promise(() => {}) } })
-  const reads = openReads({ engine: engine, log: world.log, sources: new Map() })
-  const waiting = reads.cut()
-  reads.close()
-  await expect(waiting).rejects.toMatchObject({ code: 'SHUTTING_DOWN' })
-  await expect(reads.cut()).rejects.toMatchObject({ code: 'SHUTTING_DOWN' })
 })
