@@ -5,26 +5,18 @@ import {
   type LogBlock,
   type LogTopic,
   type RecordCursor,
-  type RowView,
-  RUN_ROWS_MAX,
   type SourceTable,
 } from '../core/index.ts'
 import type { ApplicationParts } from './application.ts'
 import type { RecordInfo } from './handler-context.ts'
 import type { Route } from './route.ts'
+import { RunChain, type TopicRuns } from './run-chain.ts'
 import type { FoldedView } from './view.ts'
 
-/** Topics that views have in common: their records are folded in the order of the log. Those of others need not wait for them. */
-interface Chain {
-  /** What lends the run that is not folded yet, if there is one. */
-  lent: RowView | undefined
-  routes: readonly Route[]
-  key: KeyCodec | undefined
-}
-
 /** What folds a topic: its routes as a table or topic, and as a stream of changes. */
-interface TopicRoutes {
-  chain: Chain
+interface TopicRoutes extends TopicRuns {
+  /** Topics that views have in common share one: their records are folded in the order of the log. Others need not wait for them. */
+  chain: RunChain
   /** Whether its records may be folded in runs: each view takes them by one route, as they are. */
   runs: boolean
   readonly direct: Route[]
@@ -37,8 +29,6 @@ interface TopicRoutes {
 export const commitTimeOf = ({ mark, appendTimeMs }: LogBlock): number =>
   mark?.commitTimeUs === undefined ? appendTimeMs : mark.commitTimeUs / 1000
 
-const newChain = (): Chain => ({ lent: undefined, routes: [], key: undefined })
-
 export class RecordFolder {
   readonly #views: readonly FoldedView[]
   readonly #info: RecordInfo
@@ -48,7 +38,7 @@ export class RecordFolder {
   #routes: TopicRoutes | undefined
   #key: KeyCodec | undefined
   /** Chains with a run that is not folded yet, in the order of their first records. */
-  readonly #open: Chain[] = []
+  readonly #open: RunChain[] = []
   #timeMs = 0
 
   /** @param info what handlers know of the record: set for each one */
@@ -73,7 +63,7 @@ export class RecordFolder {
         }
         const topic = input?.kind === 'changes' ? (input as unknown as { table: SourceTable }).table.name : route.input
         const routes = this.#byTopic.get(topic) ?? {
-          chain: newChain(),
+          chain: new RunChain(),
           runs: true,
           direct: [],
           changes: [],
@@ -97,6 +87,7 @@ export class RecordFolder {
     for (const topic of topics) {
       const views = new Set(topic.direct.map(route => route.view))
       topic.runs = topic.changes.length === 0 && views.size === topic.direct.length
+      for (const view of views) if (!topic.chain.views.includes(view)) topic.chain.views.push(view)
     }
   }
 
@@ -117,27 +108,19 @@ export class RecordFolder {
     this.#timeMs = commitTimeMs
     const { chain } = routes
     const lent = routes.runs ? cursor.lender : undefined
-    if (chain.lent !== undefined && (chain.lent !== lent || lent.source.count === RUN_ROWS_MAX)) this.#flush(chain)
     if (lent === undefined) {
+      chain.flush(commitTimeMs)
       this.#foldOne(cursor, routes)
       return 1
     }
-    if (chain.lent === undefined) this.#begin(chain, lent, routes)
-    return cursor.lendRun()
-  }
-
-  #begin(chain: Chain, lent: RowView, { direct }: TopicRoutes): void {
-    chain.lent = lent
-    chain.routes = direct
-    chain.key = this.#key
-    lent.source.count = 0
-    if (!this.#open.includes(chain)) this.#open.push(chain)
+    if (chain.empty && !this.#open.includes(chain)) this.#open.push(chain)
+    return chain.take(cursor, lent, routes, this.#key!, commitTimeMs)
   }
 
   /** Folds what has been taken: before a transaction ends, and before anything else runs. */
   flush(): void {
     const open = this.#open
-    for (let n = 0; n < open.length; n++) this.#flush(open[n]!)
+    for (let n = 0; n < open.length; n++) open[n]!.flush(this.#timeMs)
     open.length = 0
   }
 
@@ -151,20 +134,6 @@ export class RecordFolder {
   endTransaction(block: LogBlock): void {
     this.beginEnd(block)
     for (const view of this.#views) if (view.position < block.end) view.endTransaction(block.end)
-  }
-
-  #flush(chain: Chain): void {
-    const { lent, routes } = chain
-    if (lent === undefined) return
-    const { source } = lent
-    chain.lent = undefined
-    const first = source.positions[0]!
-    for (let n = 0; n < routes.length; n++) {
-      const route = routes[n]!
-      this.#info.timeMs = this.#timeMs
-      if (route.view.position < first) route.view.foldRun(route, lent, chain.key!, this.#timeMs)
-    }
-    source.open = false
   }
 
   #foldOne(cursor: RecordCursor, routes: TopicRoutes): void {

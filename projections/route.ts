@@ -2,7 +2,7 @@
 import type { AnyRow } from '../core/index.ts'
 import { type Aggregate, areAggregates } from './aggregate.ts'
 import type { DeclaredHandlers, On, TableHandlers } from './projection.ts'
-import { variantHandlersOf } from './variant-handlers.ts'
+import { type VariantHandlers, variantHandlersOf } from './variant-handlers.ts'
 import type { FoldedView } from './view.ts'
 
 export type Handler = (state: AnyRow, ...rest: unknown[]) => unknown
@@ -21,8 +21,8 @@ export interface Route {
   readonly many: boolean
   /** What declared it. */
   readonly on: On
-  /** The column that is the key, where it is one and all records go there. */
-  readonly column: string | undefined
+  /** What handles events variant by variant, where each has a handler of its own. */
+  readonly variants: VariantHandlers | undefined
   /** The event-time field of its topic, if that declares one. */
   readonly time: string | undefined
   /** What `add` computes, where it was declared. */
@@ -49,7 +49,7 @@ export function compileRoute(view: FoldedView, on: On, declared: DeclaredHandler
     keysOf: variants ? (row, inputKey) => (variants.handles(row) ? keysOf(row, inputKey) : null) : keysOf,
     many: typeof by === 'function',
     on,
-    column: typeof by === 'string' && !variants ? by : undefined,
+    variants,
     time: (input as { time?: string }).time,
     aggregates: areAggregates(on.handlers) ? on.handlers : undefined,
     add: add as Handler,

@@ -5,13 +5,13 @@
 import { type AnyRow, type RowView, RUN_ROWS_MAX, type ViewField, type ViewSlot } from '../core/index.ts'
 import type { Aggregate } from './aggregate.ts'
 import type { HandlerContext } from './handler-context.ts'
-import type { Route } from './route.ts'
+import type { Handler, Route } from './route.ts'
 import { type NamedSlot, type Slot, SUPPORT } from './state/layout.ts'
 import { notOfType } from './state/nested.ts'
 import { NO_ROW, type RowPlaces } from './state/row-places.ts'
 
-/** Folds records `0 … count` of a lent run into their rows. `timeMs`: of records without an event time. */
-export type FoldRun = (rows: Uint32Array, count: number, timeMs: number) => void
+/** Folds records `from … to` of a lent run into their rows. `timeMs`: of records without an event time. */
+export type FoldRun = (rows: Uint32Array, from: number, to: number, timeMs: number) => void
 
 export interface RunParts {
   readonly places: RowPlaces
@@ -31,8 +31,8 @@ interface Env extends RunParts {
   bad(record: number, row: number, path: string, expected: string, value: unknown): never
 }
 
-/** Makes the loop of a route over runs of one lender. */
-export function runCode(route: Route, lent: RowView, parts: RunParts): FoldRun {
+/** Makes the loop of a route over runs of one lender. @param handler its own, where the route has one for each variant */
+export function runCode(route: Route, handler: Handler, lent: RowView, parts: RunParts): FoldRun {
   const { context, places } = parts
   const maps: number[][] = []
   const steps = route.aggregates && aggregateSteps(route.aggregates, lent.fields, places.layout.fields, maps)
@@ -41,19 +41,21 @@ export function runCode(route: Route, lent: RowView, parts: RunParts): FoldRun {
     context.row = row
     throw notOfType(path, expected, value)
   }
-  const env: Env = { ...parts, lent, handler: route.add, maps, bad }
-  return factoryOf(route, steps ? columnLoop(steps) : handlerLoop(route, lent, places))(env)
+  const env: Env = { ...parts, lent, handler, maps, bad }
+  return factoryOf(route, handler, steps ? columnLoop(steps) : handlerLoop(route, lent, places))(env)
 }
 
 type Factory = (env: Env) => FoldRun
 
-/** Once per definition of a route and text, so that a view that is opened again runs what is optimised already. */
+/** Once per definition of a route, handler and text, so that a view that is opened again runs what is optimised already. */
 const factories = new WeakMap<object, Map<string, Factory>>()
 let made = 0
 
-function factoryOf({ on }: Route, loop: string): Factory {
-  const known = factories.get(on) ?? new Map<string, Factory>()
-  factories.set(on, known)
+function factoryOf({ on, variants }: Route, handler: Handler, loop: string): Factory {
+  // What `.on` made of aggregates or variants is another function each time a view is opened.
+  const owner = variants !== undefined && [...variants.handlers.values()].includes(handler) ? handler : on
+  const known = factories.get(owner) ?? new Map<string, Factory>()
+  factories.set(owner, known)
   let factory = known.get(loop)
   // The number keeps the engine from taking two of the same text for one.
   factory ??= new Function(
@@ -61,7 +63,7 @@ function factoryOf({ on }: Route, loop: string): Factory {
     `'use strict' // ${made++}
 const { places, draft, context, handler, checkResult, endCall, checkHeap, lent, maps, bad } = env
 const { pages, shift, mask, at } = places, { info } = context, { row, source } = lent, { positions, words: c } = source
-return (rows, count, timeMs) => { ${loop} }`,
+return (rows, from, to, timeMs) => { ${loop} }`,
   ) as Factory
   known.set(loop, factory)
   return factory
@@ -70,7 +72,7 @@ return (rows, count, timeMs) => { ${loop} }`,
 function handlerLoop(route: Route, { fields }: RowView, { layout }: RowPlaces): string {
   const refs = layout.refs > 0
   return `
-for (let i = 0; i < count; i++) {
+for (let i = from; i < to; i++) {
   const r = rows[i]
   if (r === ${NO_ROW}) continue
   source.at = i
@@ -97,7 +99,7 @@ function timeOf({ time }: Route, fields: readonly ViewField[]): string {
 }
 
 const columnLoop = (steps: readonly string[]): string => `
-for (let i = 0; i < count; i++) {
+for (let i = from; i < to; i++) {
   const r = rows[i]
   if (r === ${NO_ROW}) continue
   const w = pages[r >>> shift].words, b = (r & mask) * places.layout.words

@@ -9,6 +9,9 @@ export interface VariantHandlers {
   /** False for events of variants that have no handler: they touch no row. */
   readonly handles: (event: AnyRow) => boolean
   readonly handler: Handler
+  /** The field by which variants are told apart, and the handler of each. */
+  readonly by: string
+  readonly handlers: ReadonlyMap<unknown, Handler>
 }
 
 /** Undefined where there is one handler for all, or the input is a table. */
@@ -20,6 +23,11 @@ export function variantHandlersOf(input: On['input'], handlers: DeclaredHandlers
   const cases = names.map((name, n) => `case ${JSON.stringify(name)}: return h${n}(state, event, ctx)`).join('\n')
   const text = `return (state, event, ctx) => { switch (event[${JSON.stringify(discriminator)}]) {\n${cases}\n} }`
   const made = new Function(...names.map((_, n) => `h${n}`), text)
-  const handled = new Set<unknown>(names)
-  return { handles: event => handled.has(event[discriminator]), handler: made(...functions) as Handler }
+  const byName = new Map<unknown, Handler>(names.map((name, n) => [name, functions[n] as Handler]))
+  return {
+    handles: event => byName.has(event[discriminator]),
+    handler: made(...functions) as Handler,
+    by: discriminator,
+    handlers: byName,
+  }
 }

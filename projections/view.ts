@@ -16,8 +16,6 @@ import {
   type MainstemError,
   type ObjectType,
   type RowCodec,
-  type RowView,
-  RUN_ROWS_MAX,
 } from '../core/index.ts'
 import { areAggregates } from './aggregate.ts'
 import { aggregateHandlers, hiddenFields } from './aggregate-code.ts'
@@ -25,7 +23,8 @@ import { HandlerContext, type RecordInfo } from './handler-context.ts'
 import type { DeclaredHandlers, ProjectionDefinition } from './projection.ts'
 import { Emissions } from './publish/emissions.ts'
 import { compileRoute, type Handler, type InputKey, type Route } from './route.ts'
-import { checkResult, RunFold } from './run-fold.ts'
+import type { Lent, Segment } from './run-chain.ts'
+import { checkResult, RunFolds } from './run-fold.ts'
 import { Changes, LIVE, TOUCHED } from './state/changes.ts'
 import { FLAGS } from './state/layout.ts'
 import type { StateMemory } from './state/memory.ts'
@@ -39,6 +38,13 @@ import { zeroOf } from './state/zero.ts'
 const OLD_ENTRY_BYTES = 40
 /** Rows between two yields of a transaction's end that goes in turns. */
 const ROWS_PER_TURN = 64
+
+/** A record whose key cannot be one. */
+interface Refusal {
+  readonly route: Route
+  readonly position: number
+  readonly error: unknown
+}
 
 export class FoldedView implements HandlerOwner {
   readonly name: string
@@ -74,8 +80,7 @@ export class FoldedView implements HandlerOwner {
   #step = ''
   readonly #context: HandlerContext
   readonly #invertible: boolean
-  readonly #runs: ReadonlyMap<Route, RunFold>
-  readonly #run: RunRows = { rows: new Uint32Array(RUN_ROWS_MAX), count: 0 }
+  readonly #runs: ReadonlyMap<Route, RunFolds>
 
   /** @throws DEFINITION_INVALID, CONTRACT_UNSUPPORTED */
   constructor(definition: ProjectionDefinition, info: RecordInfo, memory: StateMemory) {
@@ -109,7 +114,7 @@ export class FoldedView implements HandlerOwner {
       endCall: (row: number) => this.#endCall(row),
       checkHeap: () => table.checkHeap(),
     }
-    this.#runs = new Map(this.routes.map(route => [route, new RunFold(route, table, parts)]))
+    this.#runs = new Map(this.routes.map(route => [route, new RunFolds(route, table, parts)]))
   }
 
   /** The row of a key as of the last cut, as an object of the caller's own; undefined where there is none. */
@@ -167,35 +172,20 @@ export class FoldedView implements HandlerOwner {
     }
   }
 
-  /** Folds a run of events or of rows that came, as `fold` would one after the other. @param timeMs of those without an event time */
-  foldRun(route: Route, lent: RowView, inputKey: InputKey, timeMs: number): void {
+  /** Folds runs of events or of rows that came, as `fold` would one after the other. @param timeMs of those without an event time */
+  foldRuns(lents: readonly Lent[], segments: readonly Segment[], count: number, timeMs: number): void {
     if (this.error) return
-    if (route.many) {
-      this.#foldEach(route, lent, inputKey, timeMs)
-      return
-    }
-    const { source } = lent
-    const run = this.#run
-    const folding = this.#runs.get(route)!
-    this.#route = route
     this.#step = 'add'
-    this.#context.row = -1
     enterHandlers(this)
     try {
-      let refusal: unknown
-      try {
-        folding.resolve(lent, inputKey, run)
-      } catch (error) {
-        refusal = error
-      }
-      this.#touchRun(run)
-      folding.fold(run, timeMs)
-      if (run.count < source.count) {
-        // Those before it have been folded: had one of them failed, that would be the error.
-        this.#context.row = -1
-        this.#context.info.position = source.positions[run.count]!
-        throw refusal
-      }
+      const refusal = this.#resolveRuns(lents)
+      for (let n = 0; n < count && !this.error; n++) this.#foldSegment(segments[n]!, timeMs, refusal?.position)
+      if (refusal === undefined || this.error) return
+      // Those before it have been folded: had one of them failed, that would be the error.
+      this.#route = refusal.route
+      this.#context.row = -1
+      this.#context.info.position = refusal.position
+      throw refusal.error
     } catch (error) {
       leaveHandlers()
       this.stop(this.#failure(error))
@@ -205,16 +195,60 @@ export class FoldedView implements HandlerOwner {
     }
   }
 
-  #foldEach(route: Route, lent: RowView, inputKey: InputKey, timeMs: number): void {
-    const { row, source } = lent
+  #routeOf({ routes }: Lent): Route | undefined {
+    for (let n = 0; n < routes.length; n++) if (routes[n]!.view === this) return routes[n]
+    return undefined
+  }
+
+  /** Finds the rows of all records; gives the first whose key is refused. */
+  #resolveRuns(lents: readonly Lent[]): Refusal | undefined {
+    let first: Refusal | undefined
+    for (let n = 0; n < lents.length; n++) {
+      const lent = lents[n]!
+      const route = this.#routeOf(lent)
+      if (route === undefined || route.many) continue
+      const run = this.#runs.get(route)!.of(lent.view)
+      this.#context.row = -1
+      this.#route = route
+      try {
+        run.resolve(lent.key)
+      } catch (error) {
+        const position = lent.view.source.positions[run.count]!
+        if (first === undefined || position < first.position) first = { route, position, error }
+      }
+      this.#touchRun(run)
+    }
+    return first
+  }
+
+  /** @param before position of a record that is not folded, and none after it */
+  #foldSegment({ lent, from, to }: Segment, timeMs: number, before = Number.POSITIVE_INFINITY): void {
+    const route = this.#routeOf(lent)
+    if (route === undefined) return
+    const { positions } = lent.view.source
+    let end = to
+    while (end > from && positions[end - 1]! >= before) end--
+    this.#route = route
+    if (route.many) {
+      this.#foldEach(route, lent, from, end, timeMs)
+      return
+    }
+    const { rows, fold } = this.#runs.get(route)!.of(lent.view)
+    this.#context.info.timeMs = timeMs
+    fold(rows, from, end, timeMs)
+  }
+
+  #foldEach(route: Route, { view, key }: Lent, from: number, to: number, timeMs: number): void {
+    const { row, source } = view
     const { info } = this.#context
-    for (let n = 0; n < source.count && !this.error; n++) {
+    for (let n = from; n < to && !this.error; n++) {
       source.at = n
       info.position = source.positions[n]!
       const time = route.time === undefined ? undefined : row[route.time]
       info.timeMs = time instanceof Date ? time.getTime() : timeMs
-      this.fold(route, null, row, inputKey)
+      this.fold(route, null, row, key)
     }
+    enterHandlers(this)
   }
 
   /** Notes which rows of a run are about to change. */
