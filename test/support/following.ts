@@ -20,13 +20,23 @@ export async function follow(log: EmbeddedLog, fileSystem?: FileSystem, schedule
   return followLog(here, fileSystem)
 }
 
-/** Messages come after a few turns of the event loop, as a seed has it: now and then at once, now and then late. */
-export const randomly =
-  (random: Random): Schedule =>
-  deliver => {
-    const wait = (turns: number): void => void (turns === 0 ? deliver() : setImmediate(wait, turns - 1))
-    wait(1 + random.int(random.next() < 0.2 ? 30 : 3))
+/** Messages come one after the other, with some turns of the event loop between them, as a seed has it: few, or many. */
+export function randomly(random: Random): Schedule {
+  const waiting: (() => void)[] = []
+  const turnsMax = random.pick([1, 3, 3, 60])
+  let under = false
+  const wait = (turns: number): void => void setImmediate(turns === 0 ? next : () => wait(turns - 1))
+  const next = () => {
+    waiting.shift()?.()
+    under = waiting.length > 0
+    if (under) wait(random.int(turnsMax))
   }
+  return deliver => {
+    waiting.push(deliver)
+    if (!under) wait(random.int(turnsMax))
+    under = true
+  }
+}
 
 /** What it reads is read by a follower, all else done by the log. */
 export async function readByFollowing(
