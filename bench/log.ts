@@ -2,13 +2,21 @@
 // names parts to run alone.
 import type { BenchResult } from './harness.ts'
 import type { Part } from './log-data.ts'
+import { following } from './log-follow.ts'
 import { opening } from './log-open.ts'
 import { ordersPart } from './log-orders.ts'
 import { single } from './log-single.ts'
 import { streams } from './log-streams.ts'
 import { union } from './log-union.ts'
 
-const PARTS: Readonly<Record<string, () => Promise<Part>>> = { single, orders: ordersPart, union, streams, opening }
+const PARTS: Readonly<Record<string, () => Promise<Part>>> = {
+  single,
+  orders: ordersPart,
+  union,
+  streams,
+  opening,
+  following,
+}
 
 export async function run(): Promise<BenchResult> {
   const wanted = process.env['MAINSTEM_BENCH_PARTS']?.split(',') ?? Object.keys(PARTS)
