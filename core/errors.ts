@@ -97,6 +97,20 @@ export const ERRORS = {
     retriable: false,
     hint: 'start with --accept-history-gone <view> to fold what is left, or restore a log that has it',
   },
+  // reads of the past
+  AT_MALFORMED: {
+    status: 400,
+    retriable: false,
+    hint: 'give a position of the log, a time such as 2026-11-01T09:00:00Z, or savepoint:NAME',
+  },
+  AT_AHEAD: { status: 400, retriable: false, hint: 'leave `at` out to read the present' },
+  AT_GONE: { status: 410, retriable: false, hint: 'read at a later position, or from a savepoint that holds it' },
+  AT_TOO_FAR: {
+    status: 503,
+    retriable: false,
+    hint: 'read nearer to a savepoint of this code, or export the view instead',
+  },
+  SAVEPOINT_UNKNOWN: { status: 404, retriable: false },
   // reads and appends over HTTP
   ROW_NOT_FOUND: { status: 404, retriable: true },
   ROUTE_UNKNOWN: { status: 404, retriable: false },

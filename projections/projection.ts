@@ -155,11 +155,14 @@ export class ProjectionDefinition {
   readonly name: string
   readonly spec: ProjectionSpec
   readonly ons: readonly On[]
+  /** The definition of which this one is a restricted form; otherwise itself. */
+  readonly origin: ProjectionDefinition
 
-  constructor(name: string, spec: ProjectionSpec, ons: readonly On[] = []) {
+  constructor(name: string, spec: ProjectionSpec, ons: readonly On[] = [], origin?: ProjectionDefinition) {
     this.name = name
     this.spec = spec
     this.ons = ons
+    this.origin = origin ?? this
   }
 
   /** A new definition with one input more: declarations are never changed. */

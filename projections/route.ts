@@ -62,7 +62,7 @@ const byFunction = (by: (row: AnyRow, key: unknown) => unknown): Route['keysOf']
   by.length > 1 ? (row, inputKey) => by(row, inputKey.fromRow(row)) : row => by(row, undefined)
 
 /** Generated, so that each route's access to its column is fast, whatever others read. */
-function byColumns(by: string | Readonly<Record<string, string>>): (row: AnyRow) => unknown {
+export function byColumns(by: string | Readonly<Record<string, string>>): (row: AnyRow) => unknown {
   if (typeof by === 'string')
     return new Function('row', `return row[${JSON.stringify(by)}]`) as (row: AnyRow) => unknown
   const pairs = Object.entries(by)

@@ -94,7 +94,7 @@ export class FoldedView implements HandlerOwner {
     this.storedFields = [...this.value.fields, ...hidden]
     this.codec = createRowCodec({ kind: 'object', fields: this.storedFields })
     for (const field of hidden) zero[field.name] = new Map()
-    this.table = new StateTable(definition, this.value, hidden, this.key, zero, memory)
+    this.table = new StateTable(definition.origin, this.value, hidden, this.key, zero, memory)
     this.changes = new Changes(this.table)
     this.emissions = new Emissions(name, spec.emits ?? [])
     this.#context = new HandlerContext(info, this.table, this.key, this.emissions)

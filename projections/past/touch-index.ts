@@ -1,0 +1,297 @@
+// The touch index: key of a view → positions of the records that go there, for what a view folds of the log itself. It is built
+// when first asked for, up to the position asked for, by one scan for all views that lack it; full parts are files, the
+// rest is in memory. A cache: it may be deleted at any time, and what the log lost since is passed over by who reads.
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import {
+  CONTROL_TOPIC,
+  enterHandlers,
+  type FileSystem,
+  leaveHandlers,
+  type Log,
+  type RecordCursor,
+  type SourceTable,
+} from '../../core/index.ts'
+import type { Route } from '../route.ts'
+import { hashOf } from '../state/keys.ts'
+import type { FoldedView } from '../view.ts'
+import { atTooFar } from './errors.ts'
+import type { Pace } from './pace.ts'
+import { OpenPart, StoredPart } from './touch-part.ts'
+
+const RECORDS_PER_CLOCK_LOOK = 256
+const POSITION_DIGITS = 16
+const FILE = /^(.+)\.(\d{16})\.touches$/
+/** What the files may take, if that is more than the log itself. */
+const BYTES_MAX_LEAST = 256 * 1024 * 1024
+
+/** Where control records of sources stand: indexed like a view, under one hash. */
+export const CONTROL_TOUCHES = CONTROL_TOPIC
+export const CONTROL_HASH = 0
+
+/** The index of one view. */
+interface Touches {
+  readonly name: string
+  readonly identity: Buffer
+  /** Undefined of control records. */
+  readonly view: FoldedView | undefined
+  readonly parts: StoredPart[]
+  open: OpenPart
+  /** Position up to which it goes. */
+  to: number
+  usedMs: number
+}
+
+/** What goes from one topic to one view. */
+interface Feed {
+  readonly touches: Touches
+  readonly direct: readonly Route[]
+  readonly changes: readonly Route[]
+}
+
+export interface TouchIndexOptions {
+  readonly log: Log
+  /** Models of the views: nothing is folded into them. */
+  readonly views: readonly FoldedView[]
+  readonly fs: FileSystem
+  readonly path: string
+  readonly fingerprint: string
+}
+
+export class TouchIndex {
+  readonly #log: Log
+  readonly #fs: FileSystem
+  readonly #path: string
+  readonly #touches = new Map<string, Touches>()
+  readonly #feeds = new Map<string, Feed[]>()
+  #opened: Promise<void> | undefined
+  /** One scan at a time. */
+  #scan: Promise<void> = Promise.resolve()
+
+  constructor({ log, views, fs, path, fingerprint }: TouchIndexOptions) {
+    this.#log = log
+    this.#fs = fs
+    this.#path = path
+    const add = (name: string, view: FoldedView | undefined): Touches => {
+      const identity = createHash('sha256').update(`${fingerprint} ${log.id} ${name}`).digest().subarray(0, 16)
+      const touches: Touches = { name, identity, view, parts: [], open: new OpenPart(0), to: 0, usedMs: 0 }
+      this.#touches.set(name, touches)
+      return touches
+    }
+    for (const view of views) this.#connect(view, add(view.name, view))
+    this.#feeds.set(CONTROL_TOPIC, [{ touches: add(CONTROL_TOUCHES, undefined), direct: [], changes: [] }])
+  }
+
+  #connect(view: FoldedView, touches: Touches): void {
+    const byTopic = new Map<string, { direct: Route[]; changes: Route[] }>()
+    for (const [n, { input }] of view.definition.ons.entries()) {
+      if (input.kind === 'projection') continue
+      const isChanges = input.kind === 'changes'
+      const topic = isChanges ? (input as unknown as { table: SourceTable }).table.name : input.name
+      const routes = byTopic.get(topic) ?? { direct: [], changes: [] }
+      byTopic.set(topic, routes)
+      routes[isChanges ? 'changes' : 'direct'].push(view.routes[n]!)
+    }
+    for (const [topic, routes] of byTopic)
+      this.#feeds.set(topic, [...(this.#feeds.get(topic) ?? []), { touches, ...routes }])
+  }
+
+  /**
+   * Positions in (after, upTo], in order and each once, of records that go to a key of one of these hashes, by view. What else
+   * has such a hash is among them.
+   * @throws AT_TOO_FAR where they are more than `most`
+   */
+  async positions(
+    wanted: ReadonlyMap<string, ReadonlySet<number>>,
+    { after, upTo, most }: { readonly after: number; readonly upTo: number; readonly most: number },
+    pace: Pace,
+  ): Promise<Float64Array> {
+    await this.#cover([...wanted.keys()], upTo, pace)
+    let all: Float64Array = new Float64Array(0)
+    for (const [name, hashes] of wanted) {
+      const found = await this.#ofView(name, hashes, upTo, pace)
+      const within = found.filter((position, n) => position > after && position <= upTo && position !== found[n - 1])
+      if (all.length + within.length > most) throw atTooFar(all.length + within.length, most)
+      all = all.length === 0 ? within : merged(all, within)
+    }
+    return all
+  }
+
+  async #ofView(name: string, hashes: ReadonlySet<number>, upTo: number, pace: Pace): Promise<Float64Array> {
+    const touches = this.#touches.get(name)!
+    touches.usedMs = performance.now()
+    const parts = touches.parts.filter(part => part.after < upTo)
+    const latest: number[] = []
+    touches.open.collect(hashes, latest)
+    const found: number[] = []
+    for (const part of parts) {
+      const from = found.length
+      try {
+        await part.collect(hashes, found, pace)
+      } catch (error) {
+        pace.check()
+        await this.#forget(touches, part)
+        if (!(error instanceof RangeError)) throw error
+        await this.#cover([name], upTo, pace)
+        return this.#ofView(name, hashes, upTo, pace)
+      }
+      if (hashes.size > 1) sortFrom(found, from)
+      if (pace.due) await pace.rest()
+    }
+    return Float64Array.from(found.concat(latest))
+  }
+
+  /** A file that cannot be read is no cache: it and what follows are made anew. */
+  async #forget(touches: Touches, damaged: StoredPart): Promise<void> {
+    const from = touches.parts.indexOf(damaged)
+    if (from < 0) return
+    const gone = touches.parts.splice(from)
+    touches.open = new OpenPart(damaged.after)
+    touches.to = damaged.after
+    for (const { path } of gone) await this.#fs.remove(path)
+  }
+
+  async #cover(names: readonly string[], upTo: number, pace: Pace): Promise<void> {
+    this.#opened ??= this.#open()
+    await this.#opened
+    const lacking = () => names.map(name => this.#touches.get(name)!).filter(({ to }) => to < upTo)
+    while (lacking().length > 0) {
+      const scan = this.#scan.then(() => this.#extend(lacking(), upTo, pace))
+      this.#scan = scan.catch(() => {})
+      await scan
+    }
+  }
+
+  /** Takes the files that are there, as far as they follow each other. */
+  async #open(): Promise<void> {
+    await this.#fs.makeFolder(this.#path)
+    for (const name of [...(await this.#fs.list(this.#path))].sort()) {
+      const path = join(this.#path, name)
+      const touches = this.#touches.get(FILE.exec(name)?.[1] ?? '')
+      const part = touches && (await StoredPart.open(this.#fs, path, touches.identity))
+      if (touches && part && part.after === touches.to && part.to <= this.#log.end) {
+        touches.parts.push(part)
+        touches.open = new OpenPart(part.to)
+        touches.to = part.to
+      } else await this.#fs.remove(path)
+    }
+  }
+
+  async #extend(lacking: readonly Touches[], upTo: number, pace: Pace): Promise<void> {
+    if (lacking.length === 0) return
+    const from = Math.min(...lacking.map(({ to }) => to))
+    const reader = this.#log.read(from)
+    const cover = (position: number) => {
+      for (const touches of lacking) if (touches.to < position) touches.to = position
+    }
+    try {
+      for (;;) {
+        const blocks = await reader.ready()
+        for (const block of blocks) {
+          const cursor = block.records()
+          let left = RECORDS_PER_CLOCK_LOOK
+          while (cursor.next()) {
+            const { position } = cursor
+            for (const touches of lacking) if (touches.open.isFull(position)) await this.#store(touches, position - 1, pace)
+            for (const feed of this.#feeds.get(cursor.topic.name) ?? [])
+              if (feed.touches.to < position && lacking.includes(feed.touches)) touch(feed, cursor)
+            if (--left > 0) continue
+            left = RECORDS_PER_CLOCK_LOOK
+            if (!pace.due) continue
+            // Who asked may have gone: what is done is done.
+            cover(position)
+            await pace.rest()
+          }
+          cover(block.end)
+          if (block.end >= upTo) return
+        }
+        if (blocks.length === 0) return cover(upTo)
+        if (pace.due) await pace.rest()
+      }
+    } finally {
+      reader.close()
+    }
+  }
+
+  /** A part is full: it becomes a file. */
+  async #store(touches: Touches, to: number, pace: Pace): Promise<void> {
+    const { after } = touches.open
+    const path = join(this.#path, `${touches.name}.${String(after).padStart(POSITION_DIGITS, '0')}.touches`)
+    const bytes = await touches.open.encode(to, touches.identity, pace)
+    const file = await this.#fs.open(`${path}.tmp`, 'create')
+    try {
+      await file.write([bytes], 0)
+    } finally {
+      await file.close()
+    }
+    await this.#fs.rename(`${path}.tmp`, path)
+    const part = await StoredPart.open(this.#fs, path, touches.identity)
+    if (!part) throw new RangeError(`${path} is not as it was written`)
+    touches.parts.push(part)
+    touches.open = new OpenPart(to)
+    touches.to = Math.max(touches.to, to)
+    await this.#evict(touches)
+  }
+
+  /** Keeps the files within bounds: the index that nobody has asked for the longest goes. */
+  async #evict(keep: Touches): Promise<void> {
+    const bytesMax = Math.max(BYTES_MAX_LEAST, this.#log.status().bytes)
+    const all = [...this.#touches.values()]
+    let bytes = all.reduce((sum, { parts }) => sum + parts.reduce((each, part) => each + part.bytes, 0), 0)
+    for (const touches of all.sort((a, b) => a.usedMs - b.usedMs)) {
+      if (bytes <= bytesMax) return
+      const [first] = touches.parts
+      if (touches === keep || first === undefined) continue
+      bytes -= touches.parts.reduce((sum, part) => sum + part.bytes, 0)
+      await this.#forget(touches, first)
+    }
+  }
+}
+
+function touch({ touches, direct, changes }: Feed, cursor: RecordCursor): void {
+  const { view, open } = touches
+  const { position, op } = cursor
+  if (view === undefined) open.add(CONTROL_HASH, position)
+  if (view === undefined || op === 'parked') return
+  enterHandlers(view)
+  try {
+    const key = cursor.topic.contract.key
+    for (const row of direct.length > 0 ? [cursor.lendBefore(), cursor.lendAfter()] : [])
+      if (row !== null) for (const route of direct) add(touches, route.keysOf(row, key), position)
+    cursor.recall()
+    if (changes.length === 0) return
+    const [before, after] = [cursor.before(), cursor.after()]
+    const inputKey = { fromRow: () => key.fromRow(after ?? before ?? {}) }
+    for (const route of changes) add(touches, route.keysOf({ op, before, after }, inputKey), position)
+  } catch {
+    // The view has stopped at such a record, or passed it over: it has no key.
+  } finally {
+    leaveHandlers()
+  }
+}
+
+function add({ view, open }: Touches, keys: unknown, position: number): void {
+  const { table } = view!
+  for (const key of Array.isArray(keys) ? keys : [keys])
+    if (key !== null && key !== undefined) open.add(hashOf(table.keys.idOf(key)), position)
+}
+
+/** Sorts what was added since `from`. */
+function sortFrom(list: number[], from: number): void {
+  const sorted = Float64Array.from(list.slice(from)).sort()
+  for (let n = 0; n < sorted.length; n++) list[from + n] = sorted[n]!
+}
+
+/** Two ordered lists as one, each position once. */
+function merged(a: Float64Array, b: Float64Array): Float64Array {
+  const into = new Float64Array(a.length + b.length)
+  let count = 0
+  for (let i = 0, j = 0; i < a.length || j < b.length; ) {
+    const left = i < a.length ? a[i]! : Number.POSITIVE_INFINITY
+    const right = j < b.length ? b[j]! : Number.POSITIVE_INFINITY
+    into[count++] = Math.min(left, right)
+    if (left <= right) i++
+    if (right <= left) j++
+  }
+  return into.subarray(0, count)
+}
