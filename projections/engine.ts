@@ -1,5 +1,6 @@
 // The port by which reads and operations see projections, however many shards there are.
 import type { AnyRow, ErrorReport, KeyCodec, ObjectType } from '../core/index.ts'
+import type { Past } from './past/past.ts'
 import type { ContinuedFrom, ViewPlan } from './start-plan.ts'
 import type { Verifier } from './verifier.ts'
 
@@ -101,6 +102,8 @@ export interface Engine {
   lagTotal(): EngineStatus['lag']
   /** Folds the log anew beside the live views and compares. */
   readonly verifier: Pick<Verifier, 'start' | 'status'>
+  /** Reads views as they were. */
+  readonly past: Past
   /** Writes a checkpoint now. */
   checkpoint(): Promise<void>
   stop(): Promise<void>

@@ -18,13 +18,14 @@ export class RowsAtCut {
   #early: { readonly id: KeyId; readonly stored: Buffer }[] = []
   #take: TakeRow = (id, stored) => void this.#early.push({ id, stored })
   #next = 0
+  readonly #unwatch: () => void
   /** Why the rows cannot be had: one is not of its type. */
   error: MainstemError | undefined
 
   constructor(view: FoldedView) {
     this.#view = view
     this.#end = view.table.places
-    view.changes.watch = row => this.#beforeWrite(row)
+    this.#unwatch = view.changes.watch(row => this.#beforeWrite(row))
   }
 
   #beforeWrite(row: number): void {
@@ -58,7 +59,7 @@ export class RowsAtCut {
   }
 
   end(): void {
-    this.#view.changes.watch = undefined
+    this.#unwatch()
   }
 }
 

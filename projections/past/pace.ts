@@ -1,20 +1,19 @@
 // Work that takes turns with everything else: no longer run than a slice, and ended when nobody wants it any more.
-import { yieldToEventLoop } from '../checkpoint.ts'
+import { type Scheduler, Turns } from '../shards/scheduler.ts'
 
 export class Pace {
-  readonly #sliceMs: number
+  readonly #turns: Turns
   readonly #signal: AbortSignal | undefined
-  #endMs: number
 
-  constructor(sliceMs: number, signal?: AbortSignal) {
-    this.#sliceMs = sliceMs
+  /** @param sliceMs longest run without a yield */
+  constructor(scheduler: Scheduler, sliceMs: number, signal?: AbortSignal) {
+    this.#turns = new Turns(scheduler, sliceMs)
     this.#signal = signal
-    this.#endMs = performance.now() + sliceMs
   }
 
   /** Whether the slice is over: `if (pace.due) await pace.rest()`. */
   get due(): boolean {
-    return performance.now() >= this.#endMs
+    return this.#turns.over
   }
 
   /** @throws the signal's reason, where nobody wants the work any more */
@@ -25,8 +24,7 @@ export class Pace {
   /** Lets others run. @throws the signal's reason */
   async rest(): Promise<void> {
     this.check()
-    await yieldToEventLoop()
+    await this.#turns.next()
     this.check()
-    this.#endMs = performance.now() + this.#sliceMs
   }
 }

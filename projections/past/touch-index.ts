@@ -7,8 +7,8 @@ import {
   CONTROL_TOPIC,
   enterHandlers,
   type FileSystem,
-  leaveHandlers,
   type Log,
+  leaveHandlers,
   type RecordCursor,
   type SourceTable,
 } from '../../core/index.ts'
@@ -92,6 +92,8 @@ export class TouchIndex {
       byTopic.set(topic, routes)
       routes[isChanges ? 'changes' : 'direct'].push(view.routes[n]!)
     }
+    // What folds only other views has no records of its own.
+    if (byTopic.size === 0) touches.to = Number.POSITIVE_INFINITY
     for (const [topic, routes] of byTopic)
       this.#feeds.set(topic, [...(this.#feeds.get(topic) ?? []), { touches, ...routes }])
   }
@@ -192,7 +194,8 @@ export class TouchIndex {
           let left = RECORDS_PER_CLOCK_LOOK
           while (cursor.next()) {
             const { position } = cursor
-            for (const touches of lacking) if (touches.open.isFull(position)) await this.#store(touches, position - 1, pace)
+            for (const touches of lacking)
+              if (touches.open.isFull(position)) await this.#store(touches, position - 1, pace)
             for (const feed of this.#feeds.get(cursor.topic.name) ?? [])
               if (feed.touches.to < position && lacking.includes(feed.touches)) touch(feed, cursor)
             if (--left > 0) continue

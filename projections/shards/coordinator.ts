@@ -8,14 +8,16 @@ import {
   installPurityGuards,
   type Log,
   type MainstemError,
+  nodeFileSystem,
   openTableStore,
   reportOf,
 } from '../../core/index.ts'
 import { sourcesByView } from '../application.ts'
 import { Checkpoints } from '../checkpoint.ts'
-import type { CutRead, EngineStatus, LocalEngine, LocalView, Progress, RowRequest } from '../engine.ts'
+import type { CutRead, EngineStatus, LocalEngine, Progress, RowRequest } from '../engine.ts'
 import type { EngineEvent, EngineOptions } from '../engine-options.ts'
 import { historyGone, ViewHolds } from '../history.ts'
+import { type PastHost, PastReads } from '../past/past-reads.ts'
 import { Publishing } from '../publish/publishing.ts'
 import type { ContinuedFrom, ViewPlan } from '../start-plan.ts'
 import { unknownView } from '../unknown-view.ts'
@@ -61,10 +63,11 @@ class Coordinator implements LocalEngine {
   readonly #publishing: Publishing
   readonly #lag = new LagMeter()
   readonly #waiters = new PositionWaiters()
-  readonly views: ReadonlyMap<string, LocalView>
+  readonly views: ReadonlyMap<string, LocalReadView>
   /** By view, what the start did with it. */
   readonly plans = new Map<string, ViewPlan>()
   readonly verifier: Verifier
+  readonly past: PastReads
   #catchingUp: CatchingUp
   #running: Promise<void> = Promise.resolve()
   #timer: NodeJS.Timeout | undefined
@@ -92,6 +95,7 @@ class Coordinator implements LocalEngine {
     this.#publishing = new Publishing(log, parts.projections, (name, error) => this.#cannotPublish(name, error))
     this.#catchingUp = new CatchingUp(this.#scheduler, 0, 0, false)
     this.verifier = new Verifier(this.#verifyHost())
+    this.past = new PastReads(this.#pastHost())
     const sources = sourcesByView(parts)
     this.views = new Map(
       this.#shard.views.map(view => [
@@ -119,6 +123,24 @@ class Coordinator implements LocalEngine {
       cut: () => shard.cut(),
       waitFor: (position, signal) => this.waitFor(position, signal),
     }
+  }
+
+  #pastHost(): PastHost {
+    const { fingerprint, path, acceptHistoryGone = [] } = this.#options
+    const { generation } = this.#log.base
+    const live = (name: string) => this.#shard.views.find(view => view.name === name)!
+    return Object.assign(this.#verifyHost(), {
+      fingerprint,
+      fs: nodeFileSystem,
+      path: `${path}-past`,
+      checkReadable: (view: string) => this.views.get(view)!.check(),
+      isComplete: (source: string) => this.isComplete(source),
+      continuedTo: (view: string) => this.continued(live(view)).at(-1)?.position ?? 0,
+      foldsWhatIsLeft: (view: string) =>
+        acceptHistoryGone.includes(view) &&
+        this.plans.get(view)?.from === 0 &&
+        generation === this.#log.base.generation,
+    })
   }
 
   async load(): Promise<void> {
@@ -327,6 +349,7 @@ class Coordinator implements LocalEngine {
 
   async stop(): Promise<void> {
     clearInterval(this.#timer)
+    await this.past.stop()
     await this.verifier.stop()
     this.#publishing.release()
     this.#logEnd.close()

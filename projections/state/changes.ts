@@ -19,16 +19,27 @@ export class Changes {
   #saved = new RowList()
   #next = 0
   #save: (row: number) => void = () => {}
-  /** Told of each row before it changes, while a verification reads rows as they are at its cut. */
-  watch: ((row: number) => void) | undefined
+  readonly #watchers = new Set<(row: number) => void>()
+  /** All of them as one, while there are any. */
+  #watch: ((row: number) => void) | undefined
 
   constructor(table: StateTable) {
     this.#table = table
   }
 
+  /** Tells of each row before it changes, while somebody reads rows as they are at a cut; what is returned ends that. */
+  watch(watcher: (row: number) => void): () => void {
+    this.#watchers.add(watcher)
+    this.#watch = row => this.#watchers.forEach(each => void each(row))
+    return () => {
+      this.#watchers.delete(watcher)
+      if (this.#watchers.size === 0) this.#watch = undefined
+    }
+  }
+
   /** Flags of a row that need not be touched again: it is there, and in the next checkpoint already, and nobody watches. */
   get settled(): number {
-    return this.watch === undefined ? LIVE | this.#mark : TOUCHED
+    return this.#watch === undefined ? LIVE | this.#mark : TOUCHED
   }
 
   /** The flags with which a row's transaction ends; it is in the next checkpoint. */
@@ -39,7 +50,7 @@ export class Changes {
 
   /** To be called before a row changes: one that belongs into the running checkpoint is saved first. */
   beforeWrite(row: number): void {
-    if (this.watch !== undefined) this.watch(row)
+    if (this.#watch !== undefined) this.#watch(row)
     if ((this.#table.flags(row) & (this.#mark ^ (EVEN | ODD))) !== 0) this.#saveRow(row)
   }
 

@@ -1,0 +1,158 @@
+// Lineage: which records went to a key, directly or through rows of other views, and what each did to its row. Told while the
+// key is folded once more: each view says where its records and rows go, so that a change that is passed on keeps its causes.
+import { fail, type LogBlock, type RecordCursor } from '../../core/index.ts'
+import { isDeepEqual } from '../state/equality.ts'
+import type { KeyId } from '../state/keys.ts'
+import type { FoldedView } from '../view.ts'
+import type { EvaluationObserver } from './evaluation.ts'
+import type { LineageStep } from './past.ts'
+
+/** Records of one transaction that may be causes, held until it ends. */
+const CAUSES_MAX = 100_000
+
+type Row = LineageStep['before']
+interface Step extends LineageStep {
+  before: Row
+  after: Row
+}
+
+export interface LineageTarget {
+  readonly view: string
+  readonly id: KeyId
+  /** Only steps before this position. */
+  readonly before: number
+  readonly field: string | undefined
+  /** Steps kept, the newest ones. */
+  readonly limit: number
+}
+
+export class LineageObserver implements EvaluationObserver {
+  readonly #target: LineageTarget
+  /** Models of the views, for their keys and inputs. */
+  readonly #models: ReadonlyMap<string, FoldedView>
+  #view!: FoldedView
+  /** View → key → positions of the records of this transaction that went there. */
+  readonly #causes = new Map<string, Map<KeyId, Set<number>>>()
+  /** The records of this transaction that went anywhere. */
+  readonly #records = new Map<number, LineageStep>()
+  readonly #steps: LineageStep[] = []
+  #more = false
+  /** The row as the last record left it, and as the transaction began. */
+  #last: Row = null
+  #began: Row = null
+  #transaction: Step[] = []
+  #noted = false
+  #position = 0
+
+  constructor(target: LineageTarget, models: ReadonlyMap<string, FoldedView>) {
+    this.#target = target
+    this.#models = models
+  }
+
+  /** Name of the view whose row it is. */
+  get view(): string {
+    return this.#target.view
+  }
+
+  /** @param view the one that is folded, as it is before */
+  begin(view: FoldedView): void {
+    this.#view = view
+    this.#last = this.#began = this.#row()
+  }
+
+  /** A record at `position`, or a row of another view, goes to a key of a view. */
+  goes(view: string, key: unknown, on: number, inputKey: unknown, position: number): void {
+    const model = this.#models.get(view)!
+    const { input } = model.definition.ons[on]!
+    const id = model.table.keys.idOf(key)
+    if (input.kind !== 'projection') {
+      this.#noted = true
+      this.#position = position
+      this.#causesOf(view, id).add(position)
+      return
+    }
+    const from = this.#models.get(input.name)!
+    for (const cause of this.#causesOf(input.name, from.table.keys.idOf(inputKey))) this.#causesOf(view, id).add(cause)
+  }
+
+  #causesOf(view: string, id: KeyId): Set<number> {
+    const byKey = this.#causes.get(view) ?? new Map<KeyId, Set<number>>()
+    this.#causes.set(view, byKey)
+    const causes = byKey.get(id) ?? new Set()
+    byKey.set(id, causes)
+    return causes
+  }
+
+  folded(cursor: RecordCursor, block: LogBlock): void {
+    if (!this.#noted) return
+    this.#noted = false
+    const { position } = cursor
+    const record = stepOf(cursor, block, this.#last)
+    this.#records.set(position, record)
+    if (this.#records.size > CAUSES_MAX)
+      throw fail('AT_TOO_FAR', 'a transaction is too large for the lineage of a row that it reaches', {
+        detail: `more than ${CAUSES_MAX} records up to position ${position}`,
+      })
+    if (this.#position !== position || !this.#causes.get(this.#target.view)?.get(this.#target.id)?.has(position)) return
+    const after = this.#row()
+    this.#transaction.push({ ...record, after })
+    this.#last = after
+  }
+
+  ended(): void {
+    const causes = this.#causes.get(this.#target.view)?.get(this.#target.id)
+    if (causes !== undefined) this.#endTransaction(causes)
+    this.#causes.clear()
+    this.#records.clear()
+    this.#transaction = []
+    this.#began = this.#last
+  }
+
+  #endTransaction(causes: ReadonlySet<number>): void {
+    const direct = new Set(this.#transaction.map(step => step.position))
+    for (const position of causes) {
+      const record = direct.has(position) ? undefined : this.#records.get(position)
+      if (record === undefined) continue
+      // What it did comes at the transaction's end: until then the row is as records before it left it.
+      const row = this.#transaction.findLast(step => step.position < position)?.after ?? this.#began
+      this.#transaction.push({ ...record, before: row, after: row })
+      this.#transaction.sort((a, b) => a.position - b.position)
+    }
+    const last = this.#transaction.at(-1)
+    if (last !== undefined) last.after = this.#row()
+    this.#last = this.#row()
+    for (const step of this.#transaction) this.#take(step)
+  }
+
+  #take(step: Step): void {
+    const { before, field, limit } = this.#target
+    if (step.position >= before) return
+    if (field !== undefined && isDeepEqual(step.before?.[field], step.after?.[field])) return
+    this.#steps.push(step)
+    if (this.#steps.length <= limit) return
+    this.#steps.shift()
+    this.#more = true
+  }
+
+  #row(): Row {
+    const { table } = this.#view
+    const row = table.find(this.#target.id)
+    return row >= 0 && table.support(row) > 0 ? table.toObject(row) : null
+  }
+
+  /** Newest first, and whether there are older ones. */
+  result(): { readonly steps: readonly LineageStep[]; readonly more: boolean } {
+    return { steps: this.#steps.toReversed(), more: this.#more }
+  }
+}
+
+const stepOf = (cursor: RecordCursor, { appendTimeMs, mark }: LogBlock, row: Row): LineageStep => ({
+  position: cursor.position,
+  topic: cursor.topic,
+  op: cursor.op,
+  record: { before: cursor.before(), after: cursor.after() },
+  appendTimeMs,
+  mark,
+  before: row,
+  after: row,
+})

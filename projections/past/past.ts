@@ -1,0 +1,83 @@
+// The port by which the past of views is read: rows as of a position, a time or a savepoint, and the records that made them.
+import type { AnyRow, LogTopic, RecordOp, SourceMark } from '../../core/index.ts'
+
+/** A place in the past. */
+export type At =
+  | { readonly position: number }
+  /** Append time, milliseconds since 1970: the log as it was then. */
+  | { readonly timeMs: number }
+  | { readonly savepoint: string }
+
+export interface PastOptions {
+  /** Ends the work when nobody waits for it any more. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** What holds for everything that is read of one cut. */
+export interface AtCut {
+  /** The greatest end of a transaction at or before what was asked for. */
+  readonly position: number
+  /** Whether the snapshots of all sources that reach the views were complete there. */
+  readonly final: boolean
+}
+
+export interface CutRead extends AtCut {
+  /** For each read, in order; undefined where there was no row. Objects of the caller's own, nested values frozen. */
+  readonly values: readonly (AnyRow | undefined)[]
+}
+
+/** A record that went to a key, and what it did to its row. */
+export interface LineageStep {
+  readonly position: number
+  readonly topic: LogTopic
+  readonly op: RecordOp
+  /** The record: the row before (update, delete) and after (insert, update), or the event as `after`. */
+  readonly record: { readonly before: AnyRow | null; readonly after: AnyRow | null }
+  readonly appendTimeMs: number
+  readonly mark: SourceMark | undefined
+  /** The row of the view before and after the record; null where there was none. */
+  readonly before: AnyRow | null
+  readonly after: AnyRow | null
+}
+
+export interface LineageOptions extends PastOptions {
+  /** Most steps to give. */
+  readonly limit: number
+  /** Only of records before this position. */
+  readonly before?: number | undefined
+  /** Only those that changed this field. */
+  readonly field?: string | undefined
+  /** Default: the engine's position. */
+  readonly at?: At | undefined
+}
+
+export interface Lineage extends AtCut {
+  /** Newest first. What reaches the key through another view does so at the end of its transaction: at the last of its records. */
+  readonly steps: readonly LineageStep[]
+  /** Whether there are older ones: before the position of the last step. */
+  readonly more: boolean
+}
+
+export interface ViewRow {
+  readonly key: unknown
+  readonly value: AnyRow
+}
+
+/** All rows of a view at one cut, in no order, some at a time. */
+export interface ViewRows extends AtCut, AsyncIterable<readonly ViewRow[]> {
+  readonly rows: number
+  /** Ends it before all was read. */
+  close(): void
+}
+
+export interface Past {
+  /**
+   * Rows as they were.
+   * @throws AT_AHEAD, AT_GONE, AT_TOO_FAR, SAVEPOINT_UNKNOWN, STATE_TOO_LARGE, VIEW_UNKNOWN, VIEW_STOPPED, OVERLOADED, SHUTTING_DOWN
+   */
+  read(reads: readonly { view: string; key: unknown }[], at: At, options?: PastOptions): Promise<CutRead>
+  /** The records that made a row. @throws as `read` */
+  lineage(view: string, key: unknown, options: LineageOptions): Promise<Lineage>
+  /** All rows of a view: as they are now, where `at` is undefined. @throws as `read` */
+  rows(view: string, at: At | undefined, options?: PastOptions): Promise<ViewRows>
+}
