@@ -15,6 +15,7 @@ export { viewsHeld } from './checkpoint.ts'
 export type * from './engine.ts'
 export type { EngineEvent, EngineOptions } from './engine-options.ts'
 export { fingerprintOf, shapeOf } from './fingerprint.ts'
+export type * from './past/past.ts'
 export {
   type Context,
   type Handlers,

@@ -2,8 +2,10 @@
 // from the application's own views.
 import { type AnyRow, fail, type Position, type Show } from '../core/index.ts'
 import type { Application, LiveView, RowRequest, View } from '../projections/index.ts'
+import { type AtOption, atOf } from './at.ts'
 import { copyValue } from './json-writer.ts'
-import { KEYS_MAX } from './limits.ts'
+import { KEYS_MAX, LINEAGE_DEFAULT, LINEAGE_MAX } from './limits.ts'
+import { checkField, type LineageEntry, lineageEntry } from './lineage.ts'
 import type { Reads } from './reads.ts'
 import { tryBeforeWait } from './waits.ts'
 
@@ -12,7 +14,7 @@ export interface Answer<T> {
   readonly value: T
   /** The place in the log that the value is of. */
   readonly position: Position
-  /** Milliseconds for which changes may have happened that are not in it; null while not known. */
+  /** Milliseconds for which changes may have happened that are not in it; null while not known, and of the past. */
   readonly ageMs: number | null
   /** False while a source's snapshot is not complete: rows may be missing. */
   readonly final: boolean
@@ -23,16 +25,35 @@ export interface ReadOptions {
   readonly after?: string | readonly string[]
   /** How long to wait for them, milliseconds. Default 5,000. */
   readonly timeoutMs?: number
+  /**
+   * Read the past: a position, a time (of appending), or a savepoint. The answer is as of the last transaction that had ended
+   * there. Not together with `after`. Default: the present.
+   */
+  readonly at?: AtOption
+}
+
+export interface LineageQuery<V> {
+  /** Most steps to give, 1 to 1,000. Default 100. */
+  readonly limit?: number
+  /** Only records before this position: that of the last step of the page before. */
+  readonly before?: Position
+  /** Only records that changed this field. */
+  readonly field?: keyof V & string
+  /** The last place in the log that is looked at. Default: the present. */
+  readonly at?: AtOption
 }
 
 export interface ViewClient<K, V> {
   /**
    * One row; `value` is undefined where it is absent. The value is a copy.
-   * @throws NOT_REACHED when the time is up; TOKEN_MALFORMED, TOKEN_OTHER_LOG, KEY_INVALID, VIEW_STOPPED, VIEW_REBUILDING
+   * @throws NOT_REACHED when the time is up; TOKEN_MALFORMED, TOKEN_OTHER_LOG, KEY_INVALID, VIEW_STOPPED, VIEW_REBUILDING; with
+   * `at`: AT_MALFORMED, AT_AHEAD, AT_GONE where history was removed, AT_TOO_FAR, SAVEPOINT_UNKNOWN, STATE_TOO_LARGE
    */
   get(key: K, options?: ReadOptions): Promise<Answer<V | undefined>>
   /** Several rows at one cut, at most 1,000: a value or undefined for each key, in order. @throws as `get` */
   lookup(keys: readonly K[], options?: ReadOptions): Promise<Answer<readonly (V | undefined)[]>>
+  /** The records that made a row, through other views too, and what each did to it; newest first. @throws as `get` with `at` */
+  lineage(key: K, query?: LineageQuery<V>): Promise<readonly LineageEntry<V>[]>
 }
 
 type ViewsOf<A> = A extends Application<string, infer V> ? V[number] : never
@@ -76,7 +97,27 @@ function createViewClient(reads: Reads, view: string): ViewClient<unknown, AnyRo
       const requests = keys.map(key => ({ view, key }))
       return readRows(reads, requests, options, [view])
     },
+    lineage: (key, query = {}) => readLineage(reads, view, key, query),
   }
+}
+
+async function readLineage(
+  reads: Reads,
+  view: string,
+  key: unknown,
+  { limit = LINEAGE_DEFAULT, before, field, at }: LineageQuery<AnyRow>,
+): Promise<readonly LineageEntry<AnyRow>[]> {
+  const served = reads.view(view)
+  if (field !== undefined) checkField(served, field)
+  if (!Number.isInteger(limit) || limit < 1 || limit > LINEAGE_MAX)
+    throw fail('REQUEST_INVALID', `a limit of ${limit} is not valid`, { hint: `1 to ${LINEAGE_MAX}` })
+  const { steps } = await reads.engine.past.lineage(view, key, {
+    limit,
+    before: before === undefined ? undefined : Number(before),
+    field,
+    at: at === undefined ? undefined : atOf(at),
+  })
+  return steps.map(step => lineageEntry(served, step))
 }
 
 /** @param names of the views. Default: those asked for */
@@ -88,13 +129,19 @@ async function readRows(
 ): Promise<Answer<readonly (AnyRow | undefined)[]>> {
   const views = names.map(name => reads.view(name).live)
   const after = options?.after === undefined ? [] : typeof options.after === 'string' ? [options.after] : options.after
+  if (options?.at !== undefined && after.length > 0)
+    throw fail('REQUEST_INVALID', "'at' and 'after' exclude each other", {
+      hint: 'the past does not change: give one of them',
+    })
   if (after.length > 0) {
     for (const view of views) tryBeforeWait(() => view.check())
     await reads.wait(options?.timeoutMs === undefined ? { after } : { after, timeoutMs: options.timeoutMs })
   }
-  const read = await reads.read(requests)
+  const at = options?.at
+  const past = at !== undefined
+  const read = past ? await reads.engine.past.read(requests, atOf(at)) : await reads.read(requests)
   const value = read.rows.map((row, n) => copyRow(reads.view(requests[n]!.view).live, row))
-  const { position, ageMs, final } = reads.freshness(views, read)
+  const { position, ageMs, final } = reads.freshness(views, { ...read, past })
   return { value, position: position as Position, ageMs, final }
 }
 

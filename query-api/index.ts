@@ -3,9 +3,18 @@
 import type { RunningServer, ServerOptions } from './server-options.ts'
 
 export { type AppendResult, Appends } from './append.ts'
+export type { AtOption } from './at.ts'
 export type { LogWire, ParkedWire, ViewDetail, ViewSummary } from './catalog.ts'
-export { type Answer, type Client, createLocalClient, type ReadOptions, type ViewClient } from './client.ts'
+export {
+  type Answer,
+  type Client,
+  createLocalClient,
+  type LineageQuery,
+  type ReadOptions,
+  type ViewClient,
+} from './client.ts'
 export { HOST_DEFAULT, LOG_PAGE_MAX, PORT_DEFAULT } from './limits.ts'
+export type { LineageEntry, LineageStepWire, LineageWire } from './lineage.ts'
 export type { CleanWire } from './log-clean.ts'
 export { type LogRecordWire, recordJson } from './log-page.ts'
 export { type Problem, problemOf } from './problem.ts'

@@ -17,6 +17,11 @@ export const WAITING_READS_MAX = 10_000
 /** Records of one page of the log. */
 export const LOG_PAGE_DEFAULT = 100
 export const LOG_PAGE_MAX = 1_000
+/** Steps of one page of a lineage. */
+export const LINEAGE_DEFAULT = 100
+export const LINEAGE_MAX = 1_000
+/** A client that takes nothing of an export for so long has gone. */
+export const EXPORT_STALL_MS_MAX = 60_000
 /** How long one request may look for records of a sparse topic before it answers with what it has. */
 export const LOG_SCAN_MS_MAX = 250
 /** A page ends early when its JSON is as long as this (characters): a thousand records may be a thousand times 1 MiB. */

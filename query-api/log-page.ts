@@ -50,7 +50,8 @@ export interface LogRecordWire {
 
 const writers = new WeakMap<object, JsonWriter>()
 
-function writerOf({ contract }: LogTopic): JsonWriter {
+/** Writes a topic's rows or events. */
+export function writerOf({ contract }: LogTopic): JsonWriter {
   let writer = writers.get(contract)
   if (!writer) {
     writer = compileRecordWriter(contract.type)
@@ -130,14 +131,14 @@ export function recordJson(cursor: RecordCursor, block: LogBlock): string {
   return `${head},${body},"appendTime":"${new Date(block.appendTimeMs).toISOString()}","source":${markJson(block.mark)}}`
 }
 
-function keyJson({ contract: { key } }: LogTopic, row: Record<string, unknown> | null): string {
+export function keyJson({ contract: { key } }: LogTopic, row: Record<string, unknown> | null): string {
   if (!row) return 'null'
   const first = key.columns[0]
   if (key.single && first) return JSON.stringify(toWire(first.type, row[first.name])) ?? 'null'
   return JSON.stringify(toWire({ kind: 'object', fields: key.columns }, row))
 }
 
-function markJson(mark: SourceMark | undefined): string {
+export function markJson(mark: SourceMark | undefined): string {
   if (!mark) return 'null'
   return JSON.stringify({
     source: mark.source,

@@ -24,6 +24,7 @@ const PROBLEM_STATUSES: Readonly<Record<number, string>> = {
   403: 'A page of another origin',
   404: 'There is no such thing; a missing row says at which position',
   405: 'The topic takes no appends',
+  410: 'The past that is asked for is gone: history was removed, or other code made it; `horizon` says from where on it can be had, where that is known',
   413: 'The body is too large',
   503: 'Not now: the view has stopped or is being rebuilt, or the application is not ready, or is shutting down',
   504: 'The views have not reached what `after` names; `waitingFor` says what they wait for',

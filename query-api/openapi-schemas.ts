@@ -28,7 +28,8 @@ const freshness = {
   position,
   ageMs: {
     type: ['integer', 'null'],
-    description: 'Milliseconds for which changes may have happened that are not in the answer; null while not known',
+    description:
+      'Milliseconds for which changes may have happened that are not in the answer; null while not known, and of the past',
   },
   final: { type: 'boolean', description: "False while a source's snapshot is not complete: rows may be missing" },
 }
@@ -121,6 +122,20 @@ const record = object(
   ['key', 'value', 'before', 'after', 'parked'],
 )
 
+const step = object({
+  position,
+  topic: text,
+  op: { type: 'string', enum: ['event', 'insert', 'update', 'delete'] },
+  record: {
+    ...object({ key: {}, value: {}, before: {}, after: {} }, ['value', 'before', 'after']),
+    description: "The record: an event's `value`, or `before` and `after` of a table's row",
+  },
+  appendTime: { type: 'string', format: 'date-time' },
+  source: nullable(mark),
+  before: { ...nullable(lenient), description: 'The row of the view before the record; null where there was none' },
+  after: { ...nullable(lenient), description: 'The row of the view after the record' },
+})
+
 const parked = object({
   topic: text,
   key: text,
@@ -167,6 +182,7 @@ export const SCHEMAS = {
   AnyRows: object({ values: array(entry), ...freshness }),
   Reads: { ...object({ reads: { type: 'array', items: read, maxItems: KEYS_MAX } }), additionalProperties: false },
   ReadAnswer: object({ values: array(object({ view: text, key: {}, value: {} })), ...freshness }),
+  LineageStep: step,
   View: object(view),
   ViewDetail: object({ ...view, schema: object({ key: lenient, value: lenient }) }),
   Views: object({ views: array(ref('View')), position, logEnd: position }),

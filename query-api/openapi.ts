@@ -4,40 +4,25 @@
 import { describeRecord, type LogTopic, wireSchema } from '../core/index.ts'
 import type { LiveView } from '../projections/index.ts'
 import { KEYS_MAX, LOG_PAGE_DEFAULT, LOG_PAGE_MAX, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, TOKENS_MAX } from './limits.ts'
+import {
+  body,
+  type Json,
+  json,
+  type Operation,
+  type Paths,
+  path,
+  problems,
+  ref,
+  TYPES_HEADER,
+  titled,
+  WHEN,
+  whole,
+} from './openapi-parts.ts'
+import { anyPastPaths, pastPathsOf } from './openapi-past.ts'
 import { problemResponses, problemSchema } from './openapi-problems.ts'
 import { SCHEMAS } from './openapi-schemas.ts'
 import { keyType } from './reads.ts'
 import type { ServerOptions } from './server-options.ts'
-
-type Json = Readonly<Record<string, unknown>>
-
-const ref = (name: string) => ({ $ref: `#/components/schemas/${name}` })
-const json = (schema: Json, description: string, headers?: Json): Json => ({
-  description,
-  ...(headers ? { headers } : {}),
-  content: { 'application/json': { schema } },
-})
-const problems = (...statuses: readonly number[]): Json =>
-  Object.fromEntries([
-    ...statuses.map(status => [String(status), { $ref: `#/components/responses/Problem${status}` }]),
-    ['default', { $ref: '#/components/responses/Problem' }],
-  ])
-const path = (name: string, description: string): Json => ({
-  name,
-  in: 'path',
-  required: true,
-  description,
-  schema: { type: 'string', minLength: 1 },
-})
-const whole = (name: string, description: string, bounds: Json): Json => ({
-  name,
-  in: 'query',
-  description,
-  schema: { type: 'integer', format: 'int64', ...bounds },
-})
-const WAITING = [{ $ref: '#/components/parameters/after' }, { $ref: '#/components/parameters/timeoutMs' }]
-const TYPES_HEADER = { 'mainstem-types': { $ref: '#/components/headers/mainstem-types' } }
-const body = (schema: Json): Json => ({ required: true, content: { 'application/json': { schema } } })
 
 export function createOpenApi({ application, reads, topics, version }: Omit<ServerOptions, 'host' | 'port'>): Json {
   const views = [...reads.engine.views.values()]
@@ -51,7 +36,9 @@ export function createOpenApi({ application, reads, topics, version }: Omit<Serv
     tags: [{ name: 'views' }, { name: 'topics' }, { name: 'log' }, { name: 'sources' }, { name: 'operations' }],
     paths: withUniqueIds({
       ...viewPaths(),
+      ...anyPastPaths(),
       ...Object.assign({}, ...views.map(viewPathsOf)),
+      ...Object.assign({}, ...views.map(view => pastPathsOf(view, keyParameter(view, wireSchema(keyType(view)))))),
       ...Object.assign({}, ...[...topics.values()].map(topicPathOf)),
       ...topicPaths(),
       ...sourcePaths(),
@@ -75,11 +62,6 @@ export function createOpenApi({ application, reads, topics, version }: Omit<Serv
     },
   }
 }
-
-interface Operation extends Json {
-  readonly operationId: string
-}
-type Paths = Readonly<Record<string, Readonly<Record<string, Operation>>>>
 
 /** Names that differ only in their punctuation give the same operation id: later ones get a number. */
 function withUniqueIds(paths: Paths): Paths {
@@ -117,27 +99,27 @@ function viewPaths(): Paths {
     },
     '/v1/views/{view}/rows/{key}': {
       get: operation('getAnyRow', 'One row of any view', {
-        parameters: [view, path('key', 'The key: columns in order, comma-separated, each percent-encoded'), ...WAITING],
-        responses: { 200: json(ref('AnyRow'), 'The row', TYPES_HEADER), ...problems(400, 404, 503, 504) },
+        parameters: [view, path('key', 'The key: columns in order, comma-separated, each percent-encoded'), ...WHEN],
+        responses: { 200: json(ref('AnyRow'), 'The row', TYPES_HEADER), ...problems(400, 404, 410, 503, 504) },
       }),
     },
     '/v1/views/{view}/lookup': {
       post: operation('lookupAnyRows', 'Several rows of any view, at one cut', {
-        parameters: [view, ...WAITING],
+        parameters: [view, ...WHEN],
         requestBody: body(keysSchema({})),
         responses: {
           200: json(ref('AnyRows'), 'A value or null for each key, in order', TYPES_HEADER),
-          ...problems(400, 404, 413, 503, 504),
+          ...problems(400, 404, 410, 413, 503, 504),
         },
       }),
     },
     '/v1/read': {
       post: operation('readViews', 'Rows of several views, at one cut', {
-        parameters: WAITING,
+        parameters: WHEN,
         requestBody: body(ref('Reads')),
         responses: {
           200: json(ref('ReadAnswer'), 'A value or null for each read, in order', TYPES_HEADER),
-          ...problems(400, 404, 413, 503, 504),
+          ...problems(400, 404, 410, 413, 503, 504),
         },
       }),
     },
@@ -150,10 +132,6 @@ const keysSchema = (key: Json): Json => ({
   required: ['keys'],
   additionalProperties: false,
 })
-
-/** `accounts` → `Accounts`, for operation ids: `getAccounts`. */
-const titled = (name: string): string =>
-  name.replace(/(?:^|[^A-Za-z0-9]+)([A-Za-z0-9]|$)/g, (_, first: string) => first.toUpperCase())
 
 function viewPathsOf(view: LiveView): Paths {
   const key = wireSchema(keyType(view))
@@ -180,8 +158,8 @@ function viewPathsOf(view: LiveView): Paths {
         operationId: `get${titled(view.name)}`,
         summary: `One row of ${view.name}`,
         tags: ['views'],
-        parameters: [keyParameter(view, key), ...WAITING],
-        responses: { 200: json(row, 'The row', TYPES_HEADER), ...problems(400, 404, 503, 504) },
+        parameters: [keyParameter(view, key), ...WHEN],
+        responses: { 200: json(row, 'The row', TYPES_HEADER), ...problems(400, 404, 410, 503, 504) },
       },
     },
     [`/v1/views/${view.name}/lookup`]: {
@@ -189,11 +167,11 @@ function viewPathsOf(view: LiveView): Paths {
         operationId: `lookup${titled(view.name)}`,
         summary: `Several rows of ${view.name}, at one cut`,
         tags: ['views'],
-        parameters: WAITING,
+        parameters: WHEN,
         requestBody: body(keysSchema(key)),
         responses: {
           200: json(rows, 'A value or null for each key, in order', TYPES_HEADER),
-          ...problems(400, 404, 413, 503, 504),
+          ...problems(400, 404, 410, 413, 503, 504),
         },
       },
     },
@@ -406,4 +384,11 @@ const parameters = (): Json => ({
     maximum: TIMEOUT_MS_MAX,
     default: TIMEOUT_MS_DEFAULT,
   }),
+  at: {
+    name: 'at',
+    in: 'query',
+    description:
+      'Read the past: a position of the log, a time of appending (ISO 8601 with a zone, or a day), or savepoint:<name>. The answer is as of the last transaction that had ended there, and `ageMs` is null. Not together with `after`.',
+    schema: { type: 'string', minLength: 1 },
+  },
 })

@@ -1,6 +1,8 @@
 // What clients send, checked: parameters of the query string and bodies. An unknown parameter is refused, because
 // `?afer=` that is ignored gives an answer which looks right.
 import { fail, parseJson } from '../core/index.ts'
+import type { At } from '../projections/index.ts'
+import { parseAt } from './at.ts'
 import { KEYS_MAX, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, TOKENS_MAX } from './limits.ts'
 
 export type Query = Readonly<Record<string, string | readonly string[] | undefined>>
@@ -43,11 +45,32 @@ export interface Waiting {
   readonly timeoutMs: number
 }
 
-/** @throws REQUEST_INVALID */
-export function waitingOf(query: Query): Waiting {
-  checkNames(query, ['after', 'timeoutMs'])
+export interface When extends Waiting {
+  /** The past that is read; undefined: the present. */
+  readonly at: At | undefined
+}
+
+/** @throws REQUEST_INVALID, AT_MALFORMED */
+export function whenOf(query: Query): When {
+  checkNames(query, ['after', 'timeoutMs', 'at'])
   const timeoutMs = integer(query, 'timeoutMs', { min: 0, max: TIMEOUT_MS_MAX, fallback: TIMEOUT_MS_DEFAULT })
-  return { after: tokensOf(query['after']), timeoutMs }
+  const [after, at] = [tokensOf(query['after']), placeOf(query)]
+  if (at !== undefined && after.length > 0)
+    throw invalid("'at' and 'after' exclude each other", undefined, 'the past does not change: give one of them')
+  return { after, timeoutMs, at }
+}
+
+/** What `at` names, if it is there. @throws REQUEST_INVALID, AT_MALFORMED */
+export function placeOf(query: Query): At | undefined {
+  const at = text(query, 'at')
+  return at === undefined ? undefined : parseAt(at)
+}
+
+/** One text out of the query string. @throws REQUEST_INVALID where it is there several times, or empty */
+export function text(query: Query, name: string): string | undefined {
+  const given = query[name]
+  if (given === undefined || (typeof given === 'string' && given !== '')) return given
+  throw invalid(`'${name}' is not valid`, `received ${JSON.stringify(given).slice(0, 100)}`, 'give it once')
 }
 
 /** Tokens of one or several parameters, each a token or a comma-separated list. @throws REQUEST_INVALID */

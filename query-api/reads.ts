@@ -1,6 +1,6 @@
 // The read service, for HTTP and for clients in this process: waits for tokens, then reads at one cut, without a promise where
 // the rows are in this thread.
-import type { AnyRow, Log, SourceConnector, ValueType } from '../core/index.ts'
+import type { Log, SourceConnector, ValueType } from '../core/index.ts'
 import { type CutRead, type Engine, type LiveView, type RowRequest, unknownView } from '../projections/index.ts'
 import { AgeTracker } from './age.ts'
 import { compileWriter, type JsonWriter, wireTypes } from './json-writer.ts'
@@ -84,21 +84,20 @@ export class Reads {
     return this.engine.read(requests)
   }
 
-  /** How fresh an answer about views is: what was read of them, or, without that, how they are at this moment. */
-  freshness(views: readonly LiveView[], read?: CutRead): Freshness {
+  /**
+   * How fresh an answer about views is: what was read of them, or, without that, how they are at this moment. The past has no age.
+   */
+  freshness(
+    views: readonly LiveView[],
+    read?: Pick<CutRead, 'position' | 'final'> & { readonly past?: boolean },
+  ): Freshness {
     const sources = views.length === 1 ? (views[0]?.sources ?? []) : [...new Set(views.flatMap(view => view.sources))]
     const position = read?.position ?? this.engine.position
     return {
       position: String(position),
-      ageMs: this.#ages.ageMs(sources, position),
+      ageMs: read?.past ? null : this.#ages.ageMs(sources, position),
       final: read?.final ?? views.every(view => view.final),
     }
-  }
-
-  /** The answer of one row as JSON text. */
-  rowJson({ live, writeKey, writeValue }: ServedView, key: unknown, row: AnyRow, { position, final }: CutRead): string {
-    const ageMs = this.#ages.ageMs(live.sources, position)
-    return `{"key":${writeKey(key)},"value":${writeValue(row)},"position":"${position}","ageMs":${ageMs},"final":${final}}`
   }
 
   /** Ends every waiting read with SHUTTING_DOWN, and refuses further ones. */

@@ -2,10 +2,11 @@
 // promise, and the answer is written by code generated for the view.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type AnyRow, fail, isMainstemError, type KeyCodec } from '../core/index.ts'
-import type { CutRead, LiveView } from '../projections/index.ts'
+import type { CutRead, LiveView, RowRequest } from '../projections/index.ts'
 import { viewDetail, viewSummary } from './catalog.ts'
+import { whileConnected } from './connected.ts'
 import { typesHeader } from './json-writer.ts'
-import { bodyJson, checkNames, keysOf, type Query, readsOf, waitingOf } from './parameters.ts'
+import { bodyJson, checkNames, keysOf, type Query, readsOf, whenOf } from './parameters.ts'
 import { PROBLEM_JSON, problem } from './problem.ts'
 import type { Freshness, Reads, ServedView } from './reads.ts'
 import { tryBeforeWait } from './waits.ts'
@@ -18,16 +19,18 @@ interface ViewParams {
 
 export const queryOf = (request: FastifyRequest): Query => request.query as Query
 
-export function addReadRoutes(server: FastifyInstance, reads: Reads): void {
-  const headers = new WeakMap<ServedView, { readonly value: string | undefined }>()
-  const headerOf = (served: ServedView): string | undefined => {
-    const known = headers.get(served)
-    if (known) return known.value
-    const value = typesHeader(served.types)
-    headers.set(served, { value })
-    return value
-  }
+const headers = new WeakMap<ServedView, { readonly value: string | undefined }>()
 
+/** What the header `mainstem-types` says of a view's values; undefined where there is nothing to say. */
+export function headerOf(served: ServedView): string | undefined {
+  const known = headers.get(served)
+  if (known) return known.value
+  const value = typesHeader(served.types)
+  headers.set(served, { value })
+  return value
+}
+
+export function addReadRoutes(server: FastifyInstance, reads: Reads): void {
   server.get('/v1/views', (request, reply) => {
     checkNames(queryOf(request), [])
     const views = [...reads.engine.views.keys()].map(name => viewSummary(reads, reads.view(name)))
@@ -44,20 +47,20 @@ export function addReadRoutes(server: FastifyInstance, reads: Reads): void {
     reply: FastifyReply,
     served: ServedView,
     key: unknown,
-    read: CutRead,
+    { rows: [row], ...read }: PlacedRead,
   ): void => {
-    const [row] = read.rows
+    const freshness = reads.freshness([served.live], read)
     if (row === undefined) {
-      sendRowMissing(request, reply, served, reads.freshness([served.live], read))
+      sendRowMissing(request, reply, served, freshness)
       return
     }
     const types = headerOf(served)
     if (types !== undefined) reply.header('mainstem-types', types)
-    sendJson(reply, reads.rowJson(served, key, row, read))
+    sendJson(reply, `{"key":${served.writeKey(key)},"value":${served.writeValue(row)},${freshnessJson(freshness)}}`)
   }
   const answerRowLater = async (request: FastifyRequest, reply: FastifyReply, served: ServedView, key: unknown) => {
-    await waitForTokens(reads, request, reply, [served])
-    answerRow(request, reply, served, key, await reads.read([{ view: served.live.name, key }]))
+    const requests = [{ view: served.live.name, key }]
+    answerRow(request, reply, served, key, await readWhen(reads, request, reply, [served], requests))
     return reply
   }
   server.get<{ Params: ViewParams }>('/v1/views/:view/rows/:key', (request, reply) => {
@@ -80,8 +83,8 @@ export function addReadRoutes(server: FastifyInstance, reads: Reads): void {
     const served = reads.view(request.params.view)
     const { live } = served
     const keys = keysOf(bodyJson(request.body)).map((key, n) => keyAt(live, key, n))
-    await waitForTokens(reads, request, reply, [served])
-    const read = await reads.read(keys.map(key => ({ view: live.name, key })))
+    const requests = keys.map(key => ({ view: live.name, key }))
+    const read = await readWhen(reads, request, reply, [served], requests)
     const values = keys.map((key, n) => `{"key":${served.writeKey(key)},"value":${valueJson(served, read.rows[n])}}`)
     const types = headerOf(served)
     if (types !== undefined) reply.header('mainstem-types', types)
@@ -95,8 +98,7 @@ export function addReadRoutes(server: FastifyInstance, reads: Reads): void {
       return { served, view, key: keyAt(served.live, key, n) }
     })
     const views = [...new Set(wanted.map(each => each.served))]
-    await waitForTokens(reads, request, reply, views)
-    const read = await reads.read(wanted)
+    const read = await readWhen(reads, request, reply, views, wanted)
     const values = wanted.map(
       ({ served, view, key }, n) =>
         `{"view":${JSON.stringify(view)},"key":${served.writeKey(key)},"value":${valueJson(served, read.rows[n])}}`,
@@ -117,32 +119,34 @@ export const sendJson = (reply: FastifyReply, body: string): void => {
   reply.header('content-type', JSON_TYPE).send(body)
 }
 
-/** Waits for the tokens of `after`. */
-async function waitForTokens(
+/** What was read, of the present or of the past. */
+type PlacedRead = CutRead & { readonly past?: boolean }
+
+/** Reads when and where the query says: after the tokens of `after`, at the place that `at` names, or now. */
+async function readWhen(
   reads: Reads,
   request: FastifyRequest,
   reply: FastifyReply,
   views: readonly ServedView[],
-): Promise<void> {
-  const wait = waitingOf(queryOf(request))
+  requests: readonly RowRequest[],
+): Promise<PlacedRead> {
+  const { at, ...wait } = whenOf(queryOf(request))
+  if (at !== undefined) {
+    const read = await whileConnected(reply, signal => reads.engine.past.read(requests, at, { signal }))
+    return { ...read, past: true }
+  }
   if (wait.after.length > 0) {
     for (const { live } of views) tryBeforeWait(() => live.check())
-    const gone = new AbortController()
-    const leave = () => gone.abort(fail('REQUEST_INVALID', 'the client has gone'))
-    reply.raw.once('close', leave)
-    try {
-      await reads.wait({ ...wait, signal: gone.signal })
-    } finally {
-      reply.raw.off('close', leave)
-    }
+    await whileConnected(reply, signal => reads.wait({ ...wait, signal }))
   }
+  return reads.read(requests)
 }
 
 /**
  * The key's own segment of the URL, as sent. Not Fastify's parameter: that is decoded already, and a comma inside of a
  * part of a composite key (%2C) could not be told from one between two parts.
  */
-function keySegment(url: string): string {
+export function keySegment(url: string): string {
   // Request targets may be absolute: http://host/v1/…
   const base = url.charCodeAt(0) === 47 ? 0 : url.indexOf('/', url.indexOf('//') + 2)
   // '/v1/views/'.length is 10; a view may itself be named rows.
@@ -152,7 +156,7 @@ function keySegment(url: string): string {
 }
 
 /** @throws KEY_MALFORMED */
-function parseKey(codec: KeyCodec, text: string): unknown {
+export function parseKey(codec: KeyCodec, text: string): unknown {
   // Clients that encode a whole composite key write its commas as %2C; where no comma is left, they are the separators.
   if (!codec.single && !text.includes(',')) return codec.parse(text.replace(/%2C/gi, ','))
   return codec.parse(text)

@@ -17,6 +17,7 @@ import { createOpenApi } from './openapi.ts'
 import { isInternal, PROBLEM_JSON, problemOf } from './problem.ts'
 import { allowedMethods } from './route-table.ts'
 import { addOperationRoutes } from './routes-operations.ts'
+import { addPastRoutes } from './routes-past.ts'
 import { addReadRoutes } from './routes-reads.ts'
 import { addWriteRoutes } from './routes-writes.ts'
 import type { RunningServer, ServerOptions } from './server-options.ts'
@@ -31,6 +32,7 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   const appends = new Appends(reads.log, topics)
   const openapi = createOpenApi(options)
   addReadRoutes(server, reads)
+  addPastRoutes(server, reads)
   addWriteRoutes(server, appends, reads)
   addOperationRoutes(server, { application: options.application, reads, health, openapi: JSON.stringify(openapi) })
   const close = async () => {

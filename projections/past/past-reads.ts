@@ -4,10 +4,12 @@
 // so many records; each may be ended.
 import { type FileSystem, fail, type Log, type MainstemError } from '../../core/index.ts'
 import { type ApplicationParts, sourcesByView } from '../application.ts'
+import type { CutRead, RowRequest } from '../engine.ts'
 import type { ProjectionDefinition } from '../projection.ts'
 import type { Scheduler } from '../shards/scheduler.ts'
 import { hashOf } from '../state/keys.ts'
 import { StateMemory } from '../state/memory.ts'
+import { unknownView } from '../unknown-view.ts'
 import { FoldedView } from '../view.ts'
 import { CompleteAt } from './complete-at.ts'
 import { cutAt } from './cut.ts'
@@ -18,7 +20,7 @@ import { Gate } from './gate.ts'
 import { checkHorizon } from './horizon.ts'
 import { LineageObserver } from './lineage.ts'
 import { Pace } from './pace.ts'
-import type { At, AtCut, CutRead, Lineage, LineageOptions, Past, PastOptions, ViewRows } from './past.ts'
+import type { At, AtCut, Lineage, LineageOptions, Past, PastOptions, ViewRows } from './past.ts'
 import { restricted, type TakesKey } from './restrict.ts'
 import { foldedRows, liveRows } from './rows.ts'
 import { TouchIndex } from './touch-index.ts'
@@ -95,7 +97,7 @@ export class PastReads implements Past {
     this.#complete = new CompleteAt(log, this.#index)
   }
 
-  read(reads: readonly { view: string; key: unknown }[], at: At, { signal }: PastOptions = {}): Promise<CutRead> {
+  read(reads: readonly RowRequest[], at: At, { signal }: PastOptions = {}): Promise<CutRead> {
     return this.#gate.run(async () => {
       const work = await this.#begin(
         at,
@@ -107,9 +109,9 @@ export class PastReads implements Past {
       for (const [n, { view }] of reads.entries()) setOf(keys, view).add(hashOf(ids[n]!))
       const evaluation = await this.#evaluate(keys, work)
       try {
-        const values = reads.map(({ view, key }) => evaluation.views.get(view)!.get(key))
+        const rows = reads.map(({ view, key }) => evaluation.views.get(view)!.get(key))
         return {
-          values,
+          rows,
           ...(await this.#atCut(
             reads.map(each => each.view),
             work,
@@ -183,9 +185,7 @@ export class PastReads implements Past {
 
   #check(view: string): void {
     if (this.#definitions.has(view)) return
-    throw fail('VIEW_UNKNOWN', `there is no view '${view.slice(0, 100)}'`, {
-      detail: `the application has ${[...this.#definitions.keys()].join(', ') || 'no views'}`,
-    })
+    throw unknownView(view, this.#definitions.keys())
   }
 
   #idOf(view: string, key: unknown) {

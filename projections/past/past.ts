@@ -1,5 +1,6 @@
 // The port by which the past of views is read: rows as of a position, a time or a savepoint, and the records that made them.
 import type { AnyRow, LogTopic, RecordOp, SourceMark } from '../../core/index.ts'
+import type { CutRead, RowRequest } from '../engine.ts'
 
 /** A place in the past. */
 export type At =
@@ -19,11 +20,6 @@ export interface AtCut {
   readonly position: number
   /** Whether the snapshots of all sources that reach the views were complete there. */
   readonly final: boolean
-}
-
-export interface CutRead extends AtCut {
-  /** For each read, in order; undefined where there was no row. Objects of the caller's own, nested values frozen. */
-  readonly values: readonly (AnyRow | undefined)[]
 }
 
 /** A record that went to a key, and what it did to its row. */
@@ -75,7 +71,7 @@ export interface Past {
    * Rows as they were.
    * @throws AT_AHEAD, AT_GONE, AT_TOO_FAR, SAVEPOINT_UNKNOWN, STATE_TOO_LARGE, VIEW_UNKNOWN, VIEW_STOPPED, OVERLOADED, SHUTTING_DOWN
    */
-  read(reads: readonly { view: string; key: unknown }[], at: At, options?: PastOptions): Promise<CutRead>
+  read(requests: readonly RowRequest[], at: At, options?: PastOptions): Promise<CutRead>
   /** The records that made a row. @throws as `read` */
   lineage(view: string, key: unknown, options: LineageOptions): Promise<Lineage>
   /** All rows of a view: as they are now, where `at` is undefined. @throws as `read` */

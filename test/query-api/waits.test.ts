@@ -70,7 +70,8 @@ test.each([
   ['timeoutMs=1e3', 'REQUEST_INVALID'],
   ['timeoutMs=1&timeoutMs=2', 'REQUEST_INVALID'],
   ['afer=1', 'REQUEST_INVALID'],
-  ['at=1', 'REQUEST_INVALID'],
+  ['att=1', 'REQUEST_INVALID'],
+  ['after=1&at=1', 'REQUEST_INVALID'],
   [`after=${'1,'.repeat(40)}1`, 'REQUEST_INVALID'],
 ])('%s is refused at once as %s', async (query, code) => {
   await using world = await openWorld()

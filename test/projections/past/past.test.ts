@@ -36,7 +36,7 @@ test.each([1, 2, 3])('at a position a view is the fold of the prefix, seed %i', 
     const expected = stateAt(history, position)
     for (const view of ['bills', 'accounts'] as const) {
       const read = await rowsAt(engine, view, position)
-      expect(read).toEqual({ position: expected.position, final: false, values: expected[view] })
+      expect(read).toEqual({ position: expected.position, final: false, rows: expected[view] })
     }
   }
 })
@@ -52,7 +52,7 @@ test('one key and many keys of several views give the same', async () => {
     ],
     { position },
   )
-  expect(both.values).toEqual([history[60]!.accounts[3], history[60]!.bills[5]])
+  expect(both.rows).toEqual([history[60]!.accounts[3], history[60]!.bills[5]])
 })
 
 test('a lineage ends with the live row, and each step leads to what was there at its position', async () => {
