@@ -1,6 +1,7 @@
 // One page of a topic's records. The log is walked block by block from a position on; a topic may be sparse, so a page
 // ends at its limit, at the log's end, or when its time is up, and always says where the next one begins.
 import {
+  emitterOf,
   fail,
   type Log,
   type LogBlock,
@@ -46,6 +47,8 @@ export interface LogRecordWire {
     readonly commitTime: string | null
     readonly snapshot: boolean
   } | null
+  /** The projection that published it; null where it came otherwise. */
+  readonly emittedBy: string | null
 }
 
 const writers = new WeakMap<object, JsonWriter>()
@@ -128,7 +131,7 @@ export function recordJson(cursor: RecordCursor, block: LogBlock): string {
         ? `"parked":${JSON.stringify(cursor.parked())}`
         : `"key":${keyJson(topic, cursor.after() ?? cursor.before())},"before":${row(cursor.before())},"after":${row(cursor.after())}`
   const head = `{"position":"${cursor.position}","topic":${JSON.stringify(topic.name)},"op":"${op}"`
-  return `${head},${body},"appendTime":"${new Date(block.appendTimeMs).toISOString()}","source":${markJson(block.mark)}}`
+  return `${head},${body},"appendTime":"${new Date(block.appendTimeMs).toISOString()}","source":${markJson(block.mark)},"emittedBy":${JSON.stringify(emitterOf(block.mark?.source ?? '') ?? null)}}`
 }
 
 export function keyJson({ contract: { key } }: LogTopic, row: Record<string, unknown> | null): string {
@@ -139,7 +142,8 @@ export function keyJson({ contract: { key } }: LogTopic, row: Record<string, unk
 }
 
 export function markJson(mark: SourceMark | undefined): string {
-  if (!mark) return 'null'
+  // A publisher's mark is no source's.
+  if (!mark || emitterOf(mark.source) !== undefined) return 'null'
   return JSON.stringify({
     source: mark.source,
     position: mark.position,

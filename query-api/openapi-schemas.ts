@@ -118,6 +118,7 @@ const record = object(
     parked: lenient,
     appendTime: { type: 'string', format: 'date-time' },
     source: nullable(mark),
+    emittedBy: nullable(text),
   },
   ['key', 'value', 'before', 'after', 'parked'],
 )

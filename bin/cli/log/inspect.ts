@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import {
   type BlockSummary,
+  emitterOf,
   fail,
   type LogFolder,
   type SegmentSummary,
@@ -137,8 +138,13 @@ function summaryLines({ segment, blocks, keyIndex }: Inspected): string[] {
       : [
           `  key index: ${grouped(sum('events'))} events of ${grouped(sum('streams'))} streams in ${grouped(sum('pages'))} pages, ${byteSize(sum('bytes'))}, ${keyIndex.length === 1 ? '1 run' : `${grouped(keyIndex.length)} runs`}`,
         ]),
-    ...marks.map(({ source, position }) => `  ${source} read up to ${position}`),
+    ...marks.map(mark => `  ${markText(mark)}`),
   ]
+}
+
+function markText({ source, position }: { readonly source: string; readonly position: string }): string {
+  const projection = emitterOf(source)
+  return projection === undefined ? `${source} read up to ${position}` : `${projection} published up to ${position}`
 }
 
 function blockLines(block: BlockSummary): string[] {
@@ -150,7 +156,7 @@ function blockLines(block: BlockSummary): string[] {
     records === 0 ? 'no records' : `${grouped(first)} – ${grouped(end)}`,
     timesText(block),
     ...(hotBlocks > 1 ? [`of ${grouped(hotBlocks)} hot blocks`] : []),
-    ...(mark ? [`${mark.source} ${mark.position}`] : []),
+    ...(mark ? [emitterOf(mark.source) === undefined ? `${mark.source} ${mark.position}` : markText(mark)] : []),
   ]
   return [
     `  block ${head.join('   ')}`,

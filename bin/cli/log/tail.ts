@@ -177,7 +177,7 @@ export function recordLines(records: readonly LogRecordWire[]): string[] {
   return formatTable(records, [
     { text: record => grouped(record.position), align: 'right' },
     { text: record => (several ? record.topic : '') },
-    { text: ({ source }) => (source ? `${source.source} ${source.position}` : '') },
+    { text: ({ source, emittedBy }) => (source ? `${source.source} ${source.position}` : (emittedBy ?? '')) },
     { text: ({ source }) => (source?.snapshot ? 'snapshot' : source?.transaction ? `tx ${source.transaction}` : '') },
     { text: record => record.op },
     { text: recordText },
