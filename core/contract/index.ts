@@ -1,6 +1,15 @@
+export {
+  type BinaryField,
+  type BinaryLayout,
+  type BinaryRowReader,
+  type BinaryType,
+  createBinaryRowReader,
+} from './binary-row.ts'
 export { ByteReader, ByteWriter } from './bytes.ts'
 export { defOf, describe, describeFields, type Field, isPlain, type ObjectType, type ValueType } from './describe.ts'
 export type * from './input.ts'
+export { createJsonRowReader, type JsonRowReader } from './json-row.ts'
+export { JsonText, TEXT_PADDING } from './json-text.ts'
 export { KEY_BYTES_MAX, KeyCodec, type KeyColumn } from './key.ts'
 export { formatMinorUnits, minorUnits, minorUnitsOf, parseMinorUnits, parseMinorUnitsBigint } from './minor-units.ts'
 export { compileParser, issuesText, type Parser } from './parser.ts'

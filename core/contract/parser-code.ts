@@ -14,7 +14,7 @@ export type FastParse = (input: unknown) => AnyRow | undefined
 
 /** Undefined where zod has to see the whole: an object is strict or loose, or has refinements of its own. */
 export function generateParser(schema: RecordSchema): FastParse | undefined {
-  const code = new Code()
+  const code = new ParserCode()
   const root = code.record(schema, 'input')
   if (!root) return undefined
   const text = `return input => {\n${root.code}\nreturn ${root.value}\n}`
@@ -23,7 +23,7 @@ export function generateParser(schema: RecordSchema): FastParse | undefined {
 }
 
 /** Statements that return undefined for what they do not take, and the expression of the output after them. */
-interface Piece {
+export interface Piece {
   readonly code: string
   readonly value: string
   /** True where an absent key stays absent: the value may be undefined without anything having been put in its place. */
@@ -34,7 +34,8 @@ const GIVE_UP = 'return undefined'
 const quote = (text: string): string => JSON.stringify(text)
 const taken = (code: string, value: string): Piece => ({ code, value, omits: false })
 
-class Code {
+/** Writes the pieces of one function; they may stand in any function that gives undefined where it is not sure. */
+export class ParserCode {
   readonly constants: unknown[] = []
   #next = 0
 
@@ -46,8 +47,8 @@ class Code {
     return `v${this.#next++}`
   }
 
-  /** @param v the variable that holds the input */
-  #value(schema: z.ZodType, v: string): Piece {
+  /** From a value of the schema's input to its output. @param v the variable that holds the input */
+  value(schema: z.ZodType, v: string): Piece {
     const def = defOf(schema)
     return (def.coerce ? undefined : this.#known(schema, def, v)) ?? this.#askZod(schema, v)
   }
@@ -185,7 +186,7 @@ if (${units} === undefined) ${GIVE_UP}`
 
   #nullable(def: Def, v: string): Piece | undefined {
     if (!def.innerType) return undefined
-    const inner = this.#value(def.innerType, v)
+    const inner = this.value(def.innerType, v)
     if (inner.value === v) return { ...inner, code: `if (${v} !== null) {\n${inner.code}\n}` }
     const out = this.#fresh()
     const code = `let ${out} = null
@@ -200,7 +201,7 @@ ${out} = ${inner.value}
     // An inner default replaces undefined, an exact optional refuses it: both are rare, and zod's.
     if (!def.innerType || def.innerType._zod.optin === 'defaulted') return undefined
     if (schema._zod.traits.has('$ZodExactOptional')) return undefined
-    const inner = this.#value(def.innerType, v)
+    const inner = this.value(def.innerType, v)
     if (inner.value === v) return { code: `if (${v} !== undefined) {\n${inner.code}\n}`, value: v, omits: true }
     const out = this.#fresh()
     const code = `let ${out}
@@ -213,7 +214,7 @@ ${out} = ${inner.value}
 
   #default(def: Def, v: string): Piece | undefined {
     if (!def.innerType) return undefined
-    const inner = this.#value(def.innerType, v)
+    const inner = this.value(def.innerType, v)
     const out = this.#fresh()
     const made = `${this.#constant(def)}.defaultValue`
     const code = `let ${out}
@@ -227,7 +228,7 @@ if (${out} === undefined) ${out} = ${made}`
 
   #readonly(def: Def, v: string): Piece | undefined {
     if (!def.innerType) return undefined
-    const inner = this.#value(def.innerType, v)
+    const inner = this.value(def.innerType, v)
     if (SCALARS.has(defOf(def.innerType).type)) return inner
     const out = this.#fresh()
     return { code: `${inner.code}\nconst ${out} = Object.freeze(${inner.value})`, value: out, omits: inner.omits }
@@ -244,7 +245,7 @@ if (${out} === undefined) ${out} = ${made}`
       else return undefined
     }
     const [out, n, item] = [this.#fresh(), this.#fresh(), this.#fresh()]
-    const element = this.#value(def.element, item)
+    const element = this.value(def.element, item)
     const code = `if (!(Array.isArray(${v})${size})) ${GIVE_UP}
 const ${out} = []
 for (let ${n} = 0; ${n} < ${v}.length; ${n}++) {
@@ -298,7 +299,7 @@ default: ${GIVE_UP}
     let rest = ''
     for (const [name, field] of Object.entries(shape)) {
       const local = this.#fresh()
-      const piece = this.#value(field, local)
+      const piece = this.value(field, local)
       code += `\nconst ${local} = ${v}[${quote(name)}]\n${piece.code}`
       // From the first key that may be absent on, keys are set one by one: their order is the schema's.
       if (rest === '' && !piece.omits) {
@@ -320,7 +321,7 @@ default: ${GIVE_UP}
     if (key.type === 'enum') return this.#closedRecord(Object.values(key.entries ?? {}), valueType, v, plain)
     if (key.type !== 'string' || key.format !== undefined) return undefined
     const [out, name, item] = [this.#fresh(), this.#fresh(), this.#fresh()]
-    const value = this.#value(valueType, item)
+    const value = this.value(valueType, item)
     const code = `${plain}
 const ${out} = {}
 for (const ${name} of Object.keys(${v})) {
@@ -340,7 +341,7 @@ ${out}[${name}] = ${value.value}
     let literal = ''
     for (const key of new Set(keys as readonly string[])) {
       const local = this.#fresh()
-      const value = this.#value(valueType, local)
+      const value = this.value(valueType, local)
       code += `\nconst ${local} = ${v}[${quote(key)}]\n${value.code}`
       literal += `${quote(key)}: ${value.value}, `
     }
@@ -351,8 +352,8 @@ ${out}[${name}] = ${value.value}
   #map(def: Def, v: string): Piece | undefined {
     if (!def.keyType || !def.valueType) return undefined
     const [out, name, item] = [this.#fresh(), this.#fresh(), this.#fresh()]
-    const key = this.#value(def.keyType, name)
-    const value = this.#value(def.valueType, item)
+    const key = this.value(def.keyType, name)
+    const value = this.value(def.valueType, item)
     const code = `if (!(${v} instanceof Map)) ${GIVE_UP}
 const ${out} = new Map()
 for (const [${name}, ${item}] of ${v}) {

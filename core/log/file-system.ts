@@ -13,6 +13,8 @@ export interface File {
   datasync(): Promise<void>
   truncate(bytes: number): Promise<void>
   size(): Promise<number>
+  /** When its content changed last, milliseconds since 1970. */
+  modifiedMs(): Promise<number>
   close(): Promise<void>
 }
 
@@ -164,6 +166,12 @@ class NodeFile implements File {
   size(): Promise<number> {
     return new Promise((resolve, reject) => {
       fs.fstat(this.#fd, (error, stats) => (error ? reject(error) : resolve(stats.size)))
+    })
+  }
+
+  modifiedMs(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      fs.fstat(this.#fd, (error, stats) => (error ? reject(error) : resolve(stats.mtimeMs)))
     })
   }
 

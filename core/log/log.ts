@@ -95,7 +95,10 @@ export interface RecordCursor {
 export interface LogBlock {
   /** Position of the first record; of the next one, where it has none. */
   readonly first: number
-  /** Records; their positions are consecutive but in the base (`Log.base`), where some were removed. */
+  /**
+   * Records; their positions are consecutive but in the base (`Log.base`), where some were removed, and in files of records, where it is
+   * the most that there can be.
+   */
   readonly count: number
   /** Position of the last record; the one before `first` where there is none. All up to it has been read then. */
   readonly end: number

@@ -120,6 +120,7 @@ export function traced(fs: FileSystem, events: TraceEvent[]): FileSystem {
         datasync: () => around('sync', path, '', file.datasync()),
         truncate: bytes => file.truncate(bytes),
         size: () => file.size(),
+        modifiedMs: () => file.modifiedMs(),
         close: () => file.close(),
       }
     },

@@ -166,6 +166,7 @@ export class SimulatedDisk implements FileSystem {
         change(inode, inode.data.subarray(0, bytes))
       },
       size: async () => inode.data.length,
+      modifiedMs: async () => 0,
       close: async () => {
         this.filesOpen--
       },

@@ -262,6 +262,7 @@ export const readOnly = (fs: FileSystem): FileSystem => ({
 const readOnlyFile = (file: File): File => ({
   read: (into, position) => file.read(into, position),
   size: () => file.size(),
+  modifiedMs: () => file.modifiedMs(),
   close: () => file.close(),
   write: nothing,
   datasync: nothing,
@@ -271,6 +272,7 @@ const readOnlyFile = (file: File): File => ({
 const EMPTY: File = {
   read: async () => 0,
   size: async () => 0,
+  modifiedMs: async () => 0,
   close: nothing,
   write: nothing,
   datasync: nothing,

@@ -190,6 +190,7 @@ class Volume {
         datasync: () => file.datasync(),
         truncate: (bytes: number) => file.truncate(bytes),
         size: () => file.size(),
+        modifiedMs: () => file.modifiedMs(),
         close: () => file.close(),
       }
     },
