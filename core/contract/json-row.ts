@@ -304,7 +304,7 @@ if (ms !== ms) { ms = new RealDate(b.toString('utf8', p + 1, q)).getTime(); if (
 /** Goes to the end of a text, or to what is not plain in it; `c` says which. */
 const TEXT = `if (b[p] !== 34) return undefined; let q = p + 1, c; while ((c = b[q]) !== 34 && c !== 92 && c >= 32) q++;`
 
-/** Reads `n`; up to 15 digits as integers in two halves, all else as any number. */
+/** Reads `n`; up to 15 digits as integers in two halves, all else by `number`. */
 const INTEGER = `let q = p, n = 0, c = b[q];
 const negative = c === 45;
 if (negative) c = b[++q];
