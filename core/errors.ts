@@ -92,6 +92,11 @@ export const ERRORS = {
     retriable: false,
     hint: 'start without --continue <view>: it is folded anew from the log',
   },
+  CHECKPOINT_CORRUPT: {
+    status: 503,
+    retriable: false,
+    hint: 'nothing is lost: an older checkpoint is used, or the views are folded anew from the log',
+  },
   VIEW_HISTORY_GONE: {
     status: 503,
     retriable: false,

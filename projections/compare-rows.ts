@@ -1,7 +1,7 @@
 // Compares the rows of a live view, as they are at a cut, with those of the same view folded a second time up to it. Each side
 // has a hash that does not depend on the order of rows; the first difference is that of the smallest key bytes.
-import { hash } from 'node:crypto'
 import { type AnyRow, ByteReader, ByteWriter } from '../core/index.ts'
+import { HashSums, hashBytes, lanes } from './checkpoint/row-hash.ts'
 import { idAt, type RowsAtCut, storedRow } from './rows-at-cut.ts'
 import type { KeyId } from './state/keys.ts'
 import type { FoldedView } from './view.ts'
@@ -38,8 +38,8 @@ export class RowComparison {
   readonly #view: FoldedView
   readonly #writer = new ByteWriter()
   #rows = 0
-  #liveSum = 0n
-  #refoldedSum = 0n
+  readonly #liveSum = new HashSums()
+  readonly #refoldedSum = new HashSums()
   #differences = 0
   #first: { key: Buffer; id: KeyId; live: Buffer | undefined; refolded: Buffer | undefined } | undefined
 
@@ -65,7 +65,7 @@ export class RowComparison {
     const { table } = this.#view
     const key = table.keys.bytesOf(id)
     this.#rows++
-    this.#liveSum += hashOfRow(key, stored)
+    this.#hash(this.#liveSum, key, stored)
     const row = table.find(id)
     const other = row >= 0 && idAt(this.#view, row) !== undefined ? storedRow(this.#view, row, this.#writer) : undefined
     if (other !== undefined) table.setFlags(row, table.flags(row) | SEEN)
@@ -78,8 +78,18 @@ export class RowComparison {
     const { table } = this.#view
     const key = table.keys.bytesOf(id)
     const stored = storedRow(this.#view, row, this.#writer)
-    this.#refoldedSum += hashOfRow(key, stored)
+    this.#hash(this.#refoldedSum, key, stored)
     if ((table.flags(row) & SEEN) === 0) this.#note(key, id, undefined, stored)
+  }
+
+  /** Adds a row to a hash: the one that checkpoints keep. */
+  #hash(sums: HashSums, key: Buffer, stored: Buffer): void {
+    const writer = this.#writer
+    writer.at = 0
+    writer.bytes(key)
+    writer.raw(stored)
+    hashBytes(writer.buffer, 0, writer.at)
+    sums.add(0, 1, lanes.low, lanes.high)
   }
 
   #note(key: Buffer, id: KeyId, live: Buffer | undefined, refolded: Buffer | undefined): void {
@@ -91,8 +101,8 @@ export class RowComparison {
     const first = this.#first
     return {
       rows: this.#rows,
-      hash: hex(this.#liveSum),
-      refoldedHash: hex(this.#refoldedSum),
+      hash: this.#liveSum.total().hash,
+      refoldedHash: this.#refoldedSum.total().hash,
       differences: this.#differences,
       first: first && {
         id: first.id,
@@ -111,12 +121,3 @@ export class RowComparison {
     return { support: reader.varint(), value: this.#view.codec.decode(reader) }
   }
 }
-
-/** 64 bits of SHA-256 over the key's length, the key and the row. */
-function hashOfRow(key: Buffer, stored: Buffer): bigint {
-  const length = Buffer.allocUnsafe(4)
-  length.writeUInt32LE(key.length)
-  return hash('sha256', Buffer.concat([length, key, stored]), 'buffer').readBigUInt64LE()
-}
-
-const hex = (sum: bigint): string => BigInt.asUintN(64, sum).toString(16).padStart(16, '0')

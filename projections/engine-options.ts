@@ -1,5 +1,5 @@
 // What an engine is opened with, and what it tells of itself.
-import type { ErrorReport, Log } from '../core/index.ts'
+import type { ErrorReport, FileSystem, Log } from '../core/index.ts'
 import type { ApplicationParts } from './application.ts'
 import type { Scheduler } from './shards/scheduler.ts'
 import type { ViewPlan } from './start-plan.ts'
@@ -16,6 +16,8 @@ export type EngineEvent =
   | { readonly event: 'checkpoint-started'; readonly position: number }
   | { readonly event: 'checkpoint-ended'; readonly position: number; readonly ms: number }
   | { readonly event: 'checkpoint-failed'; readonly message: string }
+  /** A file of the newest checkpoint, or what names them, cannot be read: a plan of what is done instead follows. */
+  | ({ readonly event: 'checkpoint-damaged' } & ErrorReport)
   | ({ readonly event: 'view-stopped'; readonly view: string } & ErrorReport)
   | { readonly event: 'rebuild-started'; readonly views: readonly string[]; readonly records: number }
   | { readonly event: 'rebuild-ended'; readonly records: number; readonly seconds: number }
@@ -25,6 +27,8 @@ export interface EngineOptions {
   readonly parts: ApplicationParts
   /** Folder of the checkpoints. */
   readonly path: string
+  /** Where that folder is. Default: the machine's files. */
+  readonly fs?: FileSystem
   readonly fingerprint: string
   /** Milliseconds between checkpoints while anything changes. Default 1,000. */
   readonly checkpointIntervalMs?: number

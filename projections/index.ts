@@ -11,7 +11,7 @@ export {
   sumBy,
 } from './aggregate.ts'
 export { type Application, type ApplicationParts, application, partsOf } from './application.ts'
-export { viewsHeld } from './checkpoint.ts'
+export { viewsHeld } from './checkpoint/checkpoints.ts'
 export type * from './engine.ts'
 export type { EngineEvent, EngineOptions } from './engine-options.ts'
 export { fingerprintOf, shapeOf } from './fingerprint.ts'

@@ -3,6 +3,7 @@
 // on while the other did not listen is in neither.
 import { createHash } from 'node:crypto'
 import { fail, type Log, type MainstemError, type SourceTable } from '../core/index.ts'
+import type { ViewCheckpoint } from './checkpoint/manifest.ts'
 import { shapeOfView } from './fingerprint.ts'
 import type { FoldedView } from './view.ts'
 
@@ -43,16 +44,6 @@ export interface ViewFacts {
   readonly contracts: Readonly<Record<string, number>>
 }
 
-/** What a checkpoint says of one view. */
-export interface ViewCheckpoint {
-  readonly position: number
-  /** Of the log's base from which it was folded. */
-  readonly generation: number
-  readonly fingerprint: string
-  readonly facts: ViewFacts
-  readonly continued: readonly ContinuedFrom[]
-}
-
 export interface PlanInput {
   readonly views: readonly FoldedView[]
   readonly log: Log
@@ -61,6 +52,8 @@ export interface PlanInput {
   readonly saved: Readonly<Record<string, ViewCheckpoint>>
   /** The log of which it is; undefined where there is nothing. */
   readonly logId: string | undefined
+  /** Why there is nothing although there was; undefined where nothing is wrong. */
+  readonly fault?: string | undefined
   /** Views to be continued whatever their code. */
   readonly continueFrom: readonly string[]
   readonly recordsPerSecond: number | null
@@ -83,8 +76,9 @@ function judge(view: FoldedView, input: PlanInput): Verdict {
   const saved = input.saved[view.name]
   const wanted = input.continueFrom.includes(view.name)
   if (saved === undefined) {
-    if (wanted) throw cannotContinue(view.name, 'it has no checkpoint')
-    return { plan: 'new', from: 0, why: 'it has no checkpoint' }
+    const why = input.fault ?? 'it has no checkpoint'
+    if (wanted) throw cannotContinue(view.name, why)
+    return { plan: input.fault === undefined ? 'new' : 'rebuild', from: 0, why }
   }
   const lost = lostBase(saved, input)
   if (lost !== undefined) {

@@ -35,7 +35,7 @@ export interface VerifiedView {
   readonly equal: boolean | null
   /** Live rows at the cut. */
   readonly rows: number
-  /** 16 hex digits: sum mod 2^64 of a hash of each key and stored row, whatever their order. Null where not verified. */
+  /** 16 hex digits: of all rows, whatever their order, as checkpoints have it. Null where not verified. */
   readonly hash: string | null
   readonly refoldedHash: string | null
   /** Keys whose rows differ. */

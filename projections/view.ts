@@ -136,17 +136,6 @@ export class FoldedView implements HandlerOwner {
     }
   }
 
-  /** Puts a row read from a checkpoint, its hidden fields too. @throws STATE_TOO_LARGE, STATE_INVALID */
-  restore(keyBytes: Buffer, support: number, state: AnyRow): void {
-    const { table } = this
-    const row = table.findOrAdd(table.keys.idOf(this.key.decode(keyBytes)))
-    table.assign(row, state)
-    table.checkHeap()
-    table.setSupport(row, support)
-    table.setFlags(row, LIVE)
-    this.size++
-  }
-
   /** Folds one change of a row (or an event, as `after` alone) through a route. Stops the view when a handler fails. */
   fold(route: Route, before: AnyRow | null, after: AnyRow | null, inputKey: InputKey): void {
     if (this.error) return
@@ -470,10 +459,14 @@ export class FoldedView implements HandlerOwner {
     return true
   }
 
-  /** Stops this view, and those that fold it; the others go on. Its rows are let go: the last checkpoint is what stands. */
-  stop(error: MainstemError): void {
-    if (this.error) return
-    this.error = error
+  /** Lets all rows go, and what stopped it: it begins anew. */
+  reset(): void {
+    this.#drop()
+    this.error = undefined
+    this.position = 0
+  }
+
+  #drop(): void {
     this.changes.end()
     this.emissions.drop()
     this.table.drop()
@@ -482,6 +475,13 @@ export class FoldedView implements HandlerOwner {
     this.#obsolete.clear()
     this.#old = undefined
     this.size = this.#grown = 0
+  }
+
+  /** Stops this view, and those that fold it; the others go on. Its rows are let go: the last checkpoint is what stands. */
+  stop(error: MainstemError): void {
+    if (this.error) return
+    this.error = error
+    this.#drop()
     for (const route of this.consumers) {
       route.view.stop(
         fail(error.code, `view '${this.name}', which this one folds, has stopped: ${error.message}`, {

@@ -117,6 +117,8 @@ export class RunDisplay {
         return `  folded ${count(event.records)} records in ${duration(event.seconds * 1_000)}`
       case 'checkpoint-failed':
         return `  checkpoint failed: ${event.message}`
+      case 'checkpoint-damaged':
+        return failure(`${event.code} ${event.message}`, event.detail, event.hint)
       case 'log':
         return `  log: ${event.what} ${event.detail}`
       case 'status':

@@ -6,14 +6,14 @@ import {
   describeError,
   fail,
   installPurityGuards,
+  isMainstemError,
   type Log,
   type MainstemError,
   nodeFileSystem,
-  openTableStore,
   reportOf,
 } from '../../core/index.ts'
 import { sourcesByView } from '../application.ts'
-import { Checkpoints } from '../checkpoint.ts'
+import { Checkpoints } from '../checkpoint/checkpoints.ts'
 import type { CutRead, EngineStatus, LocalEngine, Progress, RowRequest } from '../engine.ts'
 import type { EngineEvent, EngineOptions } from '../engine-options.ts'
 import { historyGone, ViewHolds } from '../history.ts'
@@ -57,7 +57,8 @@ class Coordinator implements LocalEngine {
   readonly #sliceMs: number
   readonly #log: Log
   readonly #shard: Shard
-  readonly #checkpoints: Checkpoints
+  /** Undefined until it is loaded. */
+  #checkpoints: Checkpoints | undefined
   readonly #logEnd: LogEnd
   readonly #sliceSize = new SliceSize()
   readonly #publishing: Publishing
@@ -88,10 +89,6 @@ class Coordinator implements LocalEngine {
     this.#logEnd = new LogEnd(options.log)
     const { log, parts, stateBytesMax } = options
     this.#shard = new Shard({ log, parts, stateBytesMax, scheduler: this.#scheduler, sliceMs: this.#sliceMs })
-    this.#checkpoints = new Checkpoints(openTableStore(options.path), log, options.fingerprint, {
-      scheduler: this.#scheduler,
-      sliceMs: this.#sliceMs,
-    })
     this.#publishing = new Publishing(log, parts.projections, (name, error) => this.#cannotPublish(name, error))
     this.#catchingUp = new CatchingUp(this.#scheduler, 0, 0, false)
     this.verifier = new Verifier(this.#verifyHost())
@@ -144,8 +141,39 @@ class Coordinator implements LocalEngine {
   }
 
   async load(): Promise<void> {
+    const { views, memory } = this.#shard
+    const { path, fingerprint, fs = nodeFileSystem } = this.#options
+    const [log, scheduler, sliceMs] = [this.#log, this.#scheduler, this.#sliceMs]
+    const checkpoints = await Checkpoints.open({ fs, path, log, views, memory, fingerprint, scheduler, sliceMs })
+    this.#checkpoints = checkpoints
+    if (checkpoints.damage) this.#emit({ event: 'checkpoint-damaged', ...reportOf(checkpoints.damage) })
+    const complete = await this.#loadCheckpoint(checkpoints)
+    this.#holds = new ViewHolds(this.#log, views)
+    const positions = views.filter(view => !view.error).map(view => view.position)
+    const from = positions.length > 0 ? Math.min(...positions) : this.#log.end
+    this.#begin(from, from === 0 ? [] : complete)
+    this.#loaded = true
+  }
+
+  /** Loads the newest checkpoint that is not damaged. Returns the sources whose snapshot was complete there. */
+  async #loadCheckpoint(checkpoints: Checkpoints): Promise<readonly string[]> {
     const { views } = this.#shard
-    const plans = this.#checkpoints.plan(views, this.#options.continueFrom ?? [])
+    for (;;) {
+      const plans = this.#plan(checkpoints)
+      try {
+        return await checkpoints.load(views, plans)
+      } catch (error) {
+        if (!isMainstemError(error) || error.code !== 'CHECKPOINT_CORRUPT') throw error
+        this.#emit({ event: 'checkpoint-damaged', ...reportOf(error) })
+        checkpoints.discard()
+        for (const view of views) view.reset()
+      }
+    }
+  }
+
+  #plan(checkpoints: Checkpoints): readonly ViewPlan[] {
+    const { views } = this.#shard
+    const plans = checkpoints.plan(views, this.#options.continueFrom ?? [])
     for (const plan of plans) this.plans.set(plan.view, plan)
     const records = Math.max(0, ...plans.map(plan => plan.records))
     const estimatedSeconds = Math.max(0, ...plans.map(plan => plan.estimatedSeconds))
@@ -156,12 +184,7 @@ class Coordinator implements LocalEngine {
       const gone = acceptHistoryGone.includes(view.name) ? undefined : historyGone(view, this.#log)
       if (gone) view.stop(gone)
     }
-    const complete = await this.#checkpoints.load(views, plans)
-    this.#holds = new ViewHolds(this.#log, views)
-    const positions = views.filter(view => !view.error).map(view => view.position)
-    const from = positions.length > 0 ? Math.min(...positions) : this.#log.end
-    this.#begin(from, from === 0 ? [] : complete)
-    this.#loaded = true
+    return plans
   }
 
   #begin(from: number, complete: readonly string[]): void {
@@ -227,7 +250,7 @@ class Coordinator implements LocalEngine {
     const ended = this.#catchingUp.passed(position)
     if (ended === undefined) return
     const { records, seconds, measured } = ended
-    if (measured) this.#checkpoints.recordsPerSecond = Math.round(records / seconds)
+    if (measured && this.#checkpoints) this.#checkpoints.recordsPerSecond = Math.round(records / seconds)
     if (wasRebuilding) this.#emit({ event: 'rebuild-ended', records, seconds })
   }
 
@@ -292,7 +315,7 @@ class Coordinator implements LocalEngine {
   }
 
   continued(view: FoldedView): readonly ContinuedFrom[] {
-    return this.#checkpoints.continued(view)
+    return this.#checkpoints?.continued(view) ?? []
   }
 
   publishingWaitsFor({ name }: FoldedView): string | null {
@@ -327,15 +350,16 @@ class Coordinator implements LocalEngine {
     do await shard.cut()
     while (shard.inTransaction && !this.#abandoned)
     const { position } = shard
-    if (position === this.#checkpointPosition || this.#failure || this.#abandoned) return
+    const checkpoints = this.#checkpoints
+    if (!checkpoints || position === this.#checkpointPosition || this.#failure || this.#abandoned) return
     const startedMs = this.#scheduler.nowMs()
     this.#emit({ event: 'checkpoint-started', position })
     try {
       this.#publishing.take(shard.takeEmissions())
       const published = this.#publishing.durableThrough(position)
       published.catch(() => {})
-      await this.#checkpoints.write(shard.views, shard.complete.sources, shard.generation, published)
-      this.#holds?.update(view => this.#checkpoints.position(view))
+      await checkpoints.write(position, shard.complete.sources, shard.generation, published)
+      this.#holds?.update(view => checkpoints.position(view))
       this.#checkpointPosition = position
       const ms = this.#scheduler.nowMs() - startedMs
       this.#checkpointDueMs = startedMs + ms * CHECKPOINT_REST
@@ -365,6 +389,6 @@ class Coordinator implements LocalEngine {
     await this.#checkpointing?.catch(() => {})
     if (this.#loaded && !this.#abandoned) await this.checkpoint().catch(() => {})
     this.#holds?.release()
-    await this.#checkpoints.close()
+    await this.#checkpoints?.close()
   }
 }

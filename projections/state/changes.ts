@@ -1,6 +1,7 @@
 // Which rows changed since the last checkpoint, and the copy on write by which a checkpoint is of one cut while folding goes
 // on. Two marks alternate from one checkpoint to the next: to begin one is to swap them, whatever the number of rows. A row
-// that left stays, empty, until a checkpoint has taken it out; then its place is free again.
+// that left stays, empty, until a checkpoint has taken it out; then its place is free again. A checkpoint may also take all rows,
+// changed or not: then a bit per place says which of them it has.
 import { RowList } from './row-list.ts'
 import type { StateTable } from './state-table.ts'
 
@@ -19,6 +20,9 @@ export class Changes {
   #saved = new RowList()
   #next = 0
   #save: (row: number) => void = () => {}
+  /** While a checkpoint takes all rows: those places that it has looked at, a bit each; and the first place that is not looked at. */
+  #taken: Uint32Array | undefined
+  #places = 0
   readonly #watchers = new Set<(row: number) => void>()
   /** All of them as one, while there are any. */
   #watch: ((row: number) => void) | undefined
@@ -51,11 +55,15 @@ export class Changes {
   /** To be called before a row changes: one that belongs into the running checkpoint is saved first. */
   beforeWrite(row: number): void {
     if (this.#watch !== undefined) this.#watch(row)
-    if ((this.#table.flags(row) & (this.#mark ^ (EVEN | ODD))) !== 0) this.#saveRow(row)
+    if (this.#taken !== undefined) this.#takeOf(this.#taken, row)
+    else if ((this.#table.flags(row) & (this.#mark ^ (EVEN | ODD))) !== 0) this.#saveRow(row)
   }
 
-  /** Begins a checkpoint of this moment. `save` gets each row once, as it is now: at once before it changes, or by `step`. */
-  begin(save: (row: number) => void): void {
+  /**
+   * Begins a checkpoint of this moment. `save` gets each row once, as it is now: at once before it changes, or by `step`.
+   * @param all takes every row that is there, and those that left; otherwise those changed since the last one began
+   */
+  begin(save: (row: number) => void, all = false): void {
     const rows = this.#saved
     this.#saved = this.#changed
     rows.clear()
@@ -63,10 +71,20 @@ export class Changes {
     this.#mark ^= EVEN | ODD
     this.#next = 0
     this.#save = save
+    this.#places = all ? this.#table.places : 0
+    this.#taken = all ? new Uint32Array((this.#places + 31) >>> 5) : undefined
   }
 
   /** Saves one more row; false when there is none. */
   step(): boolean {
+    if (this.#taken !== undefined) {
+      if (this.#next < this.#places) {
+        this.beforeWrite(this.#next++)
+        return true
+      }
+      this.#taken = undefined
+      this.#next = 0
+    }
     if (this.#next >= this.#saved.length) return false
     const row = this.#saved.at(this.#next++)
     this.beforeWrite(row)
@@ -75,15 +93,23 @@ export class Changes {
     return true
   }
 
+  #takeOf(taken: Uint32Array, row: number): void {
+    const bit = 1 << (row & 31)
+    if (row >= this.#places || (taken[row >>> 5]! & bit) !== 0) return
+    taken[row >>> 5]! |= bit
+    if ((this.#table.flags(row) & (LIVE | (this.#mark ^ (EVEN | ODD)))) !== 0) this.#saveRow(row)
+  }
+
   #saveRow(row: number): void {
     this.#table.setFlags(row, this.#table.flags(row) & ~(this.#mark ^ (EVEN | ODD)))
     this.#save(row)
   }
 
-  /** Saves what is left of the running checkpoint, since the rows are about to go; then forgets all changes. */
+  /** Forgets all changes, and the running checkpoint: the rows are about to go. */
   end(): void {
-    while (this.step());
     this.#changed.clear()
     this.#saved.clear()
+    this.#next = this.#places = 0
+    this.#taken = undefined
   }
 }

@@ -1,9 +1,18 @@
 // The rows of one view: fixed strides of float64 words in pages of 4 MiB, what is no number in an array beside them, found by
 // key through an index per key group. A row's number is its place and stays while it lives; places of rows that left are
 // taken again. Memory is counted as it is taken: beyond the limit a row is refused with a typed error.
-import { type AnyRow, type Field, fail, type KeyCodec, type ObjectType } from '../../core/index.ts'
+import {
+  type AnyRow,
+  type ByteReader,
+  type ByteWriter,
+  type Field,
+  fail,
+  type KeyCodec,
+  type ObjectType,
+} from '../../core/index.ts'
 import { type DraftCode, draftCode, heldBytes } from './draft.ts'
 import { isDeepEqual, isSameMap } from './equality.ts'
+import { readKey, writeKey } from './key-bytes.ts'
 import { KeyIndex } from './key-index.ts'
 import { hashOf, type KeyId, type Keys, keysOf } from './keys.ts'
 import { FLAGS, KEY, KEY_REF, type Layout, layoutOf, SUPPORT } from './layout.ts'
@@ -11,6 +20,7 @@ import type { StateMemory } from './memory.ts'
 import { Place } from './place.ts'
 import { RowList } from './row-list.ts'
 import type { Page, RowPlaces, RunRows } from './row-places.ts'
+import { type StoredCode, storedCode } from './stored-code.ts'
 
 const PAGE_WORDS = (4 * 1024 * 1024) / 8
 const WORD_BYTES = 8
@@ -29,6 +39,8 @@ export class StateTable implements RowPlaces {
   readonly draft: AnyRow
   readonly at = new Place()
   readonly #code: DraftCode
+  readonly #stored: StoredCode
+  readonly #keyCodec: KeyCodec
   readonly #memory: StateMemory
   readonly #template: Page
   readonly #templateBytes: number
@@ -58,6 +70,7 @@ export class StateTable implements RowPlaces {
     memory: StateMemory,
   ) {
     this.keys = keysOf(key)
+    this.#keyCodec = key
     const layout = layoutOf(type, hidden, this.keys.texts)
     if (layout.words > PAGE_WORDS) {
       throw fail('DEFINITION_INVALID', `the state of '${definition.name}' has ${layout.words} fields`, {
@@ -70,6 +83,7 @@ export class StateTable implements RowPlaces {
     this.shift = Math.floor(Math.log2(PAGE_WORDS / Math.max(layout.words, layout.refs)))
     this.mask = (1 << this.shift) - 1
     this.#code = draftCode(definition, layout, `a row of '${definition.name}'`)
+    this.#stored = storedCode(definition, layout)
     this.draft = this.#code.row(this.at)
     this.#template = { words: new Float64Array(layout.words), refs: new Array(layout.refs).fill(undefined) }
     this.#templateBytes = this.#begin(zero)
@@ -211,6 +225,7 @@ export class StateTable implements RowPlaces {
     const base = this.#baseOf(row)
     const baseTo = this.#baseOf(copy)
     for (let n = 0; n < this.layout.words; n++) to.words[baseTo + n] = from.words[base + n]!
+    to.words[baseTo + FLAGS] = 0
     const [refsFrom, refsTo] = [this.#refBaseOf(row), this.#refBaseOf(copy)]
     for (let n = 0; n < this.layout.refs; n++) {
       const value = from.refs[refsFrom + n]
@@ -318,6 +333,28 @@ export class StateTable implements RowPlaces {
   toStored(row: number): AnyRow {
     const { words, refs } = this.#pageOf(row)
     return this.#code.toStored(words, this.#baseOf(row), refs, this.#refBaseOf(row))
+  }
+
+  /** Appends the bytes of a row's key. */
+  writeKey(row: number, writer: ByteWriter): void {
+    writeKey(writer, this.keys, this.idOf(row))
+  }
+
+  /** The id of the key whose bytes stand there. */
+  readKey(bytes: Buffer, from: number, to: number): KeyId {
+    return readKey(this.keys, this.#keyCodec, bytes, from, to)
+  }
+
+  /** Appends all fields of a row, its hidden ones too, as the row codec writes them. */
+  writeStored(row: number, writer: ByteWriter): void {
+    const { words, refs } = this.#pageOf(row)
+    this.#stored.encode(writer, words, this.#baseOf(row), refs, this.#refBaseOf(row))
+  }
+
+  /** Sets all fields of a row from what `writeStored` wrote. @throws RangeError where it is not of this layout */
+  readStored(row: number, reader: ByteReader): void {
+    const { words, refs } = this.#pageOf(row)
+    this.at.heapBytes += this.#stored.decode(reader, words, this.#baseOf(row), refs, this.#refBaseOf(row))
   }
 
   /** Writes all fields of a row. @throws STATE_INVALID */

@@ -4,8 +4,8 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { openTableStore } from '../../core/index.ts'
 import { mainstem, RunningApplication } from '../support/mainstem-process.ts'
+import { tamper } from '../support/tamper.ts'
 
 let folder: string
 let running: RunningApplication[] = []
@@ -52,11 +52,7 @@ it('finds views equal, and a row that nobody should have changed', async () => {
   })
   await app.stop()
 
-  const store = openTableStore(join(folder, 'data/views'))
-  const [first, second] = [...store.entries('spending')]
-  store.put('spending', Buffer.from(first![0]), Buffer.from(second![1]))
-  await store.commit()
-  await store.close()
+  await tamper(join(folder, 'data/views'), 'spending', ([ada, bob]) => [{ ...ada!, row: bob!.row }, bob!])
   const wrong = run()
   const at = await wrong.url()
   const found = await mainstem(['verify', 'spending', '--url', at])

@@ -8,6 +8,7 @@ import type { ProjectionDefinition } from '../../projections/projection.ts'
 import { StateMemory } from '../../projections/state/memory.ts'
 import { FoldedView } from '../../projections/view.ts'
 import { Random } from '../support/random.ts'
+import { restoreRow } from '../support/restore-row.ts'
 import { tableSource } from '../support/table-source.ts'
 
 const Status = z.enum(['placed', 'paid'])
@@ -99,7 +100,7 @@ function restarted(view: FoldedView): FoldedView {
     writer.at = 0
     view.codec.encode(writer, view.table.toStored(row))
     const stored = again.codec.decode(new ByteReader(writer.copy()))
-    again.restore(view.table.keys.bytesOf(view.table.idOf(row)), view.table.support(row), stored)
+    restoreRow(again, view.table.keys.bytesOf(view.table.idOf(row)), view.table.support(row), stored)
   })
   while (view.changes.step());
   return again

@@ -171,20 +171,28 @@ describe('a start', () => {
     expect(again.views.get('large')?.get(1)).toEqual({ text: 'xxxx' })
   })
 
-  it('does not take a view for kept that was emptied when the process ended', async () => {
+  it('leaves the checkpoint of other code as it is until it has its own', async () => {
     next = 0
     await level(await open())
     await insert(3)
     await level(world.engines[0]!)
-    await restart(app, 'two')
-    // As a crash would leave it, before the first checkpoint of the other code.
-    await cp(join(world.folder, 'views'), join(world.folder, 'crashed'), { recursive: true })
-    await world.stopAll()
-    world.events.length = 0
-    const engine = await open(app, 'one', 'crashed')
-    expect(plans()['bills']).toMatchObject({ plan: 'new', from: 0 })
-    await level(engine)
-    expect(engine.views.get('accounts')?.get(1)).toEqual({ bills: 3, open: 30 })
+    const other = await restart(app, 'two')
+    await level(other)
+    // As a crash would leave it, before and after the first checkpoint of the other code.
+    await cp(join(world.folder, 'views'), join(world.folder, 'before'), { recursive: true })
+    await other.checkpoint()
+    await cp(join(world.folder, 'views'), join(world.folder, 'after'), { recursive: true })
+    for (const [folder, plan] of [
+      ['before', 'unchanged'],
+      ['after', 'rebuild'],
+    ] as const) {
+      await world.stopAll()
+      world.events.length = 0
+      const engine = await open(app, 'one', folder)
+      expect(plans()['bills']).toMatchObject({ plan })
+      await level(engine)
+      expect(engine.views.get('accounts')?.get(1)).toEqual({ bills: 3, open: 30 })
+    }
   })
 
   it('estimates by what the last long catching up took', async () => {

@@ -2,7 +2,6 @@ import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { openTableStore } from '../../core/index.ts'
 import {
   application,
   type Engine,
@@ -13,6 +12,7 @@ import {
   type VerifyStatus,
 } from '../../projections/index.ts'
 import type { TestOp } from '../support/table-source.ts'
+import { type CheckpointRow, tamper } from '../support/tamper.ts'
 import { accounts, app, bills, invoices, level, open, payments, RandomTables, useWorld, world } from './ledger.ts'
 
 useWorld()
@@ -34,13 +34,10 @@ async function verify(engine: Engine, views?: readonly string[]): Promise<Verify
 const equalityOf = ({ views }: VerifyReport) => Object.fromEntries(views.map(({ view, equal }) => [view, equal]))
 
 /** Stops the engines, changes a checkpoint as no code of ours would, and starts again from it. */
-async function tampered(change: (store: ReturnType<typeof openTableStore>) => void): Promise<Engine> {
+async function tampered(change: (rows: readonly CheckpointRow[]) => readonly CheckpointRow[]): Promise<Engine> {
   await world.stopAll()
   await cp(join(world.folder, 'views'), join(world.folder, 'tampered'), { recursive: true })
-  const store = openTableStore(join(world.folder, 'tampered'))
-  change(store)
-  await store.commit()
-  await store.close()
+  await tamper(join(world.folder, 'tampered'), 'bills', change)
   const engine = await open(app, 'one', 'tampered')
   await level(engine)
   return engine
@@ -106,11 +103,7 @@ describe('a verification', () => {
       [1, 2, 3].map(id => ({ op: 'insert', table: invoices, after: { id, customer: 9, cents: id } })),
     )
     await level(await open())
-    const entries = (store: ReturnType<typeof openTableStore>) => [...store.entries('bills')]
-    const changed = await tampered(store => {
-      const [, second, third] = entries(store)
-      store.put('bills', Buffer.from(second![0]), Buffer.from(third![1]))
-    })
+    const changed = await tampered(([first, second, third]) => [first!, { ...second!, row: third!.row }, third!])
     const report = await verify(changed)
     expect(equalityOf(report)).toEqual({ accounts: true, bills: false })
     const found = report.views.find(({ view }) => view === 'bills')
@@ -126,7 +119,7 @@ describe('a verification', () => {
       },
     })
     expect(found?.hash).not.toBe(found?.refoldedHash)
-    const missing = await tampered(store => store.remove('bills', Buffer.from(entries(store)[0]![0])))
+    const missing = await tampered(rows => rows.slice(1))
     expect((await verify(missing, ['bills'])).views[0]).toMatchObject({
       equal: false,
       rows: 2,
@@ -148,11 +141,7 @@ describe('a verification', () => {
     await world.writer.transaction([{ op: 'insert', table: payments, after: { id: 1, invoice: 1, cents: 1 } }])
     await level(await open(definition))
     await world.stopAll()
-    const store = openTableStore(join(world.folder, 'views'))
-    const [zero, one] = [...store.entries('latest')]
-    store.put('latest', Buffer.from(zero![0]), Buffer.from(one![1]))
-    await store.commit()
-    await store.close()
+    await tamper(join(world.folder, 'views'), 'latest', ([zero, one]) => [{ ...zero!, row: one!.row }, one!])
     const engine = await open(definition)
     const { views } = await verify(engine)
     expect(views[0]).toMatchObject({ equal: false, first: { key: 0, lastRecord: 4 } })

@@ -1,0 +1,142 @@
+// Rows of a checkpoint back into views, or to whoever else wants them: from the newest row of each key to the oldest, so that each
+// key is decoded once. A shard takes the rows of its key groups, from whatever files there are.
+import { ByteReader, type FileSystem, isMainstemError, type MainstemError, textOf } from '../../core/index.ts'
+import type { Turns } from '../shards/scheduler.ts'
+import { LIVE, TOUCHED } from '../state/changes.ts'
+import { KEY_GROUPS } from '../state/key-index.ts'
+import { RowList } from '../state/row-list.ts'
+import type { KeyGroups, RowFile, ViewPart } from './part.ts'
+import type { Chunk } from './row-file.ts'
+import { corrupt, RowFileReader } from './row-file-reader.ts'
+import { hashBytes, lanes } from './row-hash.ts'
+
+const GROUP_SHIFT = 32 - Math.log2(KEY_GROUPS)
+
+/** Takes the rows of one view. */
+export interface RowSink {
+  /**
+   * Takes a row: varint length of key, key, varint support, fields; newer ones of the same key came before.
+   * @throws STATE_TOO_LARGE and other errors of the view, which gets no more rows then; RangeError where the bytes are no row
+   */
+  take(bytes: Buffer, from: number, to: number, keyHash: number): void
+  /** An error of the view, thrown by `take`. */
+  failed(error: MainstemError): void
+}
+
+export interface RowsWanted {
+  readonly sink: RowSink
+  readonly files: readonly RowFile[]
+}
+
+export interface LoadOptions {
+  readonly fs: FileSystem
+  readonly folder: string
+  readonly logId: string
+  readonly groups: KeyGroups
+  readonly turns: Turns
+}
+
+/** Reads what is wanted, each file once. @param wanted by view @throws CHECKPOINT_CORRUPT naming the file; some rows have come then */
+export async function loadRows(options: LoadOptions, wanted: ReadonlyMap<string, RowsWanted>): Promise<void> {
+  const files = new Map<string, { file: RowFile; sinks: Map<string, RowSink> }>()
+  for (const [view, { sink, files: ofView }] of wanted) {
+    for (const file of ofView) {
+      if (file.groups.to <= options.groups.from || file.groups.from >= options.groups.to) continue
+      // Views may stand at different places in one file.
+      const id = `${file.name} ${file.bytes}`
+      const entry = files.get(id) ?? { file, sinks: new Map<string, RowSink>() }
+      entry.sinks.set(view, sink)
+      files.set(id, entry)
+    }
+  }
+  for (const { file, sinks } of files.values()) await loadFile(options, file, sinks)
+}
+
+async function loadFile(options: LoadOptions, file: RowFile, sinks: Map<string, RowSink>): Promise<void> {
+  const { fs, folder, logId, groups, turns } = options
+  const reader = await RowFileReader.open(fs, folder, file.name, logId)
+  try {
+    for await (const { chunk, segment } of reader.chunks(file.bytes)) {
+      const view = segment.views[chunk.view]!.name
+      const sink = sinks.get(view)
+      if (sink === undefined) continue
+      try {
+        takeChunk(chunk, groups, sink)
+      } catch (error) {
+        if (!isMainstemError(error)) throw corrupt(reader.path, textOf(error), error)
+        sinks.delete(view)
+        sink.failed(error)
+      }
+      if (turns.over) await turns.next()
+    }
+  } finally {
+    await reader.close()
+  }
+}
+
+function takeChunk({ rows, columns, body }: Chunk, groups: KeyGroups, sink: RowSink): void {
+  const lengths = new ByteReader(columns, rows * 4)
+  let from = 0
+  for (let n = 0; n < rows; n++) {
+    const to = from + lengths.varint()
+    if (to > body.length) throw new RangeError('rows end early')
+    const keyHash = columns.readUInt32LE(n * 4)
+    const group = keyHash >>> GROUP_SHIFT
+    if (group >= groups.from && group < groups.to) sink.take(body, from, to, keyHash)
+    from = to
+  }
+}
+
+/** Puts rows into a view that is empty, and remembers their hashes. */
+export class ViewRows implements RowSink {
+  readonly #part: ViewPart
+  readonly #reader = new ByteReader(Buffer.alloc(0))
+  /** Keys that left: they stand in the table until all older rows have come. */
+  readonly #left = new RowList()
+  error: MainstemError | undefined
+
+  constructor(part: ViewPart) {
+    this.#part = part
+  }
+
+  take(bytes: Buffer, from: number, to: number, keyHash: number): void {
+    const { table } = this.#part.view
+    const reader = this.#reader
+    reader.buffer = bytes
+    reader.at = from
+    const keyTo = reader.varint() + reader.at
+    const row = table.findOrAdd(table.readKey(bytes, reader.at, keyTo))
+    if (table.flags(row) !== 0) return
+    reader.at = keyTo
+    const support = reader.varint()
+    if (support === 0) {
+      table.setFlags(row, TOUCHED)
+      this.#left.push(row)
+      return
+    }
+    table.readStored(row, reader)
+    if (reader.at !== to) throw new RangeError('a row is not of its layout')
+    table.checkHeap()
+    table.setSupport(row, support)
+    table.setFlags(row, LIVE)
+    this.#part.view.size++
+    hashBytes(bytes, from, to)
+    const { low, high } = lanes
+    this.#part.hashes.exchange(row, low, high)
+    this.#part.sums.add(keyHash >>> GROUP_SHIFT, 1, low, high)
+  }
+
+  failed(error: MainstemError): void {
+    this.error = error
+  }
+
+  /** To be called when all rows have come. */
+  end(): void {
+    const { table } = this.#part.view
+    for (; this.#left.length > 0; ) {
+      const row = this.#left.pop()
+      table.setFlags(row, 0)
+      table.remove(row)
+    }
+  }
+}
