@@ -84,7 +84,14 @@ export const keySegment = (typed: string): string =>
 interface GetFlags extends ClientFlags {
   readonly after?: readonly string[]
   readonly timeout?: number
+  readonly at?: string
 }
+
+/** What reads of the past take. */
+export const AT_OPTION = [
+  '--at <place>',
+  'read the past: a position of the log, a time such as 2026-11-01T09:00:00Z, or savepoint:NAME',
+] as const
 
 function addGet(program: Command): void {
   withClientOptions(program.command('get').description('print one row of a view, and how fresh it is'))
@@ -95,13 +102,14 @@ function addGet(program: Command): void {
       'wait until the view includes these writes: <source>:<position>, or what an append returned',
     )
     .option('--timeout <ms>', 'how long to wait for them', wholeNumber(0, 60_000))
+    .option(...AT_OPTION)
     .addHelpText(
       'after',
-      '\nExamples:\n  mainstem get accounts 42\n  mainstem get accounts 42 --after shop:0/1A2B4F0 --timeout 10000',
+      '\nExamples:\n  mainstem get accounts 42\n  mainstem get accounts 42 --after shop:0/1A2B4F0 --timeout 10000\n  mainstem get accounts 42 --at 2026-11-01T09:00:00Z',
     )
-    .action(async (view: string, key: string, { url, after, timeout }: GetFlags) => {
+    .action(async (view: string, key: string, { url, after, timeout, at }: GetFlags) => {
       const path = `/v1/views/${encodeURIComponent(view)}/rows/${keySegment(key)}`
-      line(await callText(url, path, { query: { after, timeoutMs: timeout } }))
+      line(await callText(url, path, { query: { after, timeoutMs: timeout, at } }))
     })
 }
 

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { addClientCommands } from './client-commands.ts'
 import { addInit } from './init.ts'
 import { addLogCommands } from './log/index.ts'
+import { addExport, addLineage } from './past.ts'
 import { addRun } from './run.ts'
 import { addSourcesDrop } from './sources-drop.ts'
 import { addVerify } from './verify.ts'
@@ -16,6 +17,8 @@ function addSourcesCommands(program: Command): void {
 export const COMMANDS: readonly ((program: Command) => void)[] = [
   addRun,
   addClientCommands,
+  addLineage,
+  addExport,
   addVerify,
   addLogCommands,
   addSourcesCommands,

@@ -18,23 +18,55 @@ export async function call<T>(base: string, path: string, options: CallOptions =
 
 /** The same, as the text that was sent: numbers beyond 2^53 keep their digits. */
 export async function callText(base: string, path: string, options: CallOptions = {}): Promise<string> {
-  const url = urlOf(base, path, options.query ?? {})
-  let response: Response
-  let text: string
+  const response = await send(base, path, options)
   try {
-    response = await fetch(url, {
+    return await response.text()
+  } catch (error) {
+    throw unreachable(base, error)
+  }
+}
+
+/** The same, as it comes: what the head says, and the text piece by piece, no faster than it is taken. */
+export async function callStream(
+  base: string,
+  path: string,
+  options: CallOptions = {},
+): Promise<{ readonly headers: Headers; readonly pieces: AsyncIterable<string> }> {
+  const { headers, body } = await send(base, path, options)
+  const pieces = async function* () {
+    try {
+      if (body) yield* body.pipeThrough(new TextDecoderStream())
+    } catch (error) {
+      throw fail('APPLICATION_UNREACHABLE', `${base} ended its answer before its end`, {
+        detail: causeOf(error),
+        cause: error,
+      })
+    }
+  }
+  return { headers, pieces: pieces() }
+}
+
+/** @throws APPLICATION_UNREACHABLE; the problem that the application answers */
+async function send(base: string, path: string, options: CallOptions): Promise<Response> {
+  let response: Response
+  let problem: string
+  try {
+    response = await fetch(urlOf(base, path, options.query ?? {}), {
       method: options.method ?? 'GET',
       ...(options.body === undefined
         ? {}
         : { body: JSON.stringify(options.body), headers: { 'content-type': 'application/json' } }),
     })
-    text = await response.text()
+    if (response.ok) return response
+    problem = await response.text()
   } catch (error) {
-    throw fail('APPLICATION_UNREACHABLE', `no application answers at ${base}`, { detail: causeOf(error), cause: error })
+    throw unreachable(base, error)
   }
-  if (response.ok) return text
-  throw problemError(text, response.status, base)
+  throw problemError(problem, response.status, base)
 }
+
+const unreachable = (base: string, error: unknown): MainstemError =>
+  fail('APPLICATION_UNREACHABLE', `no application answers at ${base}`, { detail: causeOf(error), cause: error })
 
 function urlOf(base: string, path: string, query: NonNullable<CallOptions['query']>): string {
   const search = new URLSearchParams()

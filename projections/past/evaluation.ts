@@ -15,8 +15,13 @@ import { type RecordVisitor, readRecordsAt } from './records-at.ts'
 const RECORDS_PER_DRAIN = 8_192
 const RECORDS_PER_CLOCK_LOOK = 128
 
-/** What is told of each record, and of each end of a transaction, once it has been folded. */
+/** What is told of an evaluation of some keys: of each record, and of each end of a transaction, once it has been folded. */
 export interface EvaluationObserver {
+  /** Name of the view that it observes. */
+  readonly view: string
+  begin(view: FoldedView): void
+  /** A record at `position`, or a row of another view, goes to a key of a view. @param on number of the `.on` by which it does */
+  goes(view: string, key: unknown, on: number, inputKey: unknown, position: number): void
   folded(cursor: RecordCursor, block: LogBlock): void
   ended(): void
 }
@@ -27,6 +32,8 @@ export class Evaluation {
   readonly #log: Log
   readonly #records: RecordFolder
   readonly #pace: Pace
+  /** Whether all that was folded was folded at positions, so that an observer was told of it. */
+  observed = true
   #position: number
   #sinceDrain = 0
 
@@ -51,6 +58,7 @@ export class Evaluation {
   /** Folds all records up to a cut. @throws AT_TOO_FAR beyond `most` records, STATE_TOO_LARGE, VIEW_STOPPED as the live view did */
   async foldTo(cut: number, most: number): Promise<void> {
     if (cut - this.#position > most) throw atTooFar(cut - this.#position, most)
+    this.observed = false
     const reader = this.#log.read(this.#position)
     try {
       while (this.#position < cut) {

@@ -60,7 +60,6 @@ export class LineageObserver implements EvaluationObserver {
     this.#last = this.#began = this.#row()
   }
 
-  /** A record at `position`, or a row of another view, goes to a key of a view. */
   goes(view: string, key: unknown, on: number, inputKey: unknown, position: number): void {
     const model = this.#models.get(view)!
     const { input } = model.definition.ons[on]!

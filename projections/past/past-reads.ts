@@ -2,7 +2,7 @@
 // records that the touch index names; where a view folds another, of the rows of that one which ever went to the key. Which
 // these are is learnt by folding the other one in full, once. What it takes is bounded: so many at a time, so much memory,
 // so many records; each may be ended.
-import { type FileSystem, fail, type Log, type MainstemError } from '../../core/index.ts'
+import { type AnyRow, type FileSystem, fail, type Log, type MainstemError } from '../../core/index.ts'
 import { type ApplicationParts, sourcesByView } from '../application.ts'
 import type { CutRead, RowRequest } from '../engine.ts'
 import type { ProjectionDefinition } from '../projection.ts'
@@ -12,11 +12,12 @@ import { StateMemory } from '../state/memory.ts'
 import { unknownView } from '../unknown-view.ts'
 import { FoldedView } from '../view.ts'
 import { CompleteAt } from './complete-at.ts'
-import { cutAt } from './cut.ts'
+import { Cuts } from './cut.ts'
 import { atAhead } from './errors.ts'
-import { Evaluation } from './evaluation.ts'
+import { Evaluation, type EvaluationObserver } from './evaluation.ts'
 import { Feeds } from './feeds.ts'
 import { Gate } from './gate.ts'
+import { Histories, HistoryObserver } from './histories.ts'
 import { checkHorizon } from './horizon.ts'
 import { LineageObserver } from './lineage.ts'
 import { Pace } from './pace.ts'
@@ -80,7 +81,9 @@ export class PastReads implements Past {
   readonly #models: ReadonlyMap<string, FoldedView>
   readonly #index: TouchIndex
   readonly #feeds = new Feeds()
+  readonly #histories = new Histories()
   readonly #complete: CompleteAt
+  readonly #cuts: Cuts
   readonly #gate = new Gate(AT_ONCE_MAX, WAITING_MAX)
   readonly #exports = new Gate(EXPORTS_MAX, WAITING_MAX)
   readonly #stopping = new AbortController()
@@ -95,32 +98,45 @@ export class PastReads implements Past {
     this.#models = new Map(views.map(view => [view.name, view]))
     this.#index = new TouchIndex({ log, views, fs, path, fingerprint })
     this.#complete = new CompleteAt(log, this.#index)
+    this.#cuts = new Cuts(log)
   }
 
-  read(reads: readonly RowRequest[], at: At, { signal }: PastOptions = {}): Promise<CutRead> {
+  read(requests: readonly RowRequest[], at: At, { signal }: PastOptions = {}): Promise<CutRead> {
+    const views = requests.map(({ view }) => view)
     return this.#gate.run(async () => {
-      const work = await this.#begin(
-        at,
-        reads.map(each => each.view),
-        signal,
-      )
-      const ids = reads.map(({ view, key }) => this.#idOf(view, key))
-      const keys = new Map<string, Set<number>>()
-      for (const [n, { view }] of reads.entries()) setOf(keys, view).add(hashOf(ids[n]!))
-      const evaluation = await this.#evaluate(keys, work)
-      try {
-        const rows = reads.map(({ view, key }) => evaluation.views.get(view)!.get(key))
-        return {
-          rows,
-          ...(await this.#atCut(
-            reads.map(each => each.view),
-            work,
-          )),
-        }
-      } finally {
-        evaluation.end()
-      }
+      const work = await this.#begin(at, views, signal)
+      const [first, ...more] = requests
+      const rows =
+        first !== undefined && more.length === 0
+          ? [await this.#readOne(first, work)]
+          : await this.#readAll(requests, work)
+      return { rows, ...(await this.#atCut(views, work)) }
     }, this.#signal(signal))
+  }
+
+  async #readOne({ view, key }: RowRequest, work: Work): Promise<AnyRow | undefined> {
+    const id = this.#idOf(view, key)
+    const known = this.#histories.at(view, id, work.cut)
+    if (known !== undefined) return known.row
+    const observer = new HistoryObserver(view, key)
+    const evaluation = await this.#evaluate(new Map([[view, new Set([hashOf(id)])]]), work, observer)
+    try {
+      if (evaluation.observed) this.#histories.keep(view, id, work.cut, observer)
+      return evaluation.views.get(view)!.get(key)
+    } finally {
+      evaluation.end()
+    }
+  }
+
+  async #readAll(requests: readonly RowRequest[], work: Work): Promise<(AnyRow | undefined)[]> {
+    const keys = new Map<string, Set<number>>()
+    for (const { view, key } of requests) setOf(keys, view).add(hashOf(this.#idOf(view, key)))
+    const evaluation = await this.#evaluate(keys, work)
+    try {
+      return requests.map(({ view, key }) => evaluation.views.get(view)!.get(key))
+    } finally {
+      evaluation.end()
+    }
   }
 
   lineage(view: string, key: unknown, options: LineageOptions): Promise<Lineage> {
@@ -195,7 +211,7 @@ export class PastReads implements Past {
   async #begin(at: At, views: readonly string[], signal: AbortSignal | undefined): Promise<Work> {
     for (const view of views) this.#check(view)
     const pace = this.#pace(signal)
-    const cut = await cutAt(this.#host.log, await this.#positionOf(at), pace)
+    const cut = await this.#cuts.at(await this.#positionOf(at), pace)
     const { continuedTo, foldsWhatIsLeft, log } = this.#host
     checkHorizon(this.#closure(views), { log, from: 0, cut, continuedTo, foldsWhatIsLeft })
     for (const view of views) this.#checkStopped(view, cut)
@@ -261,7 +277,7 @@ export class PastReads implements Past {
   }
 
   /** Folds what is wanted up to the cut. */
-  async #evaluate(keys: ReadonlyMap<string, Hashes>, work: Work, observer?: LineageObserver): Promise<Evaluation> {
+  async #evaluate(keys: ReadonlyMap<string, Hashes>, work: Work, observer?: EvaluationObserver): Promise<Evaluation> {
     const wanted = this.#wanted(keys, work.cut)
     const learning = new Learning(wanted, this.#models)
     const definitions = this.#closure(wanted.keys.keys()).map(definition => {
@@ -295,7 +311,7 @@ export class PastReads implements Past {
     hashes: Hashes,
     learning: Learning,
     position: () => number,
-    observer: LineageObserver | undefined,
+    observer: EvaluationObserver | undefined,
   ): TakesKey {
     const { keys } = this.#models.get(view)!.table
     return (key, on, inputKey) => {
