@@ -24,6 +24,7 @@ import {
   type Engine,
   type EngineEvent,
   fingerprintOf,
+  inShardThread,
   openEngine,
   partsOf,
   shapeOf,
@@ -102,6 +103,7 @@ export interface Running<A extends Application = Application> extends EventStore
  * await app.client.views.spending.get('ada', { after: token })
  */
 export async function openApplication<A extends Application>(app: A, options: OpenOptions = {}): Promise<Running<A>> {
+  checkThread()
   const closers: (() => Promise<void>)[] = []
   const closeAll = async () => {
     for (const close of closers.splice(0).reverse()) await close()
@@ -112,6 +114,15 @@ export async function openApplication<A extends Application>(app: A, options: Op
     await closeAll().catch(() => {})
     throw error
   }
+}
+
+/** A shard's thread loads the application's file: what that file opens would be opened again, and again. */
+function checkThread(): void {
+  if (!inShardThread()) return
+  throw fail('APPLICATION_INVALID', 'an application was opened in the thread of a shard', {
+    detail: 'the file that declares it also opens it, when it is loaded',
+    hint: 'open it from another file, or only where `import.meta.main` is true',
+  })
 }
 
 function logDetail(event: LogEvent): string {

@@ -6,7 +6,7 @@ export interface Channel<Sent = unknown, Received = unknown> {
   /** What is posted after the end is dropped. @param transfer buffers that go over instead of being copied; they are empty here then */
   post(message: Sent, transfer?: readonly ArrayBuffer[]): void
   /**
-   * To be called once, before the end of the turn in which the channel was had: what came before waits for it.
+   * To be called once. What came before waits for it.
    * @param onClose told once, when the other side has closed or its thread has ended
    */
   listen(onMessage: (message: Received) => void, onClose?: () => void): void
@@ -17,18 +17,23 @@ export interface Channel<Sent = unknown, Received = unknown> {
 /** @param port its own; nobody else listens to it */
 export function portChannel<Sent = unknown, Received = unknown>(port: MessagePort): Channel<Sent, Received> {
   let closed = false
+  let ended = false
+  let onEnded: (() => void) | undefined
+  // From now on: the other side may have closed before anybody listens here.
+  port.on('close', () => {
+    ended = true
+    if (!closed) onEnded?.()
+  })
   return {
     post: (message, transfer = []) => {
-      if (!closed) port.postMessage(message, [...transfer] as Transferable[])
+      if (!closed && !ended) port.postMessage(message, [...transfer] as Transferable[])
     },
     listen: (onMessage, onClose) => {
-      port.on('close', () => {
-        if (!closed) onClose?.()
-        closed = true
-      })
       port.on('message', (message: Received) => {
         if (!closed) onMessage(message)
       })
+      onEnded = onClose
+      if (ended && !closed) queueMicrotask(() => onClose?.())
     },
     close: () => {
       closed = true

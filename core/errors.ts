@@ -71,6 +71,7 @@ export const ERRORS = {
     hint: 'use ctx.timeMs or ctx.random(), or bring the data in as a topic',
   },
   HANDLER_FAILED: { status: 503, retriable: false },
+  SHARD_FAILED: { status: 503, retriable: false, hint: 'start again: views continue from their last checkpoint' },
   STATE_INVALID: { status: 503, retriable: false },
   STATE_TOO_LARGE: {
     status: 503,
@@ -189,6 +190,12 @@ export interface ErrorReport {
 
 export function reportOf({ code, message, detail, hint }: MainstemError): ErrorReport {
   return { code, message, ...(detail ? { detail } : {}), ...(hint ? { hint } : {}) }
+}
+
+/** The error that a report is of, as another thread sends it. */
+export function errorOf({ code, message, detail, hint }: ErrorReport): MainstemError {
+  const known = code in ERRORS ? (code as ErrorCode) : 'INTERNAL'
+  return fail(known, message, { ...(detail ? { detail } : {}), ...(hint ? { hint } : {}) })
 }
 
 /** Makes the error to throw: `throw fail('LOG_CLOSED', 'the log is closed')`. */

@@ -3,7 +3,10 @@ import { fileURLToPath } from 'node:url'
 import {
   type AnyTable,
   type AnyTopic,
+  type Contract,
   checkName,
+  compileContract,
+  contractOfTable,
   fail,
   type Input,
   type SourceDefinition,
@@ -87,6 +90,12 @@ export function partsOf(app: Application): ApplicationParts {
   }
   return { projections: inOrder(views), topics: [...topics], tables: [...tables], sources: [...sources] }
 }
+
+/** The contracts of its topics and tables, as the log has them. */
+export const contractsOf = ({ topics, tables }: ApplicationParts): readonly Contract[] => [
+  ...topics.map(({ name, value, key, upcasts, tags }) => compileContract(name, 'topic', value, key, upcasts, tags)),
+  ...tables.map(contractOfTable),
+]
 
 /** Views sorted so that each comes after the views it folds. */
 function inOrder(views: readonly ProjectionDefinition[]): ProjectionDefinition[] {

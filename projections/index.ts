@@ -25,6 +25,7 @@ export {
   type View,
 } from './projection.ts'
 export { openEngine } from './shards/coordinator.ts'
+export { inShardThread } from './shards/definition.ts'
 export { realScheduler, type Scheduler } from './shards/scheduler.ts'
 export type { ContinuedFrom, ViewPlan } from './start-plan.ts'
 export { unknownView } from './unknown-view.ts'
