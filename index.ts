@@ -1,14 +1,18 @@
 // The package's public face: `import { … } from 'mainstem'`. Databases stand behind subpaths of their own.
 export type { DeclaredTopic, EventStore, StoredEvent, StreamEvent } from './bin/event-store.ts'
+export { type Folded, type FoldFilesOptions, type FoldProgress, foldFiles, type TopicFile } from './bin/fold-files.ts'
 export { type ApplicationEvent, type OpenOptions, openApplication, type Running } from './bin/open-application.ts'
 export {
   type AnyTable,
   type AnyTopic,
+  type BinaryField,
+  type BinaryLayout,
   type Change,
   type Draft,
   days,
   type ErrorCode,
   env,
+  type FileFormat,
   hours,
   isMainstemError,
   MainstemError,

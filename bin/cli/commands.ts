@@ -1,6 +1,7 @@
 // Which commands there are: each entry adds its own to the program. `help` lists them in this order.
 import type { Command } from 'commander'
 import { addClientCommands } from './client-commands.ts'
+import { addFold } from './fold.ts'
 import { addInit } from './init.ts'
 import { addLogCommands } from './log/index.ts'
 import { addExport, addLineage } from './past.ts'
@@ -16,6 +17,7 @@ function addSourcesCommands(program: Command): void {
 
 export const COMMANDS: readonly ((program: Command) => void)[] = [
   addRun,
+  addFold,
   addClientCommands,
   addLineage,
   addExport,

@@ -20,6 +20,8 @@ export interface BlockFile {
   readonly timeMs: number
   /** Takes a record that is none: throws, or lets it pass. @param position of the record */
   refuse(position: number, error: MainstemError): void
+  /** Is told that all records of a block were read. @param end of the block */
+  walked(end: number, records: number): void
 }
 
 export interface BlockParts {
@@ -92,10 +94,11 @@ export class FileBlock implements LogBlock {
     return new FileRecords(this)
   }
 
-  /** Says how many lines and records it has. */
+  /** Says how many lines it has, and how many records, without those that were left out. */
   walked(lines: number, records: number): void {
     this.#lines = lines
     this.#count ??= records
+    this.parts.file.walked(this.end, records)
   }
 
   /** Lines of the file up to the end of this block. */
@@ -162,8 +165,9 @@ class FileRecords implements RecordCursor {
         return false
       }
       this.#counted.lines++
+      if (!this.#peek(at) && !this.#parse(at)) continue
       this.#records++
-      if (this.#peek(at) || this.#parse(at)) return true
+      return true
     }
   }
 

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto'
 import type { Contract } from '../../contract/index.ts'
 import { fail, type MainstemError } from '../../errors.ts'
+import { emitterOf } from '../emit-mark.ts'
 import { type FileSystem, nodeFileSystem } from '../file-system.ts'
 import { RECORD_BYTES_MAX } from '../limits.ts'
 import type { Batch, CleanReport, Log, LogBase, LogHold, LogReader, LogStatus, LogTopic, SourceMark } from '../log.ts'
@@ -29,7 +30,9 @@ export interface FileLogOptions {
 
 /** A log whose records stand in files. */
 export interface FileLog extends Log {
-  /** Records left out so far. */
+  /** Records read since it was opened; those left out are not among them. */
+  readonly records: number
+  /** Records left out since then. */
   readonly skipped: number
   /** The files, and the position of the last byte of each. */
   readonly files: readonly { readonly path: string; readonly topic: string; readonly end: number }[]
@@ -69,7 +72,9 @@ class FilesAsLog implements FileLog {
   readonly #lineBytesMax: number
   /** Of the last record that was left out: it is met again by whoever reads the file again. */
   #skippedTo = 0
+  #walkedTo = 0
   #closed = false
+  records = 0
   skipped = 0
   id = ''
   readonly base: LogBase = { generation: 0, to: 0, changedTo: 0, topics: new Map() }
@@ -88,11 +93,19 @@ class FilesAsLog implements FileLog {
 
   async open({ inputs, fileSystem = nodeFileSystem, chunkBytes }: FileLogOptions): Promise<void> {
     const refuse = (position: number, error: MainstemError) => this.#refuse(position, error)
+    const walked = (end: number, records: number) => this.#walked(end, records)
     const identity = createHash('sha256')
     for (const { contract, ...input } of inputs) {
       const topic = await this.topic(contract)
       const timeMs = this.#inputs.at(-1)?.timeMs ?? 0
-      const file = await InputFile.open(fileSystem, input, { topic, base: this.end, timeMs, refuse, chunkBytes })
+      const file = await InputFile.open(fileSystem, input, {
+        topic,
+        base: this.end,
+        timeMs,
+        refuse,
+        walked,
+        chunkBytes,
+      })
       this.#inputs.push(file)
       identity.update(JSON.stringify([topic.name, input.format ?? 'ndjson', file.bytes, file.timeMs]))
       for (const at of [0, Math.max(0, file.bytes - SAMPLE_BYTES)]) {
@@ -110,6 +123,13 @@ class FilesAsLog implements FileLog {
     this.#skippedTo = position
     this.skipped++
     this.#onSkipped(error)
+  }
+
+  /** A second reader is not counted. */
+  #walked(end: number, records: number): void {
+    if (end <= this.#walkedTo) return
+    this.#walkedTo = end
+    this.records += records
   }
 
   get files(): FileLog['files'] {
@@ -147,8 +167,9 @@ class FilesAsLog implements FileLog {
     })
   }
 
-  mark(): SourceMark | undefined {
-    return undefined
+  /** What projections emit has nowhere to go: it counts as published. */
+  mark(source: string): SourceMark | undefined {
+    return emitterOf(source) === undefined ? undefined : { source, position: String(Number.MAX_SAFE_INTEGER) }
   }
 
   read(after: number): LogReader {

@@ -22,6 +22,8 @@ interface InputPlace {
   readonly timeMs: number
   /** Takes a record that is none. */
   readonly refuse: (position: number, error: MainstemError) => void
+  /** Is told of blocks that were read to their end. */
+  readonly walked: (end: number, records: number) => void
   readonly chunkBytes: number | undefined
 }
 
@@ -39,6 +41,7 @@ export class InputFile implements BlockFile {
   readonly timeMs: number
   readonly chunkBytes: number
   readonly #file: File
+  readonly walked: (end: number, records: number) => void
   readonly #refuse: (position: number, error: MainstemError) => void
   /** A place, and how many lines end before it. */
   #counted = { at: 0, lines: 0 }
@@ -46,10 +49,11 @@ export class InputFile implements BlockFile {
   private constructor(
     file: File,
     facts: Pick<InputFile, 'path' | 'format' | 'bytes' | 'timeMs'>,
-    { topic, base, timeMs, refuse, chunkBytes = CHUNK_BYTES }: InputPlace,
+    { topic, base, timeMs, refuse, walked, chunkBytes = CHUNK_BYTES }: InputPlace,
   ) {
     this.#file = file
     this.#refuse = refuse
+    this.walked = walked
     this.path = facts.path
     this.topic = topic
     this.format = facts.format
