@@ -35,7 +35,9 @@ interface Env extends RunParts {
 export function runCode(route: Route, handler: Handler, lent: RowView, parts: RunParts): FoldRun {
   const { context, places } = parts
   const maps: number[][] = []
-  const steps = route.aggregates && aggregateSteps(route.aggregates, lent.fields, places.layout.fields, maps)
+  const { aggregates } = route
+  const steps =
+    aggregates && !keepsValues(route) ? aggregateSteps(aggregates, lent.fields, places.layout.fields, maps) : undefined
   const bad = (record: number, row: number, path: string, expected: string, value: unknown): never => {
     context.info.position = lent.source.positions[record]!
     context.row = row
@@ -131,6 +133,10 @@ function ofWord(slot: ViewSlot): WordColumn | undefined {
   const values = type.kind === 'enum' ? type.values : []
   return { kind: type.kind, values, value: `c[${word * RUN_ROWS_MAX} + i]`, there: undefined }
 }
+
+/** Whether some are the least or greatest of rows that may leave: their handlers keep all values, which columns do not. */
+const keepsValues = ({ table, aggregates = {} }: Route): boolean =>
+  table && Object.values(aggregates).some(({ aggregate }) => aggregate === 'min' || aggregate === 'max')
 
 /** A statement for each aggregate; undefined where one of them is not of words alone. */
 function aggregateSteps(

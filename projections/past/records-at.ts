@@ -81,6 +81,7 @@ class Walk {
       if (n % RECORDS_PER_CLOCK_LOOK === 0 && this.#pace.due) await this.#pace.rest()
     }
     this.#passOver(block.end + 1)
+    if (this.#pace.due) await this.#pace.rest()
   }
 
   /** Records that were removed. */

@@ -17,7 +17,7 @@ import { hashOf } from '../state/keys.ts'
 import type { FoldedView } from '../view.ts'
 import { atTooFar } from './errors.ts'
 import type { Pace } from './pace.ts'
-import { OpenPart, StoredPart } from './touch-part.ts'
+import { OpenPart, PART_POSITIONS_MAX, StoredPart } from './touch-part.ts'
 
 const RECORDS_PER_CLOCK_LOOK = 256
 const POSITION_DIGITS = 16
@@ -56,30 +56,38 @@ export interface TouchIndexOptions {
   readonly fs: FileSystem
   readonly path: string
   readonly fingerprint: string
+  /** Positions of one file. Default 2^20, which is the most. */
+  readonly partPositionsMax?: number
 }
 
 export class TouchIndex {
   readonly #log: Log
   readonly #fs: FileSystem
   readonly #path: string
+  readonly #partPositionsMax: number
   readonly #touches = new Map<string, Touches>()
   readonly #feeds = new Map<string, Feed[]>()
   #opened: Promise<void> | undefined
   /** One scan at a time. */
   #scan: Promise<void> = Promise.resolve()
 
-  constructor({ log, views, fs, path, fingerprint }: TouchIndexOptions) {
+  constructor({ log, views, fs, path, fingerprint, partPositionsMax }: TouchIndexOptions) {
     this.#log = log
     this.#fs = fs
     this.#path = path
+    this.#partPositionsMax = partPositionsMax ?? PART_POSITIONS_MAX
     const add = (name: string, view: FoldedView | undefined): Touches => {
       const identity = createHash('sha256').update(`${fingerprint} ${log.id} ${name}`).digest().subarray(0, 16)
-      const touches: Touches = { name, identity, view, parts: [], open: new OpenPart(0), to: 0, usedMs: 0 }
+      const touches: Touches = { name, identity, view, parts: [], open: this.#part(0), to: 0, usedMs: 0 }
       this.#touches.set(name, touches)
       return touches
     }
     for (const view of views) this.#connect(view, add(view.name, view))
     this.#feeds.set(CONTROL_TOPIC, [{ touches: add(CONTROL_TOUCHES, undefined), direct: [], changes: [] }])
+  }
+
+  #part(after: number): OpenPart {
+    return new OpenPart(after, this.#partPositionsMax)
   }
 
   #connect(view: FoldedView, touches: Touches): void {
@@ -148,7 +156,7 @@ export class TouchIndex {
     const from = touches.parts.indexOf(damaged)
     if (from < 0) return
     const gone = touches.parts.splice(from)
-    touches.open = new OpenPart(damaged.after)
+    touches.open = this.#part(damaged.after)
     touches.to = damaged.after
     for (const { path } of gone) await this.#fs.remove(path)
   }
@@ -173,7 +181,7 @@ export class TouchIndex {
       const part = touches && (await StoredPart.open(this.#fs, path, touches.identity))
       if (touches && part && part.after === touches.to && part.to <= this.#log.end) {
         touches.parts.push(part)
-        touches.open = new OpenPart(part.to)
+        touches.open = this.#part(part.to)
         touches.to = part.to
       } else await this.#fs.remove(path)
     }
@@ -183,6 +191,7 @@ export class TouchIndex {
     if (lacking.length === 0) return
     const from = Math.min(...lacking.map(({ to }) => to))
     const reader = this.#log.read(from)
+    let left = RECORDS_PER_CLOCK_LOOK
     const cover = (position: number) => {
       for (const touches of lacking) if (touches.to < position) touches.to = position
     }
@@ -191,7 +200,6 @@ export class TouchIndex {
         const blocks = await reader.ready()
         for (const block of blocks) {
           const cursor = block.records()
-          let left = RECORDS_PER_CLOCK_LOOK
           while (cursor.next()) {
             const { position } = cursor
             for (const touches of lacking)
@@ -231,7 +239,7 @@ export class TouchIndex {
     const part = await StoredPart.open(this.#fs, path, touches.identity)
     if (!part) throw new RangeError(`${path} is not as it was written`)
     touches.parts.push(part)
-    touches.open = new OpenPart(to)
+    touches.open = this.#part(to)
     touches.to = Math.max(touches.to, to)
     await this.#evict(touches)
   }

@@ -26,11 +26,14 @@ const FIRST_CAPACITY = 1_024
 export class OpenPart {
   /** The position after which it begins. */
   readonly after: number
+  readonly #positionsMax: number
   #packed = new Float64Array(FIRST_CAPACITY)
   #count = 0
 
-  constructor(after: number) {
+  /** @param positionsMax that it covers at most; tests make it small */
+  constructor(after: number, positionsMax: number = PART_POSITIONS_MAX) {
     this.after = after
+    this.#positionsMax = positionsMax
   }
 
   get count(): number {
@@ -39,7 +42,7 @@ export class OpenPart {
 
   /** Whether the next position belongs into a part of its own. */
   isFull(position: number): boolean {
-    return position - this.after > PART_POSITIONS_MAX || this.#count >= PART_TOUCHES_FULL
+    return position - this.after > this.#positionsMax || this.#count >= PART_TOUCHES_FULL
   }
 
   /** @param position at or after those before */
