@@ -219,3 +219,22 @@ test.each([
   const reply = await world.get(path)
   expect([reply.status, reply.body['code']]).toEqual([status, code])
 })
+
+test('clients that leave amidst an export hold nothing', async () => {
+  const customers = Array.from({ length: 900 }, (_, n) => ({ customer: `${n} ${'x'.repeat(500)}`, cents: n }))
+  let token = ''
+  for (let n = 0; n < 20; n++) {
+    const some = customers.map(({ customer, cents }) => ({ customer: `${n} ${customer}`, cents }))
+    token = (await world.appends.append('purchases', some)).token
+  }
+  await client.views.spending.get('ada', { after: token })
+  for (let n = 0; n < 5; n++) {
+    const leave = new AbortController()
+    const response = await fetch(`${world.url}/v1/views/spending/export`, { signal: leave.signal })
+    const reader = response.body!.getReader()
+    await reader.read()
+    leave.abort()
+  }
+  const { body } = await text('/v1/views/spending/export')
+  expect(lines(body).length).toBe(2 + 20 * 900 + 1)
+})
