@@ -66,8 +66,8 @@ export class RowsAtCut {
 /** The key of the row that is there for readers at a place; undefined where none is: a free place, or a copy of a row. */
 export function idAt({ table }: FoldedView, row: number): KeyId | undefined {
   if ((table.flags(row) & LIVE) === 0) return undefined
-  const id = table.idOf(row) as KeyId | undefined
-  return id !== undefined && table.find(id) === row ? id : undefined
+  const id = table.idOf(row)
+  return !Number.isNaN(id) && table.find(id) === row ? id : undefined
 }
 
 /** A row as checkpoints store it: its support, and all its fields. */

@@ -369,8 +369,7 @@ export class FoldedView implements HandlerOwner {
   /** Compares touched rows, by their numbers among them. */
   #byKey(): (a: number, b: number) => number {
     const { table } = this
-    const ids = Array.from({ length: this.#touched.length }, (_, n) => table.idOf(this.#touched.at(n)))
-    return (a, b) => table.keys.compare(ids[a]!, ids[b]!)
+    return (a, b) => table.compareKeys(this.#touched.at(a), this.#touched.at(b))
   }
 
   /** Ends a large transaction as `endTransaction` does, in turns: after the last one, `show` is called. */

@@ -61,12 +61,39 @@ export class KeyCodec {
     return this.#taken()
   }
 
-  #taken(): Buffer {
-    if (this.#writer.at > KEY_BYTES_MAX) {
-      throw fail('KEY_INVALID', `a key of ${this.#writer.at} bytes is too long`, {
-        detail: `the limit is ${KEY_BYTES_MAX} bytes`,
-      })
+  /** Writes the bytes of the n-th column's value: `encode` is all of them in order, and `checkLength`. @throws KEY_INVALID */
+  encodeColumn(writer: ByteWriter, n: number, value: unknown): void {
+    writeKeyValue(writer, this.columns[n]!, value)
+  }
+
+  /** The same of a string that is given as ASCII bytes; false, and nothing of use is written, where they are others. */
+  encodeAscii(writer: ByteWriter, bytes: Uint8Array, from: number, to: number): boolean {
+    writer.reserve(2 * (to - from) + 2)
+    const { buffer } = writer
+    for (let n = from; n < to; n++) {
+      const byte = bytes[n]!
+      if (byte >= 0x80) return false
+      buffer[writer.at++] = byte
+      if (byte === 0) buffer[writer.at++] = 0xff
     }
+    buffer[writer.at++] = 0
+    buffer[writer.at++] = 0
+    return true
+  }
+
+  /** The same of a string that is given as UTF-8. */
+  encodeUtf8(writer: ByteWriter, bytes: Uint8Array): void {
+    writeTerminated(writer, bytes)
+  }
+
+  /** @throws KEY_INVALID where a key has too many bytes */
+  checkLength(bytes: number): void {
+    if (bytes <= KEY_BYTES_MAX) return
+    throw fail('KEY_INVALID', `a key of ${bytes} bytes is too long`, { detail: `the limit is ${KEY_BYTES_MAX} bytes` })
+  }
+
+  #taken(): Buffer {
+    this.checkLength(this.#writer.at)
     return this.#writer.copy()
   }
 

@@ -11,7 +11,6 @@ import {
 } from '../../core/index.ts'
 import { type Scheduler, Turns } from '../shards/scheduler.ts'
 import { KEY_GROUPS } from '../state/key-index.ts'
-import { hashOf } from '../state/keys.ts'
 import type { FoldedView } from '../view.ts'
 import { type OpenChunk, RowFileWriter } from './row-file-writer.ts'
 import { HashSums, hashBytes, lanes, RowHashes, type RowsHash } from './row-hash.ts'
@@ -113,7 +112,7 @@ export class ViewPart {
     const { table } = this.view
     const { writer } = chunk
     const from = writer.at
-    const keyHash = hashOf(table.idOf(row))
+    const keyHash = table.hashOf(row)
     const support = table.support(row)
     const lives = support > 0
     writer.u8(0)

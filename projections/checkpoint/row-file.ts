@@ -10,7 +10,7 @@
 // End of segment: no rows; its columns name what the checkpoint added: varint first byte of the segment, then views (`SegmentView`).
 import { crc32 } from 'node:zlib'
 import { ByteReader, ByteWriter } from '../../core/index.ts'
-import { hashOf } from '../state/keys.ts'
+import { hashProbe } from '../state/keys.ts'
 
 export const ROW_FILE_FORMAT = 1
 const MAGIC = 0x4b43534d
@@ -29,8 +29,8 @@ const CHUNK_BYTES_MAX = 0x7fffffff
 export const ROWS = 1
 export const END = 2
 
-/** Two keys, hashed: where another version hashes them in another way, rows are in other groups than files say. */
-const PROBE = (hashOf('mainstem') ^ hashOf(2_654_435_769)) >>> 0
+/** Where another version hashes keys in another way, rows are in other groups than files say. */
+const PROBE = hashProbe()
 
 export function fileHeader(logId: string): Buffer {
   const header = Buffer.alloc(HEADER_BYTES)

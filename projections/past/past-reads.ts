@@ -7,7 +7,6 @@ import { type ApplicationParts, sourcesByView } from '../application.ts'
 import type { CutRead, RowRequest } from '../engine.ts'
 import type { ProjectionDefinition } from '../projection.ts'
 import type { Scheduler } from '../shards/scheduler.ts'
-import { hashOf } from '../state/keys.ts'
 import { StateMemory } from '../state/memory.ts'
 import { unknownView } from '../unknown-view.ts'
 import { FoldedView } from '../view.ts'
@@ -119,7 +118,7 @@ export class PastReads implements Past {
     const known = this.#histories.at(view, id, work.cut)
     if (known !== undefined) return known.row
     const observer = new HistoryObserver(view, key)
-    const evaluation = await this.#evaluate(new Map([[view, new Set([hashOf(id)])]]), work, observer)
+    const evaluation = await this.#evaluate(new Map([[view, new Set([this.#hashOf(view, key)])]]), work, observer)
     try {
       if (evaluation.observed) this.#histories.keep(view, id, work.cut, observer)
       return evaluation.views.get(view)!.get(key)
@@ -130,7 +129,7 @@ export class PastReads implements Past {
 
   async #readAll(requests: readonly RowRequest[], work: Work): Promise<(AnyRow | undefined)[]> {
     const keys = new Map<string, Set<number>>()
-    for (const { view, key } of requests) setOf(keys, view).add(hashOf(this.#idOf(view, key)))
+    for (const { view, key } of requests) setOf(keys, view).add(this.#hashOf(view, key))
     const evaluation = await this.#evaluate(keys, work)
     try {
       return requests.map(({ view, key }) => evaluation.views.get(view)!.get(key))
@@ -144,7 +143,7 @@ export class PastReads implements Past {
     return this.#gate.run(async () => {
       const work = await this.#begin(at ?? { position: this.#host.position }, [view], signal)
       const id = this.#idOf(view, key)
-      const keys = new Map([[view, new Set([hashOf(id)])]])
+      const keys = new Map([[view, new Set([this.#hashOf(view, key)])]])
       await this.#learnFeeds(keys, work)
       const observer = new LineageObserver({ view, id, before, field, limit }, this.#models)
       const evaluation = await this.#evaluate(keys, work, observer)
@@ -202,6 +201,10 @@ export class PastReads implements Past {
   #check(view: string): void {
     if (this.#definitions.has(view)) return
     throw unknownView(view, this.#definitions.keys())
+  }
+
+  #hashOf(view: string, key: unknown): number {
+    return this.#models.get(view)!.table.keys.hashOf(this.#idOf(view, key))
   }
 
   #idOf(view: string, key: unknown) {
@@ -315,7 +318,7 @@ export class PastReads implements Past {
   ): TakesKey {
     const { keys } = this.#models.get(view)!.table
     return (key, on, inputKey) => {
-      const hash = hashOf(keys.idOf(key))
+      const hash = keys.hashOf(keys.idOf(key))
       if (!hashes.has(hash)) return false
       learning.note(view, hash, on, inputKey)
       observer?.goes(view, key, on, inputKey, position())
@@ -364,8 +367,9 @@ class Learning {
   note(view: string, hash: number, on: number, inputKey: unknown): void {
     const feeds = this.#learnt.get(view)?.get(hash)
     const { kind, name } = this.#models.get(view)!.definition.ons[on]!.input
-    if (feeds && kind === 'projection')
-      setOf(feeds, name).add(hashOf(this.#models.get(name)!.table.keys.idOf(inputKey)))
+    if (!feeds || kind !== 'projection') return
+    const { keys } = this.#models.get(name)!.table
+    setOf(feeds, name).add(keys.hashOf(keys.idOf(inputKey)))
   }
 
   done(feeds: Feeds, upTo: number): void {

@@ -13,7 +13,6 @@ import {
   type SourceTable,
 } from '../../core/index.ts'
 import type { Route } from '../route.ts'
-import { hashOf } from '../state/keys.ts'
 import type { FoldedView } from '../view.ts'
 import { atTooFar } from './errors.ts'
 import type { Pace } from './pace.ts'
@@ -284,7 +283,7 @@ function touch({ touches, direct, changes }: Feed, cursor: RecordCursor): void {
 function add({ view, open }: Touches, keys: unknown, position: number): void {
   const { table } = view!
   for (const key of Array.isArray(keys) ? keys : [keys])
-    if (key !== null && key !== undefined) open.add(hashOf(table.keys.idOf(key)), position)
+    if (key !== null && key !== undefined) open.add(table.keys.hashOf(table.keys.idOf(key)), position)
 }
 
 /** Sorts what was added since `from`. */

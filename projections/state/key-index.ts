@@ -1,8 +1,10 @@
 // Key → row: an open-addressing table for each of 128 key groups. A group grows by itself, so that no key of ten million
 // waits for more than its 128th part; the hash stands beside the row, so that growing reads no rows. Removed rows leave no
 // tombstones: those behind them move up.
-import { hashOf, hashOfBytes, hashOfNumber, type KeyId } from './keys.ts'
+import type { KeySource } from './key-heap.ts'
+import { hashOfNumber } from './keys.ts'
 import type { StateMemory } from './memory.ts'
+import { NO_ROW } from './row-places.ts'
 
 export const KEY_GROUPS = 128
 const GROUP_SHIFT = 25
@@ -14,9 +16,8 @@ const limitOf = (group: number): number => FULL_LEAST + (FULL_MOST - FULL_LEAST)
 
 /** What the index asks the table of rows. */
 export interface KeyedRows {
-  holds(row: number, id: KeyId): boolean
-  /** The same of a text of ASCII bytes. */
-  holdsBytes(row: number, bytes: Uint8Array, from: number, to: number): boolean
+  holds(row: number, id: number): boolean
+  holdsBytes(row: number, source: KeySource, from: number, to: number): boolean
 }
 
 /** Pairs of (row + 1, hash); a row of 0 is an empty place. */
@@ -43,8 +44,8 @@ export class KeyIndex {
     return this.#bytes
   }
 
-  /** The row of a key, or −1. */
-  find(id: KeyId, hash: number): number {
+  /** The row of a number, or −1. */
+  find(id: number, hash: number): number {
     const entries = this.#groups[hash >>> GROUP_SHIFT]!
     const mask = entries.length - 2
     for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
@@ -56,7 +57,7 @@ export class KeyIndex {
 
   /**
    * Finds the rows of numbers, in one loop, so that the waits for memory of one and the next overlap. Begins with the one
-   * numbered `n` and stops at the first that is not there, whose number it gives, or at `count`.
+   * numbered `n` and stops at the first that is not there, whose number it gives, or at `count`. NaN stands for no key.
    */
   findNumbers(keys: Float64Array, from: number, n: number, count: number, rows: Uint32Array): number {
     const groups = this.#groups
@@ -66,6 +67,10 @@ export class KeyIndex {
       const hash = hashOfNumber(id)
       const entries = groups[hash >>> GROUP_SHIFT]!
       const mask = entries.length - 2
+      if (Number.isNaN(id)) {
+        rows[i] = NO_ROW
+        continue
+      }
       const small = exact && id === (id | 0)
       for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
         const row = entries[at]!
@@ -79,30 +84,41 @@ export class KeyIndex {
     return count
   }
 
-  /** The row of a text of ASCII bytes; −1 where it is not there, or is no such text. No string is made. */
-  findBytes(bytes: Uint8Array, from: number, to: number): number {
-    const hash = hashOfBytes(bytes, from, to)
-    if (hash < 0) return -1
+  /** The row of a key of bytes, or −1. */
+  findBytes(source: KeySource, from: number, to: number, hash: number): number {
     const entries = this.#groups[hash >>> GROUP_SHIFT]!
     const mask = entries.length - 2
     for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
       const row = entries[at]!
       if (row === 0) return -1
-      if (entries[at + 1] === hash && this.#rows.holdsBytes(row - 1, bytes, from, to)) return row - 1
+      if (entries[at + 1] === hash && this.#rows.holdsBytes(row - 1, source, from, to)) return row - 1
     }
   }
 
-  /** Adds a row whose key is not there. @throws STATE_TOO_LARGE */
-  add(row: number, id: KeyId, hash: number): void {
-    if (id !== (Number(id) | 0)) this.#exact = false
+  /** For each hash the first row that has it, and hardly ever another key; NO_ROW where there is none. In one loop, as `findNumbers`. */
+  findHashes(hashes: Uint32Array, count: number, rows: Uint32Array): void {
+    const groups = this.#groups
+    for (let i = 0; i < count; i++) {
+      const hash = hashes[i]!
+      const entries = groups[hash >>> GROUP_SHIFT]!
+      const mask = entries.length - 2
+      let at = (hash << 1) & mask
+      while (entries[at] !== 0 && entries[at + 1] !== hash) at = (at + 2) & mask
+      // A row of 0 is an empty place: one less is NO_ROW.
+      rows[i] = entries[at]! - 1
+    }
+  }
+
+  /** Adds a row whose key is not there. @param id undefined where the key is of bytes. @throws STATE_TOO_LARGE */
+  add(row: number, id: number | undefined, hash: number): void {
+    if (id === undefined || id !== (id | 0)) this.#exact = false
     const group = hash >>> GROUP_SHIFT
     if ((this.#used[group]! + 1) * 2 > this.#groups[group]!.length * limitOf(group)) this.#grow(group)
     place(this.#groups[group]!, row + 1, hash)
     this.#used[group]!++
   }
 
-  remove(row: number, id: KeyId): void {
-    const hash = hashOf(id)
+  remove(row: number, hash: number): void {
     const group = hash >>> GROUP_SHIFT
     const entries = this.#groups[group]!
     const mask = (entries.length >>> 1) - 1

@@ -4,13 +4,11 @@
 // null is NaN, undefined is +Infinity, and −Infinity says that a bigint beyond ±2^53 stands in the side array.
 import type { Field, ObjectType, ValueType } from '../../core/index.ts'
 
-/** The hidden words with which every row begins. */
+/** The hidden words with which every row begins: its key, or where the key's bytes are (`KeyHeap`), NaN where there is none. */
 export const KEY = 0
 export const SUPPORT = 1
 export const FLAGS = 2
 const HEADER_WORDS = 3
-/** The hidden reference of views whose keys may be texts; the word of a key that is one is NaN. */
-export const KEY_REF = 0
 
 /** What a field may hold besides its value. */
 export interface Absence {
@@ -41,27 +39,21 @@ export interface Layout {
   readonly shownRefs: number
   /** Words of a row, the hidden ones too. */
   readonly words: number
-  /** References of a row, the hidden one too. */
+  /** References of a row, those of its hidden fields too. */
   readonly refs: number
-  /** 1 where keys may be texts, and so have a reference. */
-  readonly keyRefs: 0 | 1
   /** Words of floats that are never null: sums of them drift, so that they need not come back to where they began. */
   readonly drifting: ReadonlySet<number>
   /** References of maps that are never null: one that nobody has read yet is undefined, and equals an empty one. */
   readonly maps: ReadonlySet<number>
 }
 
-/**
- * @param hiddenMaps fields of maps that are kept with each row and shown to nobody
- * @param textKeys whether the rows' keys may be texts
- */
-export function layoutOf(type: ObjectType, hiddenMaps: readonly Field[], textKeys: boolean): Layout {
-  const keyRefs = textKeys ? 1 : 0
-  const next: Next = { words: HEADER_WORDS, refs: keyRefs, drifting: new Set(), maps: new Set() }
+/** @param hiddenMaps fields of maps that are kept with each row and shown to nobody */
+export function layoutOf(type: ObjectType, hiddenMaps: readonly Field[]): Layout {
+  const next: Next = { words: HEADER_WORDS, refs: 0, drifting: new Set(), maps: new Set() }
   const fields = slotsOf(type.fields, next)
   const shownRefs = next.refs
   const hidden = slotsOf(hiddenMaps, next)
-  return { fields, hidden, shownRefs, keyRefs, ...next }
+  return { fields, hidden, shownRefs, ...next }
 }
 
 interface Next {

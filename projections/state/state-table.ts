@@ -7,19 +7,21 @@ import {
   type ByteWriter,
   type Field,
   fail,
+  KEY_BYTES_MAX,
   type KeyCodec,
   type ObjectType,
 } from '../../core/index.ts'
 import { type DraftCode, draftCode, heldBytes } from './draft.ts'
 import { isDeepEqual, isSameMap } from './equality.ts'
 import { readKey, writeKey } from './key-bytes.ts'
+import { hashOfBytes, KeyHeap, type KeyPlaces, KeySource } from './key-heap.ts'
 import { KeyIndex } from './key-index.ts'
-import { hashOf, type KeyId, type Keys, keysOf } from './keys.ts'
-import { FLAGS, KEY, KEY_REF, type Layout, layoutOf, SUPPORT } from './layout.ts'
+import { hashOfNumber, type KeyId, type Keys, keysOf, SHORT_TEXT } from './keys.ts'
+import { FLAGS, KEY, type Layout, layoutOf, SUPPORT } from './layout.ts'
 import type { StateMemory } from './memory.ts'
 import { Place } from './place.ts'
 import { RowList } from './row-list.ts'
-import type { Page, RowPlaces, RunRows } from './row-places.ts'
+import { NO_ROW, type Page, type RowPlaces, type RunRows } from './row-places.ts'
 import { type StoredCode, storedCode } from './stored-code.ts'
 
 const PAGE_WORDS = (4 * 1024 * 1024) / 8
@@ -34,13 +36,13 @@ export interface Named {
 
 export class StateTable implements RowPlaces {
   readonly layout: Layout
+  readonly codec: KeyCodec
   readonly keys: Keys
   /** What handlers are given; it is the row to which `open` has stepped. */
   readonly draft: AnyRow
   readonly at = new Place()
   readonly #code: DraftCode
   readonly #stored: StoredCode
-  readonly #keyCodec: KeyCodec
   readonly #memory: StateMemory
   readonly #template: Page
   readonly #templateBytes: number
@@ -48,7 +50,12 @@ export class StateTable implements RowPlaces {
   readonly mask: number
   readonly pages: Page[] = []
   #index: KeyIndex
+  #keyHeap: KeyHeap
+  /** A text id on its way to its bytes. */
+  readonly #text = new KeySource(Buffer.allocUnsafeSlow(4 * KEY_BYTES_MAX))
   #free = new RowList()
+  /** How many rows were removed so far: where a key has been found before, its row is good as long as none was. */
+  removed = 0
   /** Places handed out so far, those free again too. */
   #rows = 0
   #pageBytes = 0
@@ -69,9 +76,9 @@ export class StateTable implements RowPlaces {
     zero: AnyRow,
     memory: StateMemory,
   ) {
+    this.codec = key
     this.keys = keysOf(key)
-    this.#keyCodec = key
-    const layout = layoutOf(type, hidden, this.keys.texts)
+    const layout = layoutOf(type, hidden)
     if (layout.words > PAGE_WORDS) {
       throw fail('DEFINITION_INVALID', `the state of '${definition.name}' has ${layout.words} fields`, {
         detail: `the limit is ${PAGE_WORDS}`,
@@ -80,6 +87,7 @@ export class StateTable implements RowPlaces {
     this.layout = layout
     this.#memory = memory
     this.#index = new KeyIndex(this, memory)
+    this.#keyHeap = new KeyHeap(memory)
     this.shift = Math.floor(Math.log2(PAGE_WORDS / Math.max(layout.words, layout.refs)))
     this.mask = (1 << this.shift) - 1
     this.#code = draftCode(definition, layout, `a row of '${definition.name}'`)
@@ -95,7 +103,7 @@ export class StateTable implements RowPlaces {
     at.words = this.#template.words
     at.refs = this.#template.refs
     at.base = at.refBase = 0
-    this.#write(zero)
+    this.#writeRow(zero)
     this.close()
     at.heapBytes = 0
     const { refs } = this.#template
@@ -106,14 +114,18 @@ export class StateTable implements RowPlaces {
     return refs.reduce<number>((sum, value) => sum + heldBytes(value), 0)
   }
 
-  #write(value: AnyRow): void {
+  #writeRow(value: AnyRow): void {
     for (const { name } of this.layout.fields) this.draft[name] = value[name]
     for (const { name } of this.layout.hidden) this.draft[name] = value[name]
   }
 
   /** Bytes that its pages, index and values take. */
   get bytes(): number {
-    return this.#pageBytes + this.#index.bytes + this.heapBytes
+    return this.#ownBytes + this.heapBytes
+  }
+
+  get #ownBytes(): number {
+    return this.#pageBytes + this.#index.bytes + this.#keyHeap.bytes
   }
 
   /** Of them, about how many are in V8's heap: strings, nested values and maps. */
@@ -128,14 +140,24 @@ export class StateTable implements RowPlaces {
 
   /** The row of a key, or −1. */
   find(id: KeyId): number {
-    return this.#index.find(id, hashOf(id))
+    if (typeof id === 'number') return this.#index.find(id, hashOfNumber(id))
+    const text = this.#text
+    const length = this.keys.write(id, text.bytes)
+    return this.#index.findBytes(text, 0, length, hashOfBytes(text, 0, length))
   }
 
   /** The row of a key; a new one, not yet supported, where there is none. @throws STATE_TOO_LARGE */
   findOrAdd(id: KeyId): number {
-    const hash = hashOf(id)
-    const found = this.#index.find(id, hash)
-    return found >= 0 ? found : this.#add(id, hash)
+    if (typeof id === 'number') {
+      const hash = hashOfNumber(id)
+      const found = this.#index.find(id, hash)
+      return found >= 0 ? found : this.#add(id, hash)
+    }
+    const text = this.#text
+    const length = this.keys.write(id, text.bytes)
+    const hash = hashOfBytes(text, 0, length)
+    const found = this.#index.findBytes(text, 0, length, hash)
+    return found >= 0 ? found : this.#addBytes(text, 0, length, hash)
   }
 
   /**
@@ -147,28 +169,73 @@ export class StateTable implements RowPlaces {
       run.count = this.#index.findNumbers(keys, from, run.count, count, run.rows)
       if (run.count === count) return
       const id = keys[from + run.count]! + 0
-      run.rows[run.count] = this.#add(id, hashOf(id))
+      run.rows[run.count] = this.#add(id, hashOfNumber(id))
     }
   }
 
-  /** The row of a string key given as UTF-8; −1 where it is not there, or not of ASCII bytes. */
-  findBytes(bytes: Uint8Array, from: number, to: number): number {
-    return this.#index.findBytes(bytes, from, to)
+  /**
+   * The same for keys of bytes: that of record `n` stands from `starts[n]` to `ends[n]`; −1 stands for no key. Steps over all of
+   * them one after the other, so that the waits for memory overlap. @throws KEY_INVALID, STATE_TOO_LARGE
+   */
+  findOrAddBytes(source: KeySource, { starts, ends, hashes, refs }: KeyPlaces, count: number, run: RunRows): void {
+    const { rows } = run
+    const keys = this.#keyHeap
+    for (let n = 0; n < count; n++) hashes[n] = starts[n]! < 0 ? 0 : hashOfBytes(source, starts[n]!, ends[n]!)
+    this.#index.findHashes(hashes, count, rows)
+    const { pages, shift, mask } = this
+    const { words } = this.layout
+    for (let n = 0; n < count; n++) {
+      const row = rows[n]!
+      refs[n] = row === NO_ROW ? 0 : pages[row >>> shift]!.words[(row & mask) * words + KEY]!
+    }
+    for (let n = 0; n < count; n++) {
+      const from = starts[n]!
+      if (from >= 0 && ends[n]! - from >= 4 && keys.first(refs[n]!) !== source.view.getInt32(from, true))
+        rows[n] = NO_ROW
+    }
+    for (run.count = 0; run.count < count; run.count++) {
+      const n = run.count
+      const [from, to] = [starts[n]!, ends[n]!]
+      if (from < 0) rows[n] = NO_ROW
+      else if (rows[n] === NO_ROW || !keys.equals(refs[n]!, source, from, to))
+        rows[n] = this.#findOrAddBytes(source, from, to, hashes[n]!)
+    }
   }
 
-  #add(id: KeyId, hash: number): number {
+  /** The same for one key of bytes. */
+  findOrAddOne(source: KeySource, from: number, to: number): number {
+    return this.#findOrAddBytes(source, from, to, hashOfBytes(source, from, to))
+  }
+
+  #findOrAddBytes(source: KeySource, from: number, to: number, hash: number): number {
+    const found = this.#index.findBytes(source, from, to, hash)
+    if (found >= 0) return found
+    const isText = this.keys.own === 'string'
+    if (!isText || isShortAscii(source.bytes, from, to)) return this.#addBytes(source, from, to, hash)
+    // By way of the string, which says what is wrong with it.
+    return this.findOrAdd(this.keys.idOf(source.bytes.toString('utf8', from, to)))
+  }
+
+  #addBytes(source: KeySource, from: number, to: number, hash: number): number {
+    const row = this.#place()
+    this.#index.add(row, undefined, hash)
+    this.#begins(row, this.#keyHeap.add(source, from, to))
+    return row
+  }
+
+  #add(id: number, hash: number): number {
     const row = this.#place()
     this.#index.add(row, id, hash)
-    const { words, refs } = this.#pageOf(row)
-    const base = this.#baseOf(row)
-    words[base + KEY] = typeof id === 'number' ? id : Number.NaN
-    words[base + SUPPORT] = words[base + FLAGS] = 0
-    if (typeof id === 'string') {
-      refs[this.#refBaseOf(row) + KEY_REF] = id
-      this.at.heapBytes += heldBytes(id)
-    }
-    this.clear(row)
+    this.#begins(row, id)
     return row
+  }
+
+  #begins(row: number, key: number): void {
+    const { words } = this.#pageOf(row)
+    const base = this.#baseOf(row)
+    words[base + KEY] = key
+    words[base + SUPPORT] = words[base + FLAGS] = 0
+    this.clear(row)
   }
 
   /** A free place; what it holds is undefined. */
@@ -189,12 +256,16 @@ export class StateTable implements RowPlaces {
 
   /** Gives a row's place back. */
   remove(row: number): void {
-    this.#index.remove(row, this.idOf(row))
+    const key = this.#pageOf(row).words[this.#baseOf(row) + KEY]!
+    this.#index.remove(row, this.hashOf(row))
+    if (!Number.isInteger(key)) this.#keyHeap.remove(key)
+    this.removed++
     this.#release(row)
   }
 
   #release(row: number): void {
-    const { refs } = this.#pageOf(row)
+    const { refs, words } = this.#pageOf(row)
+    words[this.#baseOf(row) + KEY] = Number.NaN
     const from = this.#refBaseOf(row)
     for (let n = 0; n < this.layout.refs; n++) {
       this.at.heapBytes -= heldBytes(refs[from + n])
@@ -211,7 +282,7 @@ export class StateTable implements RowPlaces {
     for (let n = FLAGS + 1; n < this.layout.words; n++) words[base + n] = template.words[n]!
     const from = this.#refBaseOf(row)
     let bytes = this.#templateBytes
-    for (let n = this.layout.keyRefs; n < this.layout.refs; n++) {
+    for (let n = 0; n < this.layout.refs; n++) {
       bytes -= heldBytes(refs[from + n])
       refs[from + n] = template.refs[n]
     }
@@ -226,6 +297,7 @@ export class StateTable implements RowPlaces {
     const baseTo = this.#baseOf(copy)
     for (let n = 0; n < this.layout.words; n++) to.words[baseTo + n] = from.words[base + n]!
     to.words[baseTo + FLAGS] = 0
+    to.words[baseTo + KEY] = Number.NaN
     const [refsFrom, refsTo] = [this.#refBaseOf(row), this.#refBaseOf(copy)]
     for (let n = 0; n < this.layout.refs; n++) {
       const value = from.refs[refsFrom + n]
@@ -284,27 +356,35 @@ export class StateTable implements RowPlaces {
     this.at.heapBytes = 0
   }
 
+  /** The id of a row's key; NaN where no key leads there. */
   idOf(row: number): KeyId {
     const key = this.#pageOf(row).words[this.#baseOf(row) + KEY]!
-    return Number.isNaN(key) ? (this.#pageOf(row).refs[this.#refBaseOf(row) + KEY_REF] as string) : key
+    if (Number.isInteger(key) || Number.isNaN(key)) return key
+    return this.#keyHeap.read(key).toString(this.keys.encoding)
   }
 
   keyOf(row: number): unknown {
     return this.keys.keyOf(this.idOf(row))
   }
 
-  /** Whether a row has this key. */
-  holds(row: number, id: KeyId): boolean {
-    const { words, refs } = this.#pageOf(row)
-    if (typeof id === 'number') return words[this.#baseOf(row) + KEY] === id
-    return refs[this.#refBaseOf(row) + KEY_REF] === id
+  /** Compares the keys of two rows, as their key bytes: the same order on every replay. */
+  compareKeys(a: number, b: number): number {
+    const [keyA, keyB] = [this.#pageOf(a).words[this.#baseOf(a) + KEY]!, this.#pageOf(b).words[this.#baseOf(b) + KEY]!]
+    const { own } = this.keys
+    if (own === 'integer' || own === 'date') return keyA - keyB
+    if (own !== 'bigint') return this.#keyHeap.compare(keyA, keyB)
+    if (Number.isInteger(keyA) && Number.isInteger(keyB)) return keyA - keyB
+    return Buffer.compare(this.keys.bytesOf(this.idOf(a)), this.keys.bytesOf(this.idOf(b)))
   }
 
-  holdsBytes(row: number, bytes: Uint8Array, from: number, to: number): boolean {
-    const key = this.#pageOf(row).refs[this.#refBaseOf(row) + KEY_REF] as string
-    if (key.length !== to - from) return false
-    for (let n = 0; n < key.length; n++) if (key.charCodeAt(n) !== bytes[from + n]) return false
-    return true
+  /** Whether a row has this key. */
+  holds(row: number, id: number): boolean {
+    return this.#pageOf(row).words[this.#baseOf(row) + KEY] === id
+  }
+
+  holdsBytes(row: number, source: KeySource, from: number, to: number): boolean {
+    const key = this.#pageOf(row).words[this.#baseOf(row) + KEY]!
+    return !Number.isInteger(key) && this.#keyHeap.equals(key, source, from, to)
   }
 
   support(row: number): number {
@@ -335,14 +415,27 @@ export class StateTable implements RowPlaces {
     return this.#code.toStored(words, this.#baseOf(row), refs, this.#refBaseOf(row))
   }
 
+  /** The hash of a row's key, as `Keys.hashOf` gives it. */
+  hashOf(row: number): number {
+    const key = this.#pageOf(row).words[this.#baseOf(row) + KEY]!
+    if (Number.isInteger(key)) return hashOfNumber(key)
+    const text = this.#text
+    const length = this.#keyHeap.read(key).copy(text.bytes)
+    return hashOfBytes(text, 0, length)
+  }
+
   /** Appends the bytes of a row's key. */
   writeKey(row: number, writer: ByteWriter): void {
-    writeKey(writer, this.keys, this.idOf(row))
+    const key = this.#pageOf(row).words[this.#baseOf(row) + KEY]!
+    const { own } = this.keys
+    if (Number.isInteger(key) || own === 'bigint') writeKey(writer, this.keys, this.idOf(row))
+    else if (own === 'string') this.codec.encodeUtf8(writer, this.#keyHeap.read(key))
+    else writer.raw(this.#keyHeap.read(key))
   }
 
   /** The id of the key whose bytes stand there. */
   readKey(bytes: Buffer, from: number, to: number): KeyId {
-    return readKey(this.keys, this.#keyCodec, bytes, from, to)
+    return readKey(this.keys, this.codec, bytes, from, to)
   }
 
   /** Appends all fields of a row, its hidden ones too, as the row codec writes them. */
@@ -360,7 +453,7 @@ export class StateTable implements RowPlaces {
   /** Writes all fields of a row. @throws STATE_INVALID */
   assign(row: number, value: AnyRow): void {
     this.open(row)
-    this.#write(value)
+    this.#writeRow(value)
     this.close()
   }
 
@@ -382,8 +475,8 @@ export class StateTable implements RowPlaces {
       if (!Object.is(words[base + n], other.words[otherBase + n])) return false
     }
     const refBase = this.#refBaseOf(row)
-    const { maps, keyRefs } = this.layout
-    for (let n = keyRefs; n < refsEnd; n++) {
+    const { maps } = this.layout
+    for (let n = 0; n < refsEnd; n++) {
       const isEqual = maps.has(n) ? isSameMap : isDeepEqual
       if (!isEqual(refs[refBase + n], other.refs[otherRefBase + n])) return false
     }
@@ -393,9 +486,11 @@ export class StateTable implements RowPlaces {
   /** Lets all rows go. */
   drop(): void {
     this.close()
-    this.#memory.release(this.#pageBytes + this.#index.bytes, this.#heapTaken)
+    this.#memory.release(this.#ownBytes, this.#heapTaken)
     this.pages.length = 0
     this.#index = new KeyIndex(this, this.#memory)
+    this.#keyHeap = new KeyHeap(this.#memory)
+    this.removed++
     this.#free = new RowList()
     this.#rows = this.#pageBytes = this.#heapTaken = this.at.heapBytes = 0
   }
@@ -411,4 +506,12 @@ export class StateTable implements RowPlaces {
   #refBaseOf(row: number): number {
     return (row & this.mask) * this.layout.refs
   }
+}
+
+/** Whether these bytes are a text as they stand, and no longer than what needs no look at its length. */
+function isShortAscii(bytes: Buffer, from: number, to: number): boolean {
+  if (to - from > SHORT_TEXT) return false
+  let all = 0
+  for (let n = from; n < to; n++) all |= bytes[n]!
+  return all < 0x80
 }

@@ -10,7 +10,6 @@ import { projection } from '../../../projections/index.ts'
 import type { ProjectionDefinition } from '../../../projections/projection.ts'
 import { realScheduler, Turns } from '../../../projections/shards/scheduler.ts'
 import { KEY_GROUPS } from '../../../projections/state/key-index.ts'
-import { hashOf } from '../../../projections/state/keys.ts'
 import { StateMemory } from '../../../projections/state/memory.ts'
 import { FoldedView } from '../../../projections/view.ts'
 import type { Random } from '../../support/random.ts'
@@ -104,7 +103,7 @@ class Shard {
   }
 
   owns(view: FoldedView, key: unknown): boolean {
-    const group = hashOf(view.table.keys.idOf(key)) >>> 25
+    const group = view.table.keys.hashOf(view.table.keys.idOf(key)) >>> 25
     return group >= this.groups.from && group < this.groups.to
   }
 }

@@ -1,0 +1,161 @@
+// The bytes of keys that are no numbers: kept in pages beside the rows, so that a million of them are no million strings of the
+// heap. A key is known by a reference, its place and length in one number. What a removed key took goes to the next of its size.
+import { RUN_ROWS_MAX } from '../../core/index.ts'
+import type { StateMemory } from './memory.ts'
+import { RowList } from './row-list.ts'
+
+/** Keys begin at multiples of 4 bytes, and are compared so many bytes at a time. */
+const UNIT = 4
+const PAGE_UNITS = 1 << 16
+const PAGE_BYTES = PAGE_UNITS * UNIT
+/** Bound of a key's bytes; keys are at most KEY_BYTES_MAX long. */
+const LENGTHS = 2048
+
+const EMPTY = Buffer.alloc(0)
+
+interface Page {
+  readonly bytes: Buffer
+  /** The same memory. */
+  readonly words: Int32Array
+}
+
+/** Bytes of keys that are looked for: the same as a view for reads of several bytes. */
+export class KeySource {
+  bytes: Buffer
+  view: DataView
+
+  constructor(bytes: Buffer) {
+    this.bytes = bytes
+    this.view = viewOf(bytes)
+  }
+
+  set(bytes: Buffer): void {
+    if (bytes === this.bytes) return
+    this.bytes = bytes
+    this.view = viewOf(bytes)
+  }
+}
+
+const viewOf = (bytes: Buffer): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+
+/** Where the keys of a run's records stand, and what is made of them on the way to their rows. */
+export class KeyPlaces {
+  /** −1 where a record has none. */
+  readonly starts = new Float64Array(RUN_ROWS_MAX)
+  readonly ends = new Float64Array(RUN_ROWS_MAX)
+  readonly hashes = new Uint32Array(RUN_ROWS_MAX)
+  readonly refs = new Float64Array(RUN_ROWS_MAX)
+}
+
+export class KeyHeap {
+  readonly #memory: StateMemory
+  readonly #pages: Page[] = []
+  /** Units of the last page that are handed out. */
+  #used = PAGE_UNITS
+  /** By size in units: places that are free again. */
+  readonly #free: (RowList | undefined)[] = []
+
+  constructor(memory: StateMemory) {
+    this.#memory = memory
+  }
+
+  /** Bytes that its pages take. */
+  get bytes(): number {
+    return this.#pages.length * PAGE_BYTES
+  }
+
+  /** Keeps a key's bytes, and gives their reference: no whole number, so that it is told from a key that is one. @throws STATE_TOO_LARGE */
+  add({ bytes }: KeySource, from: number, to: number): number {
+    const length = to - from
+    if (length >= LENGTHS) throw new RangeError(`a key has ${length} bytes`)
+    if (length === 0) return 0.5
+    const units = (length + UNIT - 1) >>> 2
+    const place = this.#place(units)
+    const page = this.#pages[Math.floor(place / PAGE_UNITS)]!
+    const at = (place % PAGE_UNITS) * UNIT
+    page.words[(at >>> 2) + units - 1] = 0
+    bytes.copy(page.bytes, at, from, to)
+    return place * LENGTHS + length + 0.5
+  }
+
+  #place(units: number): number {
+    const free = this.#free[units]
+    if (free !== undefined && free.length > 0) return free.pop()
+    if (this.#used + units > PAGE_UNITS) {
+      this.#memory.take(PAGE_BYTES)
+      const bytes = Buffer.allocUnsafeSlow(PAGE_BYTES)
+      this.#pages.push({ bytes, words: new Int32Array(bytes.buffer, bytes.byteOffset, PAGE_UNITS) })
+      this.#used = 0
+    }
+    const place = (this.#pages.length - 1) * PAGE_UNITS + this.#used
+    this.#used += units
+    return place
+  }
+
+  remove(ref: number): void {
+    const place = Math.floor(ref / LENGTHS)
+    const units = ((Math.floor(ref) % LENGTHS) + UNIT - 1) >>> 2
+    if (units === 0) return
+    let free = this.#free[units]
+    if (free === undefined) this.#free[units] = free = new RowList()
+    free.push(place)
+  }
+
+  /** The first bytes of a key: asked for ahead of `equals`, since they may have to come from far away. */
+  first(ref: number): number {
+    const place = Math.floor(ref / LENGTHS)
+    const page = this.#pages[Math.floor(place / PAGE_UNITS)]
+    return page === undefined ? 0 : page.words[place % PAGE_UNITS]!
+  }
+
+  /** Whether the key of a reference has these bytes. */
+  equals(ref: number, { bytes, view }: KeySource, from: number, to: number): boolean {
+    const place = Math.floor(ref / LENGTHS)
+    const length = to - from
+    if (ref - place * LENGTHS !== length + 0.5) return false
+    if (length === 0) return true
+    const { words } = this.#pages[Math.floor(place / PAGE_UNITS)]!
+    let at = place % PAGE_UNITS
+    let n = from
+    for (const end = to - 3; n < end; n += 4) if (words[at++] !== view.getInt32(n, true)) return false
+    if (n === to) return true
+    let rest = bytes[n]!
+    if (n + 1 < to) rest |= bytes[n + 1]! << 8
+    if (n + 2 < to) rest |= bytes[n + 2]! << 16
+    return words[at] === rest
+  }
+
+  /** Not a copy. */
+  read(ref: number): Buffer {
+    if (ref === 0.5) return EMPTY
+    const place = Math.floor(ref / LENGTHS)
+    const { bytes } = this.#pages[Math.floor(place / PAGE_UNITS)]!
+    const at = (place % PAGE_UNITS) * UNIT
+    return bytes.subarray(at, at + (Math.floor(ref) % LENGTHS))
+  }
+
+  compare(a: number, b: number): number {
+    return Buffer.compare(this.read(a), this.read(b))
+  }
+}
+
+/** Mixes a key's bytes, four at a time, as MurmurHash3 does. */
+export function hashOfBytes({ bytes, view }: KeySource, from: number, to: number): number {
+  let hash = to - from
+  let n = from
+  for (const end = to - 3; n < end; n += 4) {
+    const word = Math.imul(view.getInt32(n, true), 0xcc9e2d51)
+    hash ^= Math.imul((word << 15) | (word >>> 17), 0x1b873593)
+    hash = Math.imul((hash << 13) | (hash >>> 19), 5) + 0x6b64e654
+  }
+  if (n < to) {
+    let rest = bytes[n]!
+    if (n + 1 < to) rest |= bytes[n + 1]! << 8
+    if (n + 2 < to) rest |= bytes[n + 2]! << 16
+    rest = Math.imul(rest, 0xcc9e2d51)
+    hash ^= Math.imul((rest << 15) | (rest >>> 17), 0x1b873593)
+  }
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return (hash ^ (hash >>> 16)) >>> 0
+}
