@@ -6,7 +6,7 @@ import { partsOf } from '../../../projections/index.ts'
 import { Pace } from '../../../projections/past/pace.ts'
 import { TouchIndex } from '../../../projections/past/touch-index.ts'
 import { realScheduler } from '../../../projections/shards/scheduler.ts'
-import { hashOf } from '../../../projections/state/keys.ts'
+import { hashOfNumber } from '../../../projections/state/keys.ts'
 import { StateMemory } from '../../../projections/state/memory.ts'
 import { FoldedView } from '../../../projections/view.ts'
 import { app, invoices, KEYS, payments, RandomTables, useWorld, world } from '../ledger.ts'
@@ -44,7 +44,7 @@ async function touchesOfBills(transactions: number, seed: number): Promise<Map<n
 
 const pace = () => new Pace(realScheduler, 2)
 const find = async (index: TouchIndex, keys: readonly number[], after = 0, upTo = world.log.end) => {
-  const wanted = new Map([['bills', new Set(keys.map(key => hashOf(key)))]])
+  const wanted = new Map([['bills', new Set(keys.map(key => hashOfNumber(key)))]])
   return [...(await index.positions(wanted, { after, upTo, most: 10_000 }, pace()))]
 }
 const files = async () => (await readdir(join(world.folder, 'past'))).filter(name => name.endsWith('.touches'))
@@ -100,7 +100,7 @@ test('a scan that is ended midway leaves what it found, and no more', async () =
   const index = openIndex('one', 1_000)
   const gone = new AbortController()
   const scheduler = { nowMs: () => performance.now(), yield: async () => gone.abort(new Error('gone')) }
-  const wanted = new Map([['bills', new Set([hashOf(1)])]])
+  const wanted = new Map([['bills', new Set([hashOfNumber(1)])]])
   const range = { after: 0, upTo: world.log.end, most: 10_000 }
   const search = index.positions(wanted, range, new Pace(scheduler, 0, gone.signal))
   await expect(search).rejects.toThrow('gone')
@@ -109,7 +109,7 @@ test('a scan that is ended midway leaves what it found, and no more', async () =
 
 test('more positions than are wanted at most are an error', async () => {
   const touches = await touchesOfBills(40, 5)
-  const wanted = new Map([['bills', new Set([hashOf(1)])]])
+  const wanted = new Map([['bills', new Set([hashOfNumber(1)])]])
   const most = touches.get(1)!.length - 1
   const range = { after: 0, upTo: world.log.end, most }
   await expect(openIndex().positions(wanted, range, pace())).rejects.toMatchObject({ code: 'AT_TOO_FAR' })
