@@ -1,5 +1,5 @@
 // Replay without a database: views rebuilt from a sealed log, folded by handlers and by declared aggregates, for few and many
-// keys, numbers and UUIDs; and eight views at once. Their content is compared with the same fold over a plain Map.
+// keys, numbers and UUIDs. Their content is compared with the same fold over a plain Map.
 import { join } from 'node:path'
 import { z } from 'zod'
 import { compileContract, type EmbeddedLog, openEmbeddedLog, topic } from '../core/index.ts'
@@ -15,14 +15,13 @@ import {
   sum,
   type View,
 } from '../projections/index.ts'
-import { type BenchResult, type Goal, interleave, median, type Side } from './harness.ts'
-import { BATCH, inFolder, STATUSES, scaled } from './log-data.ts'
+import { type BenchResult, interleave, type Side } from './harness.ts'
+import { appendEvents, BATCH, inFolder, STATUSES, scaled } from './log-data.ts'
 
 const EVENTS = scaled(2_000_000, BATCH)
 const ROUNDS = 5
 const SEGMENT_BYTES = 16 * 2 ** 20
 const KEYS = [64, 65_536, 500_000, 1_000_000]
-const CONTRACTS = 4
 
 type Figures = Record<string, number | string>
 type Id = number | string
@@ -89,8 +88,7 @@ export const run = (): Promise<BenchResult> =>
     const figures: Figures = { events: EVENTS, rounds: ROUNDS }
     for (const kind of ['int', 'uuid'] as const)
       for (const keys of KEYS) await measureKeys(join(folder, `${kind}-${keys}`), kind, keys, figures)
-    const goal = await measureMany(join(folder, 'many'), figures)
-    return { goals: [goal], figures }
+    return { goals: [], figures }
   })
 
 const openLog = (path: string): Promise<EmbeddedLog> => openEmbeddedLog({ path, segmentBytesMax: SEGMENT_BYTES })
@@ -100,7 +98,7 @@ async function measureKeys(path: string, kind: 'int' | 'uuid', keys: number, fig
   const { orders, handler, declared } = kinds[kind]
   const log = await openLog(path)
   try {
-    await append(log, [[orders.name, fields(kind === 'int' ? z.int() : z.string())]], ids)
+    await append(log, orders.name, fields(kind === 'int' ? z.int() : z.string()), ids)
     const measured = await interleave(
       [
         rebuildSide('handler', log, [handler], path, engine => textOf(ids, id => rowOf(engine, handler, id))),
@@ -149,23 +147,10 @@ function rebuildSide(
   }
 }
 
-/** Appends all orders, to the topics in turn, and seals them. */
-async function append(
-  log: EmbeddedLog,
-  topics: readonly (readonly [string, z.ZodRawShape])[],
-  ids: readonly Id[],
-): Promise<void> {
-  const stored = await Promise.all(
-    topics.map(([name, shape]) => log.topic(compileContract(name, 'topic', z.object(shape), 'order_id'))),
-  )
-  const commits: Promise<unknown>[] = []
-  for (let n = 0; n < EVENTS; n += BATCH) {
-    const batch = log.batch()
-    for (let each = n; each < n + BATCH; each++) batch.event(stored[each % stored.length]!, orderOf(each, ids))
-    commits.push(batch.commit())
-    if (commits.length % 16 === 0) await commits.at(-16)
-  }
-  await Promise.all(commits)
+/** Appends all orders and seals them. */
+async function append(log: EmbeddedLog, name: string, shape: z.ZodRawShape, ids: readonly Id[]): Promise<void> {
+  const orders = await log.topic(compileContract(name, 'topic', z.object(shape), 'order_id'))
+  await appendEvents(log, EVENTS, (batch, n) => batch.event(orders, orderOf(n, ids)))
   await log.sealed()
 }
 
@@ -183,77 +168,4 @@ function foldIntoMap(ids: readonly Id[]): string {
     if (order.updated_at > row.last) row.last = order.updated_at
   }
   return textOf(ids, id => rows.get(id))
-}
-
-interface Tally {
-  count: number
-  cents: number
-}
-
-/** Shared by all views: it meets the states and the records of all of them. */
-function tally(state: Tally, order: { amount_cents: number }): void {
-  state.count++
-  state.cents += order.amount_cents
-}
-
-/** Each contract and each state has a shape of its own. */
-function eightViews() {
-  const topics = Array.from({ length: CONTRACTS }, (_, n) => {
-    const extra = Object.fromEntries(Array.from({ length: n }, (__, each) => [`extra${each}`, z.int().nullish()]))
-    const shape = { ...fields(z.int()), ...extra }
-    return { shape, topic: topic(`orders${n}`, { key: 'order_id', value: z.object(shape) }) }
-  })
-  const views = Array.from({ length: 2 * CONTRACTS }, (_, n) => {
-    const more = Object.fromEntries(Array.from({ length: n }, (__, each) => [`more${each}`, z.int()]))
-    const state = z.object({ ...more, count: z.int(), cents: z.int(), last: z.int() })
-    return projection(`view${n}`, { key: z.int(), state } as never).on(
-      topics[n % CONTRACTS]!.topic,
-      'customer_id' as never,
-      ((row: Tally & { last: number }, order: Order) => {
-        tally(row, order)
-        row.last = order.updated_at
-      }) as never,
-    ) as unknown as View
-  })
-  return { topics, views }
-}
-
-/** Eight views in one scan, against the sum of eight scans of one. */
-async function measureMany(path: string, figures: Figures): Promise<Goal> {
-  const ids = Array.from({ length: 65_536 }, (_, n) => n)
-  const { topics, views } = eightViews()
-  const log = await openLog(path)
-  const texts = new Map<string, Set<string>>()
-  const read = (engine: LocalEngine) => {
-    for (const view of engine.views.values()) {
-      const text = textOf(ids, id => view.get(id))
-      texts.set(view.name, (texts.get(view.name) ?? new Set()).add(text))
-    }
-    return ''
-  }
-  try {
-    await append(
-      log,
-      topics.map(each => [each.topic.name, each.shape]),
-      ids,
-    )
-    const { perCpuSecond } = await interleave(
-      [
-        ...views.map((view, n) => rebuildSide(`alone${n}`, log, [view], path, read)),
-        rebuildSide('together', log, views, path, read),
-      ],
-      ROUNDS,
-    )
-    const alone = views.map((_, n) => EVENTS / perCpuSecond[`alone${n}`]!)
-    const together = EVENTS / perCpuSecond['together']!
-    const value = together / alone.reduce((total, each) => total + each, 0)
-    figures['8 views over 4 contracts: M records of the log per CPU second'] = EVENTS / together / 1e6
-    figures['8 views over 4 contracts: M handler calls per CPU second'] = (2 * EVENTS) / together / 1e6
-    figures['a view alone, every fourth record its own: M records of the log per CPU second'] =
-      EVENTS / median(alone) / 1e6
-    const equal = [...texts.values()].every(each => each.size === 1)
-    return { name: '8 views, slowdown against each alone', value, goal: 2, unit: '× of the sum', equal }
-  } finally {
-    await log.close()
-  }
 }

@@ -4,11 +4,24 @@ import { cpus, totalmem } from 'node:os'
 export interface Goal {
   /** As the issue names it. */
   readonly name: string
-  readonly value: number
+  /** Null where it could not be measured. */
+  readonly value: number | null
   readonly goal: number
   readonly unit: string
+  /** The value is to be at or below the goal; without this at or above it. */
+  readonly atMost?: true
   /** Both sides' results were compared and are equal; null where there is one side only. */
   readonly equal: boolean | null
+  /** Why it could not be measured. */
+  readonly skipped?: string
+}
+
+/** A line for people: what came out beside what was wanted. */
+export function lineOf({ name, value, goal, unit, atMost, equal, skipped }: Goal): string {
+  if (value === null) return `skipped  ${name}: ${skipped ?? 'no reason given'}`
+  const met = atMost ? value <= goal : value >= goal
+  const verdict = equal === false ? 'DIFFERS' : met ? 'ok' : 'missed'
+  return `${verdict.padEnd(8)} ${name}: ${value.toFixed(2)} ${unit}, goal ${goal.toFixed(2)}${atMost ? ' at most' : ''}`
 }
 
 export interface BenchResult {

@@ -1,6 +1,6 @@
 // `npm run bench -- NAME [--json]`: measures, prints what it measured, and with --json one object as the last line.
 import { Command } from 'commander'
-import { type BenchResult, machine } from './harness.ts'
+import { type BenchResult, lineOf, machine } from './harness.ts'
 
 /** Each bench in a file of its own, loaded when asked for. */
 const BENCHES: Readonly<Record<string, () => Promise<{ run(): Promise<BenchResult> }>>> = {
@@ -8,6 +8,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ run(): Promise<BenchResul
   fold: () => import('./fold.ts'),
   log: () => import('./log.ts'),
   peers: () => import('./peers-orders.ts'),
+  replay: () => import('./replay.ts'),
 }
 
 async function bench(name: string, { json }: { json?: boolean }): Promise<void> {
@@ -18,11 +19,7 @@ async function bench(name: string, { json }: { json?: boolean }): Promise<void> 
   for (const [figure, value] of Object.entries(figures)) {
     out.write(`  ${figure}: ${typeof value === 'number' ? Math.round(value * 1000) / 1000 : value}\n`)
   }
-  for (const goal of goals) {
-    out.write(
-      `  [${goal.name}] ${goal.value.toFixed(2)} ${goal.unit}, goal ${goal.goal}${goal.equal === false ? ': RESULTS DIFFER' : ''}\n`,
-    )
-  }
+  for (const goal of goals) out.write(`  ${lineOf(goal)}\n`)
   if (json) process.stdout.write(`${JSON.stringify({ bench: name, machine: machine(), goals, figures })}\n`)
   if (goals.some(goal => goal.equal === false)) process.exitCode = 1
 }

@@ -47,8 +47,8 @@ export const ordersContract = compileContract(
 
 export const CUSTOMERS = 100_000
 
-/** Orders in a row, the same ones each time: random customers, amounts and states. */
-export function orderSource(): () => Order {
+/** Orders in a row, the same ones each time: random customers (0 to one below `customers`), amounts and states. */
+export function orderSource(customers = CUSTOMERS): () => Order {
   let seed = 42
   const random = () => {
     seed = (seed + 0x6d2b79f5) >>> 0
@@ -58,7 +58,7 @@ export function orderSource(): () => Order {
   }
   let n = 0
   return () => {
-    const customer_id = random() % CUSTOMERS
+    const customer_id = random() % customers
     const amount_cents = random() % 100_000
     const status = STATUSES[random() % 4] ?? 'placed'
     const order_id = n++

@@ -40,7 +40,7 @@ export const opening = (): Promise<Part> =>
       ;({ bytes, segments } = log.status())
     }
     return {
-      goals: [{ name: 'open', value: median(took) / 1000, goal: 1, unit: 's (at most)', equal: null }],
+      goals: [{ name: 'open', value: median(took) / 1000, goal: 1, unit: 's', atMost: true, equal: null }],
       figures: {
         'open: GiB': bytes / 2 ** 30,
         'open: segments, none of them sealed': segments,

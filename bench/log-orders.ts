@@ -47,7 +47,7 @@ export const ordersPart = (): Promise<Part> =>
       goals: [
         ...appended.goals,
         ...scanned.goals,
-        { name: 'size vs NDJSON', value: ratio, goal: 0.3, unit: '× (at most)', equal: null },
+        { name: 'size vs NDJSON', value: ratio, goal: 0.3, unit: '×', atMost: true, equal: null },
       ],
       figures: {
         ...appended.figures,

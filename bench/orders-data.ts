@@ -1,29 +1,47 @@
-// The orders as files that every engine of a comparison reads, and what comes out when they are folded by customer: NDJSON
-// lines, or records of 24 bytes (bench/peers/README.md has both). The same events each time.
+// Events as files that every engine of a comparison reads: NDJSON lines, or orders as records of 24 bytes (bench/peers/README.md
+// has both). The same events each time.
 import { open } from 'node:fs/promises'
-import { crc32 } from 'node:zlib'
-import { CUSTOMERS, type Order, orderSource, STATUSES } from './log-data.ts'
+import type { BinaryLayout } from '../core/index.ts'
+import { type Order, STATUSES } from './log-data.ts'
 
-export type OrdersFormat = 'ndjson' | 'binary'
+export type EventsFormat = 'ndjson' | 'binary'
 
-export const BINARY_BYTES = 24
-const RECORDS_PER_WRITE = 20_000
+/** An order in 24 bytes. */
+export const ORDER_RECORD = {
+  fields: [
+    { field: 'order_id', type: 'u32' },
+    { field: 'customer_id', type: 'u32' },
+    { field: 'amount_cents', type: 'u32' },
+    { field: 'status', type: 'u32' },
+    { field: 'updated_at', type: 'i64' },
+  ],
+} as const satisfies BinaryLayout
+const RECORD_BYTES = 24
+const EVENTS_PER_WRITE = 20_000
 
-/** Writes the first `count` orders. */
-export async function writeOrders(path: string, format: OrdersFormat, count: number): Promise<void> {
-  const source = orderSource()
+/** Writes the first `count` events of a source as lines. */
+export const writeLines = (path: string, source: () => object, count: number): Promise<void> =>
+  write(path, source, count, events => events.map(event => `${JSON.stringify(event)}\n`).join(''))
+
+/** Writes the first `count` orders as records. */
+export const writeRecords = (path: string, source: () => Order, count: number): Promise<void> =>
+  write(path, source, count, binary)
+
+async function write<E>(
+  path: string,
+  source: () => E,
+  count: number,
+  encode: (events: readonly E[]) => string | Uint8Array,
+): Promise<void> {
   await using file = await open(path, 'wx')
-  for (let from = 0; from < count; from += RECORDS_PER_WRITE) {
-    const orders = Array.from({ length: Math.min(RECORDS_PER_WRITE, count - from) }, source)
-    const bytes = format === 'ndjson' ? orders.map(order => `${JSON.stringify(order)}\n`).join('') : binary(orders)
-    await file.appendFile(bytes)
-  }
+  for (let from = 0; from < count; from += EVENTS_PER_WRITE)
+    await file.appendFile(encode(Array.from({ length: Math.min(EVENTS_PER_WRITE, count - from) }, source)))
 }
 
 function binary(orders: readonly Order[]): Uint8Array {
-  const view = new DataView(new ArrayBuffer(orders.length * BINARY_BYTES))
+  const view = new DataView(new ArrayBuffer(orders.length * RECORD_BYTES))
   orders.forEach((order, n) => {
-    const at = n * BINARY_BYTES
+    const at = n * RECORD_BYTES
     view.setUint32(at, order.order_id, true)
     view.setUint32(at + 4, order.customer_id, true)
     view.setUint32(at + 8, order.amount_cents, true)
@@ -32,36 +50,3 @@ function binary(orders: readonly Order[]): Uint8Array {
   })
   return new Uint8Array(view.buffer)
 }
-
-/** Of a customer: count, sum of cents, count per status, last time. */
-const FIELDS = 3 + STATUSES.length
-const SUM = 1
-const FIRST_STATUS = 2
-const LAST = FIELDS - 1
-
-/** What the first `count` orders come to, folded plainly: the hash that the answer of each engine must have. */
-export function ordersHash(count: number): number {
-  const source = orderSource()
-  const totals = new Float64Array(CUSTOMERS * FIELDS)
-  for (let n = 0; n < count; n++) {
-    const order = source()
-    const at = order.customer_id * FIELDS
-    totals[at]!++
-    totals[at + SUM]! += order.amount_cents
-    totals[at + FIRST_STATUS + STATUSES.indexOf(order.status)]!++
-    totals[at + LAST] = Math.max(totals[at + LAST]!, order.updated_at)
-  }
-  let hash = 0
-  for (let id = 0; id < CUSTOMERS; id++) {
-    const customer = totals.subarray(id * FIELDS, (id + 1) * FIELDS)
-    if (customer[0] !== 0) hash = addCustomer(hash, id, customer)
-  }
-  return hash
-}
-
-/**
- * An order-independent hash of a view: the sum of the CRC-32 of each customer's
- * `id|count|sum|placed|paid|shipped|cancelled|last` in decimal. At most 2^21 customers: below 2^53.
- */
-export const addCustomer = (hash: number, id: number, customer: Iterable<number>): number =>
-  hash + crc32([id, ...customer].join('|'))

@@ -2,9 +2,11 @@
 // quick look.
 import { join } from 'node:path'
 import type { BenchResult } from './harness.ts'
-import { check, inFolder, scaled } from './log-data.ts'
-import { ordersHash, writeOrders } from './orders-data.ts'
+import { check, inFolder, orderSource, scaled } from './log-data.ts'
+import { writeLines, writeRecords } from './orders-data.ts'
 import { type PeerRun, Peers, whyNoPeers } from './peers.ts'
+import { ordersWork } from './replay/orders.ts'
+import { resultOf } from './replay/work.ts'
 
 const EVENTS = scaled(5_000_000)
 const LARGE_CACHE_BYTES = 256 * 2 ** 20
@@ -15,8 +17,9 @@ export async function run(): Promise<BenchResult> {
   return inFolder(async folder => {
     const ndjson = { format: 'ndjson', input: join(folder, 'orders.ndjson'), events: EVENTS } as const
     const binary = { format: 'binary', input: join(folder, 'orders.bin'), events: EVENTS } as const
-    for (const { input, format } of [ndjson, binary]) await writeOrders(input, format, EVENTS)
-    const hash = ordersHash(EVENTS)
+    await writeLines(ndjson.input, orderSource(), EVENTS)
+    await writeRecords(binary.input, orderSource(), EVENTS)
+    const { hash } = await resultOf(ordersWork.expected(EVENTS))
     const figures: Record<string, number | string> = { events: EVENTS }
     const add = (name: string, peer: PeerRun) => {
       check(peer.events === EVENTS && peer.hash === hash, `${name} has another result`)

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { maven, whyNoJava } from '../test/support/java.ts'
 import { type KafkaServer, openKafka } from '../test/support/kafka.ts'
-import type { OrdersFormat } from './orders-data.ts'
+import type { EventsFormat } from './orders-data.ts'
 
 const project = join(import.meta.dirname, 'peers')
 const run = promisify(execFile)
@@ -32,14 +32,16 @@ export interface PeerRun {
   readonly cpuSeconds: number
   /** 0 where there is no broker. */
   readonly brokerCpuSeconds: number
-  readonly customers: number
-  /** Comparable with `ordersHash`. */
+  readonly rows: number
+  /** Comparable with `resultOf` (bench/replay/work.ts). */
   readonly hash: number
   readonly maxRssBytes: number
+  /** What its state takes on the heap, live after collections; 0 where that was not asked for. */
+  readonly stateBytes: number
 }
 
 interface Work {
-  readonly format: OrdersFormat
+  readonly format: EventsFormat
   /** bench/peers/README.md says how they differ. */
   readonly reader: 'usual' | 'best'
   readonly events: number
@@ -48,8 +50,12 @@ interface Work {
 }
 
 export interface FlinkWork extends Work {
-  /** A file of orders. */
+  /** What is folded, and how: bench/peers/README.md. Default orders. */
+  readonly work?: 'orders' | 'uuid' | 'union' | 'stages'
+  /** A file of its events. */
   readonly input: string
+  /** To know what the state takes. */
+  readonly heap?: 'measured'
   readonly backend: 'hashmap' | 'rocksdb'
 }
 
@@ -83,8 +89,8 @@ export class Peers implements AsyncDisposable {
   }
 
   /** Puts a file of orders into a new topic, keyed by customer. */
-  async load(topic: string, input: string, format: OrdersFormat, partitions = 1): Promise<void> {
-    await this.#java('streams', 'Load', { ...(await this.#broker()), topic, input, format, partitions })
+  async load(topic: string, input: string, format: EventsFormat, partitions = 1): Promise<void> {
+    await this.#java(this.#folder, 'streams', 'Load', { ...(await this.#broker()), topic, input, format, partitions })
   }
 
   async streams({ cacheBytes, ...work }: StreamsWork): Promise<PeerRun> {
@@ -102,7 +108,7 @@ export class Peers implements AsyncDisposable {
     const folder = await mkdtemp(join(this.#folder, `${module}-`))
     try {
       const warmup = Math.min(WARMUP_MAX, Math.ceil(work.events * WARMUP_SHARE))
-      const { stdout, stderr } = await this.#java(module, program, { parallelism: 1, ...work, warmup, folder })
+      const { stdout, stderr } = await this.#java(folder, module, program, { parallelism: 1, ...work, warmup, folder })
       const line = stdout.trim().split('\n').at(-1) ?? ''
       if (!line.startsWith('{')) throw new Error(`${program} printed no result:\n${stderr.slice(-4000)}`)
       return JSON.parse(line) as PeerRun
@@ -111,11 +117,19 @@ export class Peers implements AsyncDisposable {
     }
   }
 
-  async #java(module: string, program: string, values: Arguments) {
+  /** @param folder where it may leave files */
+  async #java(folder: string, module: string, program: string, values: Arguments) {
     const target = join(project, module, 'target')
     const classPath = `${join(target, `${module}-1.jar`)}:${await readFile(join(target, 'class-path'), 'utf8')}`
     const pairs = Object.entries(values).flatMap(([name, value]) => [`--${name}`, String(value)])
-    const args = [...HEAP, ...OPENS, '-Dorg.slf4j.simpleLogger.defaultLogLevel=error', '-cp', classPath]
+    const args = [
+      ...HEAP,
+      ...OPENS,
+      `-Djava.io.tmpdir=${folder}`,
+      '-Dorg.slf4j.simpleLogger.defaultLogLevel=error',
+      '-cp',
+      classPath,
+    ]
     return run('java', [...args, `peers.${program}`, ...pairs], {
       timeout: RUN_TIMEOUT_MS,
       killSignal: 'SIGKILL',

@@ -1,11 +1,13 @@
 package peers;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.DataInput;
+import java.io.DataOutput;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 
 /** What is known of a customer: the state that each engine keeps per key. */
-public class Customer {
+public class Customer implements Total<Order>, ByHand<Customer> {
   private static final ObjectMapper MAPPER = new ObjectMapper();
 
   public long count;
@@ -16,6 +18,7 @@ public class Customer {
   public long cancelled;
   public long lastUpdatedAt;
 
+  @Override
   public void add(Order order) {
     count++;
     sumCents += order.amountCents;
@@ -44,8 +47,51 @@ public class Customer {
     }
   }
 
-  /** By which engines are compared: id|count|sum|placed|paid|shipped|cancelled|last, in decimal. */
-  public String text(int id) {
+  @Override
+  public long events() {
+    return count;
+  }
+
+  @Override
+  public String text(Object id) {
     return id + "|" + count + "|" + sumCents + "|" + placed + "|" + paid + "|" + shipped + "|" + cancelled + "|" + lastUpdatedAt;
+  }
+
+  @Override
+  public Customer fresh() {
+    return new Customer();
+  }
+
+  @Override
+  public void copyFrom(Customer other) {
+    count = other.count;
+    sumCents = other.sumCents;
+    placed = other.placed;
+    paid = other.paid;
+    shipped = other.shipped;
+    cancelled = other.cancelled;
+    lastUpdatedAt = other.lastUpdatedAt;
+  }
+
+  @Override
+  public void write(DataOutput out) throws IOException {
+    out.writeLong(count);
+    out.writeLong(sumCents);
+    out.writeLong(placed);
+    out.writeLong(paid);
+    out.writeLong(shipped);
+    out.writeLong(cancelled);
+    out.writeLong(lastUpdatedAt);
+  }
+
+  @Override
+  public void read(DataInput in) throws IOException {
+    count = in.readLong();
+    sumCents = in.readLong();
+    placed = in.readLong();
+    paid = in.readLong();
+    shipped = in.readLong();
+    cancelled = in.readLong();
+    lastUpdatedAt = in.readLong();
   }
 }

@@ -74,8 +74,8 @@ public final class Meter {
     return String.format(
         Locale.ROOT,
         "{\"peer\":\"%s\",\"events\":%d,\"measuredEvents\":%d,\"seconds\":%.3f,\"cpuSeconds\":%.2f,"
-            + "\"brokerCpuSeconds\":%.2f,\"customers\":%d,\"hash\":%d,\"maxRssBytes\":%d}",
-        peer, result.events(), measured, seconds, cpuSeconds, brokerCpuSeconds, result.customers(), result.hash(), maxRssBytes());
+            + "\"brokerCpuSeconds\":%.2f,\"rows\":%d,\"hash\":%d,\"maxRssBytes\":%d,\"stateBytes\":%d}",
+        peer, result.events(), measured, seconds, cpuSeconds, brokerCpuSeconds, result.rows(), result.hash(), maxRssBytes(), Heap.grownBytes());
   }
 
   private static double cpuSeconds(long pid) {

@@ -1,31 +1,36 @@
 package peers;
 
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
-import org.apache.flink.api.common.functions.OpenContext;
-import org.apache.flink.api.common.state.ValueState;
-import org.apache.flink.api.common.state.ValueStateDescriptor;
+import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.api.common.typeinfo.Types;
+import org.apache.flink.api.java.functions.KeySelector;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.connector.file.src.FileSource;
 import org.apache.flink.connector.file.src.reader.TextLineInputFormat;
 import org.apache.flink.core.fs.Path;
 import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
-import org.apache.flink.streaming.api.functions.KeyedProcessFunction;
 import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
-import org.apache.flink.util.Collector;
 
 /**
- * Orders out of a file, folded by customer, in Flink's MiniCluster: object reuse on, a checkpoint each second.
+ * Events out of a file, folded by customer, in Flink's MiniCluster: object reuse on, a checkpoint each second.
  *
- * --input FILE --format ndjson|binary --reader usual|best --events N --warmup N --backend hashmap|rocksdb --parallelism N
- * --folder FOLDER
+ * --work orders|uuid|union|stages --input FILE --format ndjson|binary --reader usual|best --events N --warmup N
+ * --backend hashmap|rocksdb --parallelism N --folder FOLDER [--heap measured]
  */
 public final class FlinkPeer {
   /** The MiniCluster runs in this JVM, so its tasks reach these. */
-  private static Meter meter;
+  static Meter meter;
 
-  private static final Result RESULT = new Result();
+  static final Result RESULT = new Result();
+
+  private final Arguments arguments;
+  private final StreamExecutionEnvironment environment;
+
+  private FlinkPeer(Arguments arguments, StreamExecutionEnvironment environment) {
+    this.arguments = arguments;
+    this.environment = environment;
+  }
 
   public static void main(String[] words) throws Exception {
     Lifeline.hold();
@@ -35,27 +40,71 @@ public final class FlinkPeer {
     meter = new Meter(arguments.number("warmup"), arguments.number("events"), 0);
     Configuration settings = settings(backend, arguments.text("folder"));
     StreamExecutionEnvironment environment = StreamExecutionEnvironment.createLocalEnvironment(parallelism, settings);
-    orders(environment, arguments)
-        .keyBy(order -> order.customerId, Types.INT)
-        .process(new Fold(), Types.INT)
-        .sinkTo(new DiscardingSink<>());
+    new FlinkPeer(arguments, environment).build();
     environment.execute();
     System.out.println(meter.line("flink-" + backend, RESULT));
     System.exit(0);
   }
 
-  private static DataStream<Order> orders(StreamExecutionEnvironment environment, Arguments arguments) {
-    String input = arguments.text("input");
-    boolean json = arguments.text("format").equals("ndjson");
-    if (arguments.text("reader").equals("best")) {
-      return environment.fromSource(new OrderSource(input, json), WatermarkStrategy.noWatermarks(), "orders", new OrderType());
+  private void build() {
+    String work = arguments.text("work", "orders");
+    switch (work) {
+      case "orders" -> fold(orders(), order -> order.customerId, Types.INT, type(Customer.class), Customer::new);
+      case "uuid" -> {
+        DataStream<UuidOrder> orders = events(UuidOrder.class, new OrderFormat<>(UuidOrder::new));
+        fold(orders, order -> order.customer, Types.STRING, type(Customer.class), Customer::new);
+      }
+      case "union" -> {
+        DataStream<Event> events = events(Event.class, Event.FORMAT);
+        fold(events, event -> event.customerId, Types.INT, type(Account.class), Account::new);
+      }
+      case "stages" -> {
+        TypeInformation<Spending.Change> change = type(Spending.Change.class);
+        DataStream<Spending.Change> changes = orders()
+            .keyBy(order -> order.customerId, Types.INT)
+            .transform("spend", change, new Keyed.Operator<>(new Spend(type(Spending.class))));
+        fold(changes, one -> one.band, Types.INT, type(Spending.Band.class), Spending.Band::new);
+      }
+      default -> throw new IllegalArgumentException("no work: " + work);
     }
-    if (!json) throw new IllegalArgumentException("the usual reader reads lines of JSON");
+  }
+
+  private <K, E, S extends Total<? super E>> void fold(
+      DataStream<E> events, KeySelector<E, K> key, TypeInformation<K> keyType, TypeInformation<S> type, Format.Maker<S> maker) {
+    boolean measuresHeap = !arguments.text("heap", "").isEmpty();
+    events
+        .keyBy(key, keyType)
+        .transform("fold", Types.VOID, new Keyed.Operator<>(new Fold<K, E, S>(type, maker, measuresHeap)))
+        .sinkTo(new DiscardingSink<>());
+  }
+
+  private boolean isBest() {
+    return arguments.text("reader").equals("best");
+  }
+
+  /** How values of a class are kept and sent: by hand, or, as usual, by Flink's serializer of POJOs. */
+  private <T extends ByHand<? super T>> TypeInformation<T> type(Class<T> type) {
+    return isBest() ? new HandType<>(type) : Types.POJO(type);
+  }
+
+  private DataStream<Order> orders() {
+    return events(Order.class, OrderFormat.ORDERS);
+  }
+
+  private <E extends ByHand<? super E>> DataStream<E> events(Class<E> type, Format<E> format) {
+    String input = arguments.text("input");
+    if (isBest()) {
+      RecordSource<E> source = new RecordSource<>(input, format, !isBinary());
+      return environment.fromSource(source, WatermarkStrategy.noWatermarks(), "events", type(type));
+    }
+    if (isBinary()) throw new IllegalArgumentException("the usual reader reads lines of JSON");
+    Binding<E> binding = new Binding<>(type);
     FileSource<String> lines = FileSource.forRecordStreamFormat(new TextLineInputFormat(), new Path(input)).build();
-    return environment
-        .fromSource(lines, WatermarkStrategy.noWatermarks(), "lines")
-        .map(OrderFormat::bound)
-        .returns(Types.POJO(Order.class));
+    return environment.fromSource(lines, WatermarkStrategy.noWatermarks(), "lines").map(binding::read).returns(type(type));
+  }
+
+  private boolean isBinary() {
+    return arguments.text("format").equals("binary");
   }
 
   private static Configuration settings(String backend, String folder) {
@@ -71,44 +120,5 @@ public final class FlinkPeer {
     settings.setString("taskmanager.memory.managed.size", "512m");
     settings.setString("restart-strategy.type", "none");
     return settings;
-  }
-
-  /** Emits nothing: who wants to read the state pays for that on top. */
-  private static final class Fold extends KeyedProcessFunction<Integer, Order, Integer> {
-    private static final long serialVersionUID = 1;
-    /** Events between two words to the meter. */
-    private static final int STEP = 1024;
-
-    private transient ValueState<Customer> state;
-    private transient int untold;
-
-    @Override
-    public void open(OpenContext context) {
-      state = getRuntimeContext().getState(new ValueStateDescriptor<>("customer", Types.POJO(Customer.class)));
-    }
-
-    @Override
-    public void processElement(Order order, Context context, Collector<Integer> out) throws Exception {
-      Customer customer = state.value();
-      if (customer == null) {
-        customer = new Customer();
-        // Fires when the input has ended: then the state is compared.
-        context.timerService().registerEventTimeTimer(Long.MAX_VALUE);
-      }
-      customer.add(order);
-      state.update(customer);
-      if (++untold == STEP) tell();
-    }
-
-    private void tell() {
-      meter.processed(untold);
-      untold = 0;
-    }
-
-    @Override
-    public void onTimer(long time, OnTimerContext context, Collector<Integer> out) throws Exception {
-      if (untold > 0) tell();
-      RESULT.add(context.getCurrentKey(), state.value());
-    }
   }
 }

@@ -33,7 +33,7 @@ public final class Load {
     Map<String, Object> settings = Map.of(
         "bootstrap.servers", arguments.text("broker"), "acks", "1", "enable.idempotence", "false", "linger.ms", "20", "batch.size", "262144");
     String input = arguments.text("input");
-    OrderReader orders = OrderReader.open(input, json, 0, Files.size(Path.of(input)));
+    RecordReader<Order> orders = RecordReader.open(input, OrderFormat.ORDERS, json, 0, Files.size(Path.of(input)));
     AtomicReference<Exception> failure = new AtomicReference<>();
     try (var producer = new KafkaProducer<>(settings, new IntegerSerializer(), new ByteArraySerializer())) {
       while (orders.hasNext()) {

@@ -92,9 +92,16 @@ public final class StreamsPeer {
 
   private static Deserializer<Order> orderDeserializer(Arguments arguments) {
     boolean json = arguments.text("format").equals("ndjson");
-    if (json && isUsual(arguments)) return (topic, bytes) -> OrderFormat.bound(bytes);
+    if (json && isUsual(arguments)) {
+      Binding<Order> binding = new Binding<>(Order.class);
+      return (topic, bytes) -> binding.read(bytes);
+    }
     if (json) return (topic, bytes) -> OrderFormat.json(bytes);
-    return (topic, bytes) -> OrderFormat.binary(ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN), new Order());
+    return (topic, bytes) -> {
+      Order one = new Order();
+      OrderFormat.ORDERS.binary(ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN), one);
+      return one;
+    };
   }
 
   private static Serde<Customer> customerSerde(boolean usual) {

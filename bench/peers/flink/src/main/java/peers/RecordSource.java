@@ -21,35 +21,37 @@ import org.apache.flink.core.io.SimpleVersionedSerializer;
 import org.apache.flink.util.InstantiationUtil;
 
 /**
- * A file of orders as a Flink source: a range of bytes per reader, read and parsed in the task's own thread. Quicker than
+ * A file of records as a Flink source: a range of bytes per reader, read and parsed in the task's own thread. Quicker than
  * FileSource, which makes a String of each line in one thread and hands batches of them to another.
  */
-public class OrderSource implements Source<Order, OrderSource.Range, Collection<OrderSource.Range>> {
+public class RecordSource<E> implements Source<E, RecordSource.Range<E>, Collection<RecordSource.Range<E>>> {
   private static final long serialVersionUID = 1;
 
   private final String path;
+  private final Format<E> format;
   private final boolean json;
 
-  public OrderSource(String path, boolean json) {
+  public RecordSource(String path, Format<E> format, boolean json) {
     this.path = path;
+    this.format = format;
     this.json = json;
   }
 
-  public record Range(String path, boolean json, long from, long to)
-      implements IteratorSourceSplit<Order, OrderReader>, Serializable {
+  public record Range<E>(String path, Format<E> format, boolean json, long from, long to)
+      implements IteratorSourceSplit<E, RecordReader<E>>, Serializable {
     @Override
     public String splitId() {
       return Long.toString(to);
     }
 
     @Override
-    public OrderReader getIterator() {
-      return OrderReader.open(path, json, from, to);
+    public RecordReader<E> getIterator() {
+      return RecordReader.open(path, format, json, from, to);
     }
 
     @Override
-    public Range getUpdatedSplitForIterator(OrderReader reader) {
-      return new Range(path, json, reader.position(), to);
+    public Range<E> getUpdatedSplitForIterator(RecordReader<E> reader) {
+      return new Range<>(path, format, json, reader.position(), to);
     }
   }
 
@@ -59,12 +61,12 @@ public class OrderSource implements Source<Order, OrderSource.Range, Collection<
   }
 
   @Override
-  public SplitEnumerator<Range, Collection<Range>> createEnumerator(SplitEnumeratorContext<Range> context) {
+  public SplitEnumerator<Range<E>, Collection<Range<E>>> createEnumerator(SplitEnumeratorContext<Range<E>> context) {
     try {
       long size = Files.size(Path.of(path));
       int readers = context.currentParallelism();
-      List<Range> ranges = new ArrayList<>();
-      for (int i = 0; i < readers; i++) ranges.add(new Range(path, json, size * i / readers, size * (i + 1) / readers));
+      List<Range<E>> ranges = new ArrayList<>();
+      for (int i = 0; i < readers; i++) ranges.add(new Range<>(path, format, json, size * i / readers, size * (i + 1) / readers));
       return new IteratorSourceEnumerator<>(context, ranges);
     } catch (IOException error) {
       throw new UncheckedIOException(error);
@@ -72,22 +74,22 @@ public class OrderSource implements Source<Order, OrderSource.Range, Collection<
   }
 
   @Override
-  public SplitEnumerator<Range, Collection<Range>> restoreEnumerator(SplitEnumeratorContext<Range> context, Collection<Range> ranges) {
+  public SplitEnumerator<Range<E>, Collection<Range<E>>> restoreEnumerator(SplitEnumeratorContext<Range<E>> context, Collection<Range<E>> ranges) {
     return new IteratorSourceEnumerator<>(context, ranges);
   }
 
   @Override
-  public SourceReader<Order, Range> createReader(SourceReaderContext context) {
+  public SourceReader<E, Range<E>> createReader(SourceReaderContext context) {
     return new IteratorSourceReader<>(context);
   }
 
   @Override
-  public SimpleVersionedSerializer<Range> getSplitSerializer() {
+  public SimpleVersionedSerializer<Range<E>> getSplitSerializer() {
     return new JavaSerializer<>();
   }
 
   @Override
-  public SimpleVersionedSerializer<Collection<Range>> getEnumeratorCheckpointSerializer() {
+  public SimpleVersionedSerializer<Collection<Range<E>>> getEnumeratorCheckpointSerializer() {
     return new JavaSerializer<>();
   }
 
@@ -105,7 +107,7 @@ public class OrderSource implements Source<Order, OrderSource.Range, Collection<
     @Override
     public T deserialize(int version, byte[] bytes) throws IOException {
       try {
-        return InstantiationUtil.deserializeObject(bytes, OrderSource.class.getClassLoader());
+        return InstantiationUtil.deserializeObject(bytes, RecordSource.class.getClassLoader());
       } catch (ClassNotFoundException error) {
         throw new IOException(error);
       }

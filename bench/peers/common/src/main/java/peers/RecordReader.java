@@ -12,27 +12,30 @@ import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
 import java.util.Iterator;
 
-/** Reads the orders of a file that begin in a range of its bytes, with one large buffer and one object for all. */
-public abstract class OrderReader implements Iterator<Order> {
+/** Reads the records of a file that begin in a range of its bytes, with one large buffer and one object for all. */
+public abstract class RecordReader<E> implements Iterator<E> {
   private static final int BUFFER_BYTES = 1 << 20;
 
   final RandomAccessFile file;
-  final Order order = new Order();
+  final Format<E> format;
+  final E record;
 
-  private OrderReader(RandomAccessFile file) {
+  private RecordReader(RandomAccessFile file, Format<E> format) {
     this.file = file;
+    this.format = format;
+    record = format.create();
   }
 
-  public static OrderReader open(String path, boolean json, long from, long to) {
+  public static <E> RecordReader<E> open(String path, Format<E> format, boolean json, long from, long to) {
     try {
       RandomAccessFile file = new RandomAccessFile(path, "r");
-      return json ? new Json(file, from, to) : new Binary(file, from, to);
+      return json ? new Json<>(file, format, from, to) : new Binary<>(file, format, from, to);
     } catch (IOException error) {
       throw new UncheckedIOException(error);
     }
   }
 
-  /** Where in the file the next order begins, or the line feed before it. */
+  /** Where in the file the next record begins, or the line feed before it. */
   public abstract long position();
 
   abstract boolean read() throws IOException;
@@ -53,24 +56,24 @@ public abstract class OrderReader implements Iterator<Order> {
 
   /** The same object each time: valid until the next call. */
   @Override
-  public Order next() {
+  public E next() {
     if (!hasNext()) throw new java.util.NoSuchElementException();
     ready = false;
-    return order;
+    return record;
   }
 
-  private static final class Json extends OrderReader {
+  private static final class Json<E> extends RecordReader<E> {
     private final long start;
     private final JsonParser parser;
     private long read;
 
-    Json(RandomAccessFile file, long from, long to) throws IOException {
-      super(file);
+    Json(RandomAccessFile file, Format<E> format, long from, long to) throws IOException {
+      super(file, format);
       start = lineFrom(from);
       long end = lineFrom(to);
       file.seek(start);
       InputStream in = new BufferedInputStream(Channels.newInputStream(file.getChannel()), BUFFER_BYTES);
-      parser = OrderFormat.JSON.createParser(new Limited(in, end - start));
+      parser = Format.JSON.createParser(new Limited(in, end - start));
     }
 
     /** The beginning of the first line at or after a position. */
@@ -87,7 +90,7 @@ public abstract class OrderReader implements Iterator<Order> {
     boolean read() throws IOException {
       read = start + parser.currentLocation().getByteOffset();
       if (parser.nextToken() == null) return false;
-      OrderFormat.json(parser, order);
+      format.json(parser, record);
       return true;
     }
 
@@ -97,40 +100,42 @@ public abstract class OrderReader implements Iterator<Order> {
     }
   }
 
-  private static final class Binary extends OrderReader {
+  private static final class Binary<E> extends RecordReader<E> {
+    private final int bytes;
     private final FileChannel channel;
     private final ByteBuffer buffer = ByteBuffer.allocateDirect(BUFFER_BYTES).order(ByteOrder.LITTLE_ENDIAN).limit(0);
     private final long end;
     private long at;
 
-    Binary(RandomAccessFile file, long from, long to) throws IOException {
-      super(file);
+    Binary(RandomAccessFile file, Format<E> format, long from, long to) throws IOException {
+      super(file, format);
+      bytes = format.binaryBytes();
       channel = file.getChannel();
       at = recordFrom(from);
       end = recordFrom(to);
       channel.position(at);
     }
 
-    private static long recordFrom(long position) {
-      return (position + Order.BINARY_BYTES - 1) / Order.BINARY_BYTES * Order.BINARY_BYTES;
+    private long recordFrom(long position) {
+      return (position + bytes - 1) / bytes * bytes;
     }
 
     @Override
     boolean read() throws IOException {
       if (at >= end) return false;
-      while (buffer.remaining() < Order.BINARY_BYTES) {
+      while (buffer.remaining() < bytes) {
         buffer.compact();
         if (channel.read(buffer) < 0) throw new IOException("the file ends within a record");
         buffer.flip();
       }
-      OrderFormat.binary(buffer, order);
-      at += Order.BINARY_BYTES;
+      format.binary(buffer, record);
+      at += bytes;
       return true;
     }
 
     @Override
     public long position() {
-      return super.ready ? at - Order.BINARY_BYTES : at;
+      return super.ready ? at - bytes : at;
     }
   }
 
