@@ -1,7 +1,7 @@
 // `mainstem lineage` and `mainstem export`: how a row came to be, and all rows of a view at one cut.
 import { type Command, Option } from 'commander'
 import { fail } from '../../core/index.ts'
-import type { LineageStepWire, LineageWire } from '../../query-api/index.ts'
+import { EXPORT_FORMATS, type ExportFormat, type LineageStepWire, type LineageWire } from '../../query-api/index.ts'
 import { wholeNumber } from './arguments.ts'
 import { AT_OPTION, type ClientFlags, keySegment, withClientOptions } from './client-commands.ts'
 import { callStream, callText } from './http.ts'
@@ -66,18 +66,16 @@ function changeText({ before, after }: LineageStepWire, field: string | undefine
     .join('  ')
 }
 
-type Format = 'ndjson' | 'csv'
-
 interface ExportFlags extends ClientFlags {
   readonly at?: string
-  readonly format?: Format
+  readonly format?: ExportFormat
   readonly out?: string
 }
 
 export function addExport(program: Command): void {
   withClientOptions(program.command('export').description('write all rows of a view at one cut'))
     .argument('<view>', 'name of the view')
-    .addOption(new Option('--format <format>', 'default: by the name of --out, else ndjson').choices(['ndjson', 'csv']))
+    .addOption(new Option('--format <format>', 'default: by the name of --out, else ndjson').choices(EXPORT_FORMATS))
     .option(...AT_OPTION)
     .option('--out <file>', 'a new file; compressed where its name ends in .gz or .zst (default: standard output)')
     .addHelpText(
@@ -101,12 +99,12 @@ async function exportView(view: string, { url, json, at, out, format = formatOf(
   line(`  ${grouped(rows)} rows of ${view} at ${grouped(position)} → ${out}`)
 }
 
-const formatOf = (out: string | undefined): Format => (/\.csv(\.gz|\.zst)?$/i.test(out ?? '') ? 'csv' : 'ndjson')
+const formatOf = (out: string | undefined): ExportFormat => (/\.csv(\.gz|\.zst)?$/i.test(out ?? '') ? 'csv' : 'ndjson')
 
 /** Passes the text on, and counts its rows: an answer that was cut short may end anywhere. @throws APPLICATION_UNREACHABLE */
 async function* counting(
   pieces: AsyncIterable<string>,
-  format: Format,
+  format: ExportFormat,
   rows: number,
   onProgress: (done: number) => void,
 ): AsyncGenerator<string> {
