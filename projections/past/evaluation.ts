@@ -4,7 +4,7 @@ import { fail, type Log, type LogBlock, type RecordCursor } from '../../core/ind
 import type { ApplicationParts } from '../application.ts'
 import type { RecordInfo } from '../handler-context.ts'
 import type { ProjectionDefinition } from '../projection.ts'
-import { RecordFolder } from '../record-folder.ts'
+import { commitTimeOf, RecordFolder } from '../record-folder.ts'
 import type { StateMemory } from '../state/memory.ts'
 import { FoldedView } from '../view.ts'
 import { atTooFar } from './errors.ts'
@@ -76,7 +76,7 @@ export class Evaluation {
   }
 
   async #foldBlock(block: LogBlock): Promise<void> {
-    const timeMs = timeOf(block)
+    const timeMs = commitTimeOf(block)
     const cursor = block.records()
     let left = RECORDS_PER_CLOCK_LOOK
     while (cursor.next()) {
@@ -87,7 +87,7 @@ export class Evaluation {
       if (this.#pace.due) await this.#pace.rest()
     }
     this.#records.flush()
-    if (block.last) this.#endTransaction(block.end, block.end - this.#position)
+    if (block.last) this.#endTransaction(block, block.end - this.#position)
     if (this.#pace.due) await this.#pace.rest()
   }
 
@@ -98,11 +98,11 @@ export class Evaluation {
     const visitor: RecordVisitor = {
       record: (cursor, block) => {
         records++
-        this.#records.fold(one.of(cursor), timeOf(block))
+        this.#records.fold(one.of(cursor), commitTimeOf(block))
         observer?.folded(cursor, block)
       },
-      endTransaction: position => {
-        this.#endTransaction(position, records)
+      endTransaction: block => {
+        this.#endTransaction(block, records)
         records = 0
         observer?.ended()
         this.#check()
@@ -112,9 +112,9 @@ export class Evaluation {
     this.#check()
   }
 
-  #endTransaction(position: number, records: number): void {
-    this.#position = position
-    for (const view of this.views.values()) view.endTransaction(position)
+  #endTransaction(block: LogBlock, records: number): void {
+    this.#position = block.end
+    this.#records.endTransaction(block)
     this.#sinceDrain += records
     if (this.#sinceDrain < RECORDS_PER_DRAIN) return
     this.#sinceDrain = 0
@@ -145,9 +145,6 @@ export class Evaluation {
     for (const view of this.views.values()) view.table.drop()
   }
 }
-
-const timeOf = ({ mark, appendTimeMs }: LogBlock): number =>
-  mark?.commitTimeUs === undefined ? appendTimeMs : mark.commitTimeUs / 1000
 
 /** A cursor that lends no runs: these would have records in them that nobody asked for. */
 class OneByOne implements RecordCursor {

@@ -8,8 +8,8 @@ const RECORDS_PER_CLOCK_LOOK = 128
 
 export interface RecordVisitor {
   record(cursor: RecordCursor, block: LogBlock): void
-  /** After the last of the records that are of one transaction; its own last record may be another. */
-  endTransaction(position: number): void
+  /** After the last of the records that are of one transaction. @param block the last one of the transaction itself */
+  endTransaction(block: LogBlock): void
 }
 
 /** @param positions ascending; one at which there is no record any more is passed over */
@@ -61,7 +61,7 @@ class Walk {
     if (block.count > 0 && this.#hasWanted(block)) await this.#visit(block)
     if (block.last && this.inTransaction) {
       this.inTransaction = false
-      this.#visitor.endTransaction(block.end)
+      this.#visitor.endTransaction(block)
     }
   }
 

@@ -75,7 +75,26 @@ const ranks = projection('ranks', { key: z.int(), state: z.object({ accounts: z.
     },
   },
 )
-const app: Application = application('kinds', { views: [tagged, users, extremes, moves, ranks, accounts, bills] })
+/** What a handler is told of the record, where a row of another view is the cause: the transaction's end. */
+const notes = projection('notes', {
+  key: z.int(),
+  state: z.object({ rows: z.int32(), at: z.int(), timeMs: z.number(), draw: z.number().nullable() }),
+}).on(bills, 'customer', {
+  add: (note, _, ctx) => {
+    note.rows++
+    note.at = Number(ctx.position)
+    note.timeMs = ctx.timeMs
+    note.draw = ctx.random()
+  },
+  remove: note => {
+    note.rows--
+    note.at = note.timeMs = 0
+    note.draw = null
+  },
+})
+const app: Application = application('kinds', {
+  views: [tagged, users, extremes, moves, ranks, notes, accounts, bills],
+})
 
 /** Every key that the random log has used, by view. */
 const numbers = (most: number) => Array.from({ length: most }, (_, n) => n)
@@ -85,6 +104,7 @@ const KEYS_OF: Readonly<Record<string, readonly unknown[]>> = {
   extremes: numbers(KEYS),
   moves: numbers(KEYS),
   ranks: [...numbers(KEYS), 100],
+  notes: numbers(KEYS),
   accounts: numbers(KEYS),
   bills: numbers(KEYS),
 }
