@@ -24,9 +24,11 @@ export {
   projection,
   type View,
 } from './projection.ts'
-export { openEngine } from './shards/coordinator.ts'
+export { type LocalCrewOptions, localCrew, type ShardCrew } from './shards/crew.ts'
 export { inShardThread } from './shards/definition.ts'
+export { openEngine } from './shards/local-engine.ts'
 export { realScheduler, type Scheduler } from './shards/scheduler.ts'
+export { openShardedEngine } from './shards/sharded-engine.ts'
 export type { ContinuedFrom, ViewPlan } from './start-plan.ts'
 export { unknownView } from './unknown-view.ts'
 export type { VerifiedView, VerifyReport, VerifyStatus } from './verifier.ts'

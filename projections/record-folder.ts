@@ -41,7 +41,10 @@ export class RecordFolder {
   readonly #open: RunChain[] = []
   #timeMs = 0
 
-  /** @param info what handlers know of the record: set for each one */
+  /**
+   * @param views what folds views is told of their changes by them (`connectViews`)
+   * @param info what handlers know of the record: set for each one
+   */
   constructor(views: readonly FoldedView[], parts: ApplicationParts, info: RecordInfo) {
     this.#views = views
     this.#info = info
@@ -49,18 +52,13 @@ export class RecordFolder {
     this.#chain(views)
   }
 
-  /** Ties each view's routes to the topics and views they fold. */
+  /** Ties each view's routes to the topics that they fold. */
   #connect(folded: readonly FoldedView[], { topics }: ApplicationParts): void {
-    const views = new Map(folded.map(view => [view.name, view]))
     const times = new Map(topics.map(topic => [topic.name, (topic as { time?: string }).time]))
     for (const view of folded) {
       view.routes.forEach((route, n) => {
         const input = view.definition.ons[n]?.input
-        const from = input?.kind === 'projection' ? views.get(route.input) : undefined
-        if (from) {
-          from.consumers.push(route)
-          return
-        }
+        if (input?.kind === 'projection') return
         const topic = input?.kind === 'changes' ? (input as unknown as { table: SourceTable }).table.name : route.input
         const routes = this.#byTopic.get(topic) ?? {
           chain: new RunChain(),

@@ -35,7 +35,7 @@ export class RunKeys {
   readonly #bytes = new KeySource(EMPTY)
   /** Finds the row of each record; `run.count` says of how many, also where it throws. @throws KEY_INVALID, STATE_TOO_LARGE */
   readonly resolve: Resolve
-  /** The last dictionary, and what has been found for each of its entries, plus one; good while no row was removed. */
+  /** The last dictionary, and what has been found for each of its entries, plus one, or NO_ROW; good while no row was removed. */
   #dictionary: Uint8Array = EMPTY
   #known = new Uint32Array(0)
   #removed = -1
@@ -148,9 +148,12 @@ export class RunKeys {
         continue
       }
       const entry = entries[words[at + n]!]!
-      let row = known[entry]!
-      if (row === 0) known[entry] = row = table.findOrAddOne(this.#bytes, offsets[entry]!, offsets[entry + 1]!) + 1
-      run.rows[n] = row - 1
+      let place = known[entry]!
+      if (place === 0) {
+        const row = table.findOrAddOne(this.#bytes, offsets[entry]!, offsets[entry + 1]!)
+        known[entry] = place = row === NO_ROW ? NO_ROW : row + 1
+      }
+      run.rows[n] = place === NO_ROW ? NO_ROW : place - 1
     }
   }
 

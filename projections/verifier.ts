@@ -22,6 +22,7 @@ import { type Scheduler, Turns } from './shards/scheduler.ts'
 import type { StateMemory } from './state/memory.ts'
 import { unknownView } from './unknown-view.ts'
 import { FoldedView } from './view.ts'
+import { connectViews } from './view-graph.ts'
 
 /** The live views are watched from the cut on; before it the second fold comes as near to them as this many records. */
 const NEAR_RECORDS = 10_000
@@ -194,6 +195,7 @@ class Refold {
     const projections = withInputs(host.parts, names)
     const memory = host.memory.half()
     this.#views = projections.map(definition => new FoldedView(definition, this.#info, memory))
+    connectViews(this.#views)
     this.#records = new RecordFolder(this.#views, { ...host.parts, projections }, this.#info)
     this.#end = host.log.end
     this.#reader = host.log.read(0)

@@ -26,6 +26,8 @@ import { compileRoute, type Handler, type InputKey, type Route } from './route.t
 import type { Lent, Segment } from './run-chain.ts'
 import { checkResult, RunFolds } from './run-fold.ts'
 import { Changes, LIVE, TOUCHED } from './state/changes.ts'
+import { ALL_GROUPS, type KeyGroups } from './state/key-groups.ts'
+import type { KeyId } from './state/keys.ts'
 import { FLAGS } from './state/layout.ts'
 import type { StateMemory } from './state/memory.ts'
 import { RowList } from './state/row-list.ts'
@@ -33,6 +35,9 @@ import { NO_ROW, type RunRows } from './state/row-places.ts'
 import { sortInTurns } from './state/sort-in-turns.ts'
 import { StateTable } from './state/state-table.ts'
 import { zeroOf } from './state/zero.ts'
+
+/** Takes the net change of a row at a transaction's end: null where it was not, or is not there. */
+export type ChangeOutlet = (view: FoldedView, id: KeyId, before: AnyRow | null, after: AnyRow | null) => void
 
 /** About what an entry of a Map takes. */
 const OLD_ENTRY_BYTES = 40
@@ -62,6 +67,8 @@ export class FoldedView implements HandlerOwner {
   readonly routes: readonly Route[]
   /** Routes of other views that fold this one. */
   readonly consumers: Route[] = []
+  /** Who takes what is passed on; undefined where the views that fold this one get it at once. */
+  outlet: ChangeOutlet | undefined
   error: MainstemError | undefined
   /** Position up to which this view is folded: records at or below it are skipped. */
   position = 0
@@ -82,8 +89,11 @@ export class FoldedView implements HandlerOwner {
   readonly #invertible: boolean
   readonly #runs: ReadonlyMap<Route, RunFolds>
 
-  /** @throws DEFINITION_INVALID, CONTRACT_UNSUPPORTED */
-  constructor(definition: ProjectionDefinition, info: RecordInfo, memory: StateMemory) {
+  /**
+   * @param owned keys of other groups are passed over
+   * @throws DEFINITION_INVALID, CONTRACT_UNSUPPORTED
+   */
+  constructor(definition: ProjectionDefinition, info: RecordInfo, memory: StateMemory, owned: KeyGroups = ALL_GROUPS) {
     const { name, spec } = definition
     this.name = name
     this.definition = definition
@@ -94,7 +104,7 @@ export class FoldedView implements HandlerOwner {
     this.storedFields = [...this.value.fields, ...hidden]
     this.codec = createRowCodec({ kind: 'object', fields: this.storedFields })
     for (const field of hidden) zero[field.name] = new Map()
-    this.table = new StateTable(definition.origin, this.value, hidden, this.key, zero, memory)
+    this.table = new StateTable(definition.origin, this.value, hidden, this.key, zero, memory, owned)
     this.changes = new Changes(this.table)
     this.emissions = new Emissions(name, spec.emits ?? [])
     this.#context = new HandlerContext(info, this.table, this.key, this.emissions)
@@ -119,21 +129,26 @@ export class FoldedView implements HandlerOwner {
 
   /** The row of a key as of the last cut, as an object of the caller's own; undefined where there is none. */
   get(key: unknown): AnyRow | undefined {
-    const row = this.#find(key)
+    const id = this.idOf(key)
+    return id === undefined ? undefined : this.getById(id)
+  }
+
+  /** A key's id; undefined of what cannot be a key, and so has no row. */
+  idOf(key: unknown): KeyId | undefined {
+    try {
+      return this.table.keys.idOf(key)
+    } catch (error) {
+      if (isMainstemError(error) && error.code === 'KEY_INVALID') return undefined
+      throw error
+    }
+  }
+
+  getById(id: KeyId): AnyRow | undefined {
+    const row = this.table.find(id)
     if (row < 0) return undefined
     const old = this.#old?.get(row)
     if (old !== undefined) return old > 0 ? this.table.toObject(old - 1) : undefined
     return (this.table.flags(row) & LIVE) !== 0 ? this.table.toObject(row) : undefined
-  }
-
-  #find(key: unknown): number {
-    try {
-      return this.table.find(this.table.keys.idOf(key))
-    } catch (error) {
-      // What cannot be a key has no row.
-      if (isMainstemError(error) && error.code === 'KEY_INVALID') return -1
-      throw error
-    }
   }
 
   /** Folds one change of a row (or an event, as `after` alone) through a route. Stops the view when a handler fails. */
@@ -273,6 +288,7 @@ export class FoldedView implements HandlerOwner {
     const { keys } = this.table
     if (keys.idOf(from) !== keys.idOf(to)) return false
     const row = this.#open(to)
+    if (row === NO_ROW) return true
     this.#close(row, route.update?.(this.table.draft, before, after, this.#context), 0)
     return true
   }
@@ -287,14 +303,16 @@ export class FoldedView implements HandlerOwner {
 
   #call(handler: Handler, key: unknown, value: AnyRow, weight: number): void {
     const row = this.#open(key)
+    if (row === NO_ROW) return
     this.#close(row, handler(this.table.draft, value, this.#context), weight)
   }
 
-  /** Steps to the row of a key, which is about to change. */
+  /** Steps to the row of a key, which is about to change; NO_ROW where it is somebody else's. */
   #open(key: unknown): number {
     const { table } = this
     this.#context.row = -1
     const row = table.findOrAdd(table.keys.idOf(key))
+    if (row === NO_ROW) return row
     this.#context.row = row
     table.open(row)
     if ((table.openFlags & TOUCHED) === 0) this.#touch(row)
@@ -432,6 +450,10 @@ export class FoldedView implements HandlerOwner {
     if ((copy >= 0 || exists) && !(copy >= 0 && exists && table.isEqual(copy, row))) {
       const before = copy >= 0 ? table.toObject(copy) : null
       const after = exists ? table.toObject(row) : null
+      if (this.outlet !== undefined) {
+        this.outlet(this, table.idOf(row), before, after)
+        return
+      }
       const inputKey = { fromRow: () => table.keyOf(row) }
       for (const route of this.consumers) route.view.fold(route, before, after, inputKey)
     }

@@ -2,11 +2,12 @@
 import { type FileSystem, type Held, type Log, type MainstemError, nodeFileSystem } from '../../core/index.ts'
 import { type Scheduler, Turns } from '../shards/scheduler.ts'
 import { type ContinuedFrom, factsOf, planStart, type ViewPlan } from '../start-plan.ts'
+import { ALL_GROUPS } from '../state/key-groups.ts'
 import type { StateMemory } from '../state/memory.ts'
 import type { FoldedView } from '../view.ts'
 import { loadRows, type RowsWanted, ViewRows } from './load.ts'
 import { readManifest, type ViewCheckpoint } from './manifest.ts'
-import { ALL_GROUPS, CheckpointPart } from './part.ts'
+import { CheckpointPart } from './part.ts'
 import { corrupt } from './row-file-reader.ts'
 import { type CheckpointStore, openCheckpointStore, type ViewFactsSaved } from './store.ts'
 

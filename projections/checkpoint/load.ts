@@ -3,14 +3,12 @@
 import { ByteReader, type FileSystem, isMainstemError, type MainstemError, textOf } from '../../core/index.ts'
 import type { Turns } from '../shards/scheduler.ts'
 import { LIVE, TOUCHED } from '../state/changes.ts'
-import { KEY_GROUPS } from '../state/key-index.ts'
+import { GROUP_SHIFT, type KeyGroups } from '../state/key-groups.ts'
 import { RowList } from '../state/row-list.ts'
-import type { KeyGroups, RowFile, ViewPart } from './part.ts'
+import type { RowFile, ViewPart } from './part.ts'
 import type { Chunk } from './row-file.ts'
 import { corrupt, RowFileReader } from './row-file-reader.ts'
 import { hashBytes, lanes } from './row-hash.ts'
-
-const GROUP_SHIFT = 32 - Math.log2(KEY_GROUPS)
 
 /** Takes the rows of one view. */
 export interface RowSink {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { z } from 'zod'
 import { type FileSystem, readWhole, writeStored } from '../../core/index.ts'
-import { KEY_GROUPS } from '../state/key-index.ts'
+import { KEY_GROUPS } from '../state/key-groups.ts'
 import { ROW_FILE_NAME } from './part.ts'
 
 export const MANIFEST = 'checkpoints.json'

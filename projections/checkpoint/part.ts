@@ -10,22 +10,13 @@ import {
   reportOf,
 } from '../../core/index.ts'
 import { type Scheduler, Turns } from '../shards/scheduler.ts'
-import { KEY_GROUPS } from '../state/key-index.ts'
+import { GROUP_SHIFT, type KeyGroups } from '../state/key-groups.ts'
 import type { FoldedView } from '../view.ts'
 import { type OpenChunk, RowFileWriter } from './row-file-writer.ts'
 import { HashSums, hashBytes, lanes, RowHashes, type RowsHash } from './row-hash.ts'
 
 /** Rows saved between two looks at the clock: about 5 µs. */
 const ROWS_PER_CLOCK_LOOK = 32
-const GROUP_SHIFT = 32 - Math.log2(KEY_GROUPS)
-
-/** Key groups from one up to, and without, another. */
-export interface KeyGroups {
-  readonly from: number
-  readonly to: number
-}
-
-export const ALL_GROUPS: KeyGroups = { from: 0, to: KEY_GROUPS }
 
 /** What the part is to write. */
 export interface PartRequest {

@@ -1,7 +1,7 @@
 // A hash of a view's rows that does not depend on their order: 64 bits of each row's key, support and fields, in two lanes, each
 // summed modulo 2^32. A row that changes takes its old share out and puts its new one in, so that the sum is kept up to date at
 // the price of what changed, and shards add theirs up. Two multiplicative hashes of 32 bits after MurmurHash3, finished apart.
-import { KEY_GROUPS } from '../state/key-index.ts'
+import { KEY_GROUPS } from '../state/key-groups.ts'
 
 /** The two lanes of the last row hashed: a pair without an object per row. */
 export const lanes = { low: 0, high: 0 }

@@ -32,8 +32,8 @@ export class CompleteAt {
     }
     await readRecordsAt(this.#log, unknown, visitor, pace)
     const complete = new Completeness()
-    for (const position of positions) complete.fold(this.#values.get(position) ?? null)
-    complete.endTransaction()
+    for (const position of positions) complete.fold(this.#values.get(position) ?? null, position)
+    complete.endTransaction(Number.POSITIVE_INFINITY)
     return sources.every(source => complete.has(source))
   }
 }

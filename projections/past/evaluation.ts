@@ -7,6 +7,7 @@ import type { ProjectionDefinition } from '../projection.ts'
 import { commitTimeOf, RecordFolder } from '../record-folder.ts'
 import type { StateMemory } from '../state/memory.ts'
 import { FoldedView } from '../view.ts'
+import { connectViews } from '../view-graph.ts'
 import { atTooFar } from './errors.ts'
 import type { Pace } from './pace.ts'
 import { type RecordVisitor, readRecordsAt } from './records-at.ts'
@@ -47,6 +48,7 @@ export class Evaluation {
     { log, memory, pace, from = 0 }: { log: Log; memory: StateMemory; pace: Pace; from?: number },
   ) {
     const views = definitions.map(definition => new FoldedView(definition, this.info, memory))
+    connectViews(views)
     this.#records = new RecordFolder(views, { ...parts, projections: definitions }, this.info)
     this.views = new Map(views.map(view => [view.name, view]))
     this.#log = log

@@ -47,6 +47,8 @@ export interface PastHost {
   readonly scheduler: Scheduler
   readonly sliceMs: number
   readonly folded: readonly FoldedView[]
+  /** Whether their rows are in this thread. Where they are in several, the present is folded like the past. */
+  readonly rowsHere: boolean
   readonly position: number
   readonly atCut: boolean
   cut(): Promise<void>
@@ -156,8 +158,10 @@ export class PastReads implements Past {
     this.#check(view)
     const leave = await this.#exports.enter(this.#signal(signal))
     try {
-      if (at === undefined) return await this.#liveRows(view, leave, signal)
-      const work = await this.#begin(at, [view], signal)
+      const host = this.#host
+      if (at === undefined && host.rowsHere) return await this.#liveRows(view, leave, signal)
+      if (at === undefined) host.checkReadable(view)
+      const work = await this.#begin(at ?? { position: host.position }, [view], signal)
       const evaluation = await this.#evaluateFully(view, work)
       const end = () => {
         evaluation.end()

@@ -2,13 +2,16 @@
 import type { AnyRow } from '../../core/index.ts'
 
 export class Completeness {
-  readonly #complete: Set<string>
+  readonly #complete = new Set<string>()
   /** Source → when the end of its snapshot was folded here, microseconds since 1970. */
   readonly #sinceUs = new Map<string, number>()
-  readonly #said: { readonly source: string; readonly complete: boolean }[] = []
+  /** In the order of the log; of the running transaction, and of those that several passes have not ended yet. */
+  readonly #said: { readonly source: string; readonly complete: boolean; readonly position: number }[] = []
 
-  constructor(complete: Iterable<string> = []) {
-    this.#complete = new Set(complete)
+  /** @param complete sources whose snapshot is complete */
+  begin(complete: Iterable<string>): void {
+    this.#complete.clear()
+    for (const source of complete) this.#complete.add(source)
   }
 
   has(source: string): boolean {
@@ -25,15 +28,16 @@ export class Completeness {
   }
 
   /** Takes a record of the system topic. */
-  fold(value: AnyRow | null): void {
+  fold(value: AnyRow | null, position: number): void {
     const source = String(value?.['source'])
-    if (value?.['event'] === 'snapshot-started') this.#said.push({ source, complete: false })
-    if (value?.['event'] === 'snapshot-ended') this.#said.push({ source, complete: true })
+    if (value?.['event'] === 'snapshot-started') this.#said.push({ source, complete: false, position })
+    if (value?.['event'] === 'snapshot-ended') this.#said.push({ source, complete: true, position })
   }
 
-  /** Ends the transaction that said so. */
-  endTransaction(): void {
-    for (const { source, complete } of this.#said.splice(0)) {
+  /** All transactions up to a position have ended. */
+  endTransaction(position: number): void {
+    while (this.#said.length > 0 && this.#said[0]!.position <= position) {
+      const { source, complete } = this.#said.shift()!
       if (!complete) this.#complete.delete(source)
       else {
         this.#complete.add(source)

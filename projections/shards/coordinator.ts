@@ -5,58 +5,59 @@ import {
   asMainstemError,
   describeError,
   fail,
-  installPurityGuards,
   isMainstemError,
   type Log,
   type MainstemError,
   nodeFileSystem,
   reportOf,
 } from '../../core/index.ts'
-import { sourcesByView } from '../application.ts'
 import { Checkpoints } from '../checkpoint/checkpoints.ts'
-import type { CutRead, EngineStatus, LocalEngine, Progress, RowRequest } from '../engine.ts'
+import type { CutRead, Engine, EngineStatus, LiveView, Progress, RowRequest } from '../engine.ts'
 import type { EngineEvent, EngineOptions } from '../engine-options.ts'
 import { historyGone, ViewHolds } from '../history.ts'
-import { type PastHost, PastReads } from '../past/past-reads.ts'
+import type { Past } from '../past/past.ts'
 import { Publishing } from '../publish/publishing.ts'
-import type { ContinuedFrom, ViewPlan } from '../start-plan.ts'
-import { unknownView } from '../unknown-view.ts'
-import { Verifier, type VerifyHost } from '../verifier.ts'
+import { type ContinuedFrom, planStart, type ViewPlan } from '../start-plan.ts'
+import type { Verifier } from '../verifier.ts'
 import type { FoldedView } from '../view.ts'
 import { CatchingUp } from './catching-up.ts'
+import type { Folding } from './folding.ts'
 import { LagMeter } from './lag-meter.ts'
-import { LocalReadView } from './live-view.ts'
 import { LogEnd } from './log-end.ts'
 import { PositionWaiters } from './position-waiters.ts'
 import { realScheduler, type Scheduler } from './scheduler.ts'
-import { Shard, type SliceEnd } from './shard.ts'
+import type { Shard, SliceEnd } from './shard.ts'
 import { SliceSize } from './slice-size.ts'
 
-const SLICE_MS = 2
+/** Of a slice while rows are read. */
+export const SLICE_MS = 2
 /** Of a slice while nobody may read. */
 const REBUILD_SLICE_MS = 50
 /** From one checkpoint's start to the next: this many times what it took. */
 const CHECKPOINT_REST = 10
 const CHECKPOINT_INTERVAL_MS = 1_000
 
-/** Opens the views of an application over its log: loads the last checkpoint and begins to fold. @throws DEFINITION_INVALID, VIEW_CANNOT_CONTINUE */
-export async function openEngine(options: EngineOptions): Promise<LocalEngine> {
-  installPurityGuards()
-  const coordinator = new Coordinator(options)
-  await coordinator.load().catch(async error => {
-    await coordinator.stop()
-    throw error
-  })
-  coordinator.start()
-  return coordinator
+/** A slice that has been asked for. */
+interface Slice {
+  readonly from: number
+  readonly ended: Promise<SliceEnd | undefined>
 }
 
-class Coordinator implements LocalEngine {
+/** What a coordinator works with. */
+export interface CoordinatorParts {
+  readonly options: EngineOptions
+  readonly folding: Folding
+  /** The shard, where it is in this thread; undefined where there are several: they keep no checkpoints yet. */
+  readonly shard: Shard | undefined
+}
+
+export abstract class Coordinator implements Engine {
   readonly #options: EngineOptions
   readonly #scheduler: Scheduler
   readonly #sliceMs: number
   readonly #log: Log
-  readonly #shard: Shard
+  readonly #folding: Folding
+  readonly #shard: Shard | undefined
   /** Undefined until it is loaded. */
   #checkpoints: Checkpoints | undefined
   readonly #logEnd: LogEnd
@@ -64,11 +65,11 @@ class Coordinator implements LocalEngine {
   readonly #publishing: Publishing
   readonly #lag = new LagMeter()
   readonly #waiters = new PositionWaiters()
-  readonly views: ReadonlyMap<string, LocalReadView>
+  abstract readonly views: ReadonlyMap<string, LiveView>
   /** By view, what the start did with it. */
   readonly plans = new Map<string, ViewPlan>()
-  readonly verifier: Verifier
-  readonly past: PastReads
+  abstract readonly verifier: Pick<Verifier, 'start' | 'status' | 'cancel' | 'stop'>
+  abstract readonly past: Past & { stop(): Promise<void> }
   #catchingUp: CatchingUp
   #running: Promise<void> = Promise.resolve()
   #timer: NodeJS.Timeout | undefined
@@ -81,73 +82,53 @@ class Coordinator implements LocalEngine {
   #abandoned = false
   #holds: ViewHolds | undefined
 
-  constructor(options: EngineOptions) {
+  constructor({ options, folding, shard }: CoordinatorParts) {
+    const { log } = options
     this.#options = options
     this.#scheduler = options.scheduler ?? realScheduler
     this.#sliceMs = options.sliceMs ?? SLICE_MS
-    this.#log = options.log
-    this.#logEnd = new LogEnd(options.log)
-    const { log, parts, stateBytesMax } = options
-    this.#shard = new Shard({ log, parts, stateBytesMax, scheduler: this.#scheduler, sliceMs: this.#sliceMs })
-    this.#publishing = new Publishing(log, parts.projections, (name, error) => this.#cannotPublish(name, error))
+    this.#log = log
+    this.#logEnd = new LogEnd(log)
+    this.#folding = folding
+    this.#shard = shard
+    this.#publishing = new Publishing(log, options.parts.projections, (name, error) => this.#cannotPublish(name, error))
     this.#catchingUp = new CatchingUp(this.#scheduler, 0, 0, false)
-    this.verifier = new Verifier(this.#verifyHost())
-    this.past = new PastReads(this.#pastHost())
-    const sources = sourcesByView(parts)
-    this.views = new Map(
-      this.#shard.views.map(view => [
-        view.name,
-        new LocalReadView(view, sources.get(view.name) ?? [], options.fingerprint, this),
-      ]),
-    )
   }
 
-  #verifyHost(): VerifyHost {
-    const shard = this.#shard
-    return {
-      log: this.#log,
-      parts: this.#options.parts,
-      folded: shard.views,
-      memory: shard.memory,
-      scheduler: this.#scheduler,
-      sliceMs: this.#sliceMs,
-      get position() {
-        return shard.position
-      },
-      get atCut() {
-        return !shard.inTransaction
-      },
-      cut: () => shard.cut(),
-      waitFor: (position, signal) => this.waitFor(position, signal),
-    }
-  }
+  abstract read(requests: readonly RowRequest[]): CutRead | Promise<CutRead>
 
-  #pastHost(): PastHost {
+  /** What reads of the past ask of the engine, besides where it is. */
+  protected placesInPast(views: readonly FoldedView[]) {
     const { fingerprint, path, acceptHistoryGone = [] } = this.#options
     const { generation } = this.#log.base
-    const live = (name: string) => this.#shard.views.find(view => view.name === name)!
-    return Object.assign(this.#verifyHost(), {
+    const named = (name: string) => views.find(view => view.name === name)!
+    return {
       fingerprint,
       fs: nodeFileSystem,
       path: `${path}-past`,
       checkReadable: (view: string) => this.views.get(view)!.check(),
       isComplete: (source: string) => this.isComplete(source),
-      continuedTo: (view: string) => this.continued(live(view)).at(-1)?.position ?? 0,
+      continuedTo: (view: string) => this.continued(named(view)).at(-1)?.position ?? 0,
       foldsWhatIsLeft: (view: string) =>
         acceptHistoryGone.includes(view) &&
         this.plans.get(view)?.from === 0 &&
         generation === this.#log.base.generation,
-    })
+    }
   }
 
-  async load(): Promise<void> {
-    const { views, memory } = this.#shard
-    const { path, fingerprint, fs = nodeFileSystem } = this.#options
-    const [log, scheduler, sliceMs] = [this.#log, this.#scheduler, this.#sliceMs]
-    const checkpoints = await Checkpoints.open({ fs, path, log, views, memory, fingerprint, scheduler, sliceMs })
-    this.#checkpoints = checkpoints
-    if (checkpoints.damage) this.#emit({ event: 'checkpoint-damaged', ...reportOf(checkpoints.damage) })
-    const complete = await this.#loadCheckpoint(checkpoints)
+  /** Loads what there is and begins. */
+  async open(): Promise<void> {
+    await this.#load().catch(async error => {
+      await this.stop()
+      throw error
+    })
+    this.#start()
+  }
+
+  async #load(): Promise<void> {
+    const { views } = this.#folding
+    const complete = this.#shard ? await this.#loadCheckpoint(this.#shard) : []
+    if (!this.#shard) this.#plan(undefined)
     this.#holds = new ViewHolds(this.#log, views)
     const positions = views.filter(view => !view.error).map(view => view.position)
     const from = positions.length > 0 ? Math.min(...positions) : this.#log.end
@@ -156,8 +137,12 @@ class Coordinator implements LocalEngine {
   }
 
   /** Loads the newest checkpoint that is not damaged. Returns the sources whose snapshot was complete there. */
-  async #loadCheckpoint(checkpoints: Checkpoints): Promise<readonly string[]> {
-    const { views } = this.#shard
+  async #loadCheckpoint({ views, memory }: Shard): Promise<readonly string[]> {
+    const { path, fingerprint, fs = nodeFileSystem } = this.#options
+    const [log, scheduler, sliceMs] = [this.#log, this.#scheduler, this.#sliceMs]
+    const checkpoints = await Checkpoints.open({ fs, path, log, views, memory, fingerprint, scheduler, sliceMs })
+    this.#checkpoints = checkpoints
+    if (checkpoints.damage) this.#emit({ event: 'checkpoint-damaged', ...reportOf(checkpoints.damage) })
     for (;;) {
       const plans = this.#plan(checkpoints)
       try {
@@ -171,14 +156,17 @@ class Coordinator implements LocalEngine {
     }
   }
 
-  #plan(checkpoints: Checkpoints): readonly ViewPlan[] {
-    const { views } = this.#shard
-    const plans = checkpoints.plan(views, this.#options.continueFrom ?? [])
+  #plan(checkpoints: Checkpoints | undefined): readonly ViewPlan[] {
+    const { continueFrom = [], fingerprint, acceptHistoryGone = [] } = this.#options
+    const { views } = this.#folding
+    const nothing = { saved: {}, logId: undefined, fault: undefined, recordsPerSecond: null }
+    const plans =
+      checkpoints?.plan(views, continueFrom) ??
+      planStart({ views, log: this.#log, fingerprint, continueFrom, ...nothing })
     for (const plan of plans) this.plans.set(plan.view, plan)
     const records = Math.max(0, ...plans.map(plan => plan.records))
     const estimatedSeconds = Math.max(0, ...plans.map(plan => plan.estimatedSeconds))
     this.#emit({ event: 'start-plan', views: plans, records, estimatedSeconds })
-    const { acceptHistoryGone = [] } = this.#options
     for (const [n, view] of views.entries()) view.position = plans[n]!.from
     for (const view of views) {
       const gone = acceptHistoryGone.includes(view.name) ? undefined : historyGone(view, this.#log)
@@ -191,21 +179,22 @@ class Coordinator implements LocalEngine {
     const target = this.#log.end
     const anew = this.#anew()
     this.#catchingUp = new CatchingUp(this.#scheduler, from, target, anew.length > 0)
-    this.#shard.begin(from, complete, target, this.#publishing.publishedUpTo)
-    for (const view of this.#shard.views) this.#reportStopped(view)
+    const { publishedUpTo } = this.#publishing
+    this.#folding.begin({ position: from, complete, measuredFrom: target, publishedUpTo })
+    for (const view of this.#folding.views) this.#reportStopped(view)
     if (this.rebuilding) this.#emit({ event: 'rebuild-started', views: anew, records: target - from })
   }
 
   /** Views that begin anew. */
   #anew(): readonly string[] {
-    return this.#shard.views.flatMap(({ name, error }) => {
+    return this.#folding.views.flatMap(({ name, error }) => {
       const plan = this.plans.get(name)?.plan
       return !error && (plan === 'new' || plan === 'rebuild') ? [name] : []
     })
   }
 
-  start(): void {
-    this.#running = this.#run().catch(error => this.#fail(error))
+  #start(): void {
+    this.#running = this.#run().catch(error => this.fail(error))
     this.#timer = setInterval(
       () => this.#checkpointIfDue(),
       this.#options.checkpointIntervalMs ?? CHECKPOINT_INTERVAL_MS,
@@ -219,27 +208,37 @@ class Coordinator implements LocalEngine {
   }
 
   async #run(): Promise<void> {
-    let scanned = this.#shard.position
+    const folding = this.#folding
+    const under: Slice[] = []
+    let asked = folding.position
     for (;;) {
-      const logEnd = await this.#logEnd.beyond(scanned)
-      if (logEnd === undefined) return
       // A rebuild ends exactly at its target: beyond it, rows are read.
-      const most = this.rebuilding ? this.#catchingUp.target : logEnd
-      const to = Math.min(most, scanned + this.#sliceSize.records)
-      const end = await this.#shard.run(to, !this.rebuilding)
-      if (end === undefined) return
-      const wishedMs = this.rebuilding ? REBUILD_SLICE_MS : this.#sliceMs
-      this.#sliceSize.measured(end.scanned - scanned, end.ms, wishedMs)
-      scanned = end.scanned
-      this.#passed(end)
+      const most = this.rebuilding ? this.#catchingUp.target : this.#log.end
+      if (under.length > 0 && (under.length === folding.slicesAhead || asked >= most)) {
+        const slice = under.shift()!
+        const end = await slice.ended
+        if (end === undefined) return
+        asked = Math.max(asked, end.scanned)
+        this.#passed(slice, end)
+        continue
+      }
       if (this.#publishing.full) await this.#publishing.room()
+      const logEnd = await this.#logEnd.beyond(asked)
+      if (logEnd === undefined) return
+      const to = Math.min(this.rebuilding ? most : logEnd, asked + this.#sliceSize.records)
+      const ended = folding.run(to, !this.rebuilding)
+      // It is looked at when its turn comes.
+      ended.catch(() => {})
+      under.push({ from: asked, ended })
+      asked = to
     }
   }
 
   /** A slice has been folded. */
-  #passed({ position, commitTimesUs }: SliceEnd): void {
-    for (const view of this.#shard.views) if (view.error) this.#reportStopped(view)
-    this.#publishing.take(this.#shard.takeEmissions())
+  #passed({ from }: Slice, { position, scanned, commitTimesUs, emitted, ms }: SliceEnd): void {
+    this.#sliceSize.measured(scanned - from, ms, this.rebuilding ? REBUILD_SLICE_MS : this.#sliceMs)
+    for (const view of this.#folding.views) if (view.error) this.#reportStopped(view)
+    this.#publishing.take(emitted.filter(({ projection }) => !this.#reported.has(projection)))
     for (const commitTimeUs of commitTimesUs) this.#lag.record(commitTimeUs)
     this.#endCatchingUp(position)
     this.#waiters.wake(position)
@@ -261,17 +260,19 @@ class Coordinator implements LocalEngine {
   }
 
   #cannotPublish(name: string, error: MainstemError): void {
-    const view = this.#shard.views.find(each => each.name === name)
-    view?.stop(error)
-    if (view) this.#reportStopped(view)
+    const view = this.#folding.views.find(each => each.name === name)
+    if (view === undefined) return
+    this.#folding.stopView(view, error)
+    this.#reportStopped(view)
   }
 
-  /** The scan itself failed (a corrupt block, an unreadable file): every view stops here and says so. */
-  #fail(error: unknown): void {
+  /** The scan itself failed (a corrupt block, an unreadable file, a shard that died): every view stops here and says so. */
+  protected fail(error: unknown): void {
+    if (this.#failure) return
     this.#failure = asMainstemError(error)
     this.verifier.cancel(this.#failure)
-    this.#shard.stopViews(this.#failure)
-    for (const view of this.#shard.views) this.#reportStopped(view)
+    this.#folding.stopViews(this.#failure)
+    for (const view of this.#folding.views) this.#reportStopped(view)
   }
 
   #emit(event: EngineEvent): void {
@@ -279,18 +280,7 @@ class Coordinator implements LocalEngine {
   }
 
   get position(): number {
-    return this.#shard.position
-  }
-
-  read(requests: readonly RowRequest[]): CutRead {
-    let final = true
-    const rows = requests.map(({ view, key }) => {
-      const live = this.views.get(view)
-      if (!live) throw unknownView(view, this.views.keys())
-      final &&= live.final
-      return live.get(key)
-    })
-    return { position: this.position, rows, final }
+    return this.#folding.position
   }
 
   waitFor(position: number, signal: AbortSignal): Promise<void> {
@@ -299,7 +289,7 @@ class Coordinator implements LocalEngine {
   }
 
   isComplete(source: string): boolean {
-    return this.#shard.complete.has(source)
+    return this.#folding.isComplete(source)
   }
 
   get rebuilding(): boolean {
@@ -316,6 +306,10 @@ class Coordinator implements LocalEngine {
 
   continued(view: FoldedView): readonly ContinuedFrom[] {
     return this.#checkpoints?.continued(view) ?? []
+  }
+
+  stateBytes(view: FoldedView): number {
+    return this.#folding.stateBytes(view)
   }
 
   publishingWaitsFor({ name }: FoldedView): string | null {
@@ -346,6 +340,7 @@ class Coordinator implements LocalEngine {
 
   async #checkpointNow(): Promise<void> {
     const shard = this.#shard
+    if (!shard) return
     // The scan may begin a transaction between the cut and this continuation: half of it must not be in a checkpoint.
     do await shard.cut()
     while (shard.inTransaction && !this.#abandoned)
@@ -377,11 +372,11 @@ class Coordinator implements LocalEngine {
     await this.verifier.stop()
     this.#publishing.release()
     this.#logEnd.close()
-    this.#shard.close()
+    await this.#folding.close()
     await this.#running
-    this.#publishing.take(this.#shard.takeEmissions())
+    if (this.#shard) this.#publishing.take(this.#shard.takeEmissions())
     await this.#publishing.stop()
-    if (this.#shard.inTransaction) {
+    if (this.#shard?.inTransaction) {
       // First, because a checkpoint may be waiting for a cut that does not come any more: the last one stands.
       this.#abandoned = true
       this.#shard.stopViews(fail('SHUTTING_DOWN', 'the application is shutting down'))

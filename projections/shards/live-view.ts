@@ -13,6 +13,7 @@ export interface EngineState {
   progress(): Progress
   readonly plans: ReadonlyMap<string, ViewPlan>
   continued(view: FoldedView): readonly ContinuedFrom[]
+  stateBytes(view: FoldedView): number
   /** In words, what its events wait for to be published; null where nothing does. */
   publishingWaitsFor(view: FoldedView): string | null
 }
@@ -92,7 +93,7 @@ export class ReadView implements LiveView {
       status: state,
       waitingFor: this.#waitingFor(state),
       rows: this.#view.size,
-      stateBytes: this.#view.table.bytes,
+      stateBytes: this.#engine.stateBytes(this.#view),
       position: error ? this.#view.position : this.#engine.position,
       fingerprint: this.#fingerprint,
       inputs: this.#view.routes.map(route => route.input),

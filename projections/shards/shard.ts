@@ -1,36 +1,50 @@
-// One shard: folds the log into rows, slice by slice, transaction by transaction. What it is asked for, it answers as of the
-// end of a transaction. It knows nothing of reads over HTTP, of who else folds, or of why a slice ends where it does.
-import {
-  CONTROL_TOPIC,
-  type Log,
-  type LogBlock,
-  type LogReader,
-  type MainstemError,
-  type RecordCursor,
-} from '../../core/index.ts'
+// One shard: folds the log into the rows of the keys that it owns, slice by slice, transaction by transaction. What it is asked
+// for, it answers as of the end of a transaction. It knows nothing of reads over HTTP, or of why a slice ends where it does.
+// Alone it folds all views in one pass, and what they pass on to each other at once. One of several makes a pass for each rank
+// of views, and exchanges with the others what goes from one rank to the next; the result is the same.
+import type { LogBlock, LogReader, MainstemError, ReadableLog } from '../../core/index.ts'
 import type { ApplicationParts } from '../application.ts'
 import type { RecordInfo } from '../handler-context.ts'
 import type { Emitted } from '../publish/emissions.ts'
-import { commitTimeOf, RecordFolder } from '../record-folder.ts'
+import { ALL_GROUPS, groupsOf } from '../state/key-groups.ts'
 import { StateMemory } from '../state/memory.ts'
 import { FoldedView } from '../view.ts'
+import { connectViews, ranksOf } from '../view-graph.ts'
 import { Completeness } from './completeness.ts'
+import { Exchange, type PeerChannel } from './exchange.ts'
+import type { Folding } from './folding.ts'
+import { Pass, type Readers } from './pass.ts'
 import { type Scheduler, Turns } from './scheduler.ts'
 
-/** Records folded between two looks at the clock. */
-const RECORDS_PER_CLOCK_LOOK = 256
-/** A transaction of more is large: it is folded and ended in turns, and what is read meanwhile is from before it. */
-const LARGE_RECORDS = 1_024
 /** Transactions of a slice whose lag is measured. */
 const COMMITS_MAX = 1_000
 
 export interface ShardOptions {
-  readonly log: Pick<Log, 'read' | 'base'>
+  readonly log: Pick<ReadableLog, 'read' | 'base'>
   readonly parts: ApplicationParts
   readonly scheduler: Scheduler
   /** Longest run without a yield, milliseconds. */
   readonly sliceMs: number
   readonly stateBytesMax?: number | undefined
+  /** Which of how many it is, and how it reaches the others. Default: the only one, whose rows are read in this thread. */
+  readonly among?: Among
+}
+
+export interface Among {
+  readonly shard: number
+  /** To each of the shards; none to this one. */
+  readonly peers: readonly (PeerChannel | undefined)[]
+}
+
+/** Where a shard begins. */
+export interface ShardStart {
+  readonly position: number
+  /** Sources whose snapshot was complete there. */
+  readonly complete: readonly string[]
+  /** Position after which transactions are of this process's time. */
+  readonly measuredFrom: number
+  /** Of each projection that emits: what is caused up to there is published. */
+  readonly publishedUpTo: ReadonlyMap<string, number>
 }
 
 /** Where a slice ended. */
@@ -41,19 +55,23 @@ export interface SliceEnd {
   readonly scanned: number
   /** When sources committed what it made visible, microseconds since 1970: of transactions that did not wait for this process. */
   readonly commitTimesUs: readonly number[]
+  /** What handlers emitted. */
+  readonly emitted: readonly Emitted[]
   /** What it took. */
   readonly ms: number
 }
 
 const NO_BLOCKS: readonly LogBlock[] = []
 
-export class Shard {
+export class Shard implements Folding {
+  readonly slicesAhead = 1
   readonly #options: ShardOptions
   readonly #turns: Turns
-  readonly #records: RecordFolder
+  readonly #passes: readonly Pass[]
+  readonly #exchange: Exchange | undefined
   readonly views: readonly FoldedView[]
   readonly memory: StateMemory
-  #complete = new Completeness()
+  readonly complete = new Completeness()
   #position = 0
   #scanned = 0
   /** Lag is measured of transactions after it. */
@@ -64,37 +82,31 @@ export class Shard {
   #blocks = NO_BLOCKS
   #next = 0
   #inTransaction = false
-  /** Of the running transaction. */
-  #large = false
-  /** Whether rows are read between turns. */
-  #serving = false
   #cutWaiters: (() => void)[] = []
 
   constructor(options: ShardOptions) {
+    const { parts, scheduler, sliceMs, stateBytesMax, among } = options
     this.#options = options
-    this.#turns = new Turns(options.scheduler, options.sliceMs)
+    this.#turns = new Turns(scheduler, sliceMs)
     const info: RecordInfo = { position: 0, timeMs: 0 }
-    this.memory = new StateMemory(options.stateBytesMax)
-    this.views = options.parts.projections.map(definition => new FoldedView(definition, info, this.memory))
-    this.#records = new RecordFolder(this.views, options.parts, info)
+    this.memory = new StateMemory(stateBytesMax)
+    const owned = among ? groupsOf(among.shard, among.peers.length) : ALL_GROUPS
+    this.views = parts.projections.map(definition => new FoldedView(definition, info, this.memory, owned))
+    connectViews(this.views)
+    const ranks = ranksOf(this.views)
+    if (among && among.peers.length > 1 && ranks.length > 1)
+      this.#exchange = new Exchange({ peers: among.peers, views: this.views, info })
+    this.#passes = (this.#exchange ? ranks : [this.views]).map((views, rank) => {
+      return new Pass({ views, parts, info, turns: this.#turns, complete: rank === 0 ? this.complete : undefined })
+    })
   }
 
-  /**
-   * Begins after a position; views that stand further on pass over what they have folded.
-   * @param complete sources whose snapshot was complete there
-   * @param measuredFrom position after which transactions are of this process's time
-   * @param publishedUpTo of each projection that emits: what is caused up to there is published
-   */
-  begin(
-    position: number,
-    complete: Iterable<string>,
-    measuredFrom: number,
-    publishedUpTo: ReadonlyMap<string, number>,
-  ): void {
+  /** Begins after a position; views that stand further on pass over what they have folded. */
+  begin({ position, complete, measuredFrom, publishedUpTo }: ShardStart): void {
     for (const { name, emissions } of this.views)
       emissions.publishedUpTo = publishedUpTo.get(name) ?? Number.POSITIVE_INFINITY
     this.#position = this.#scanned = position
-    this.#complete = new Completeness(complete)
+    this.complete.begin(complete)
     this.#measuredFrom = measuredFrom
     this.#reader = this.#options.log.read(position)
   }
@@ -104,8 +116,12 @@ export class Shard {
     return this.#position
   }
 
-  get complete(): Completeness {
-    return this.#complete
+  isComplete(source: string): boolean {
+    return this.complete.has(source)
+  }
+
+  stateBytes(view: FoldedView): number {
+    return view.table.bytes
   }
 
   /** Of the log's base that is read. */
@@ -141,30 +157,76 @@ export class Shard {
    * @param serving whether rows are read meanwhile, and until the next call: a large transaction then leaves them as they were until its end
    */
   async run(to: number, serving: boolean): Promise<SliceEnd | undefined> {
-    this.#serving = serving
     const turns = this.#turns
     const startedMs = turns.scheduler.nowMs()
     this.#commitTimesUs = []
-    while (this.#scanned < to) {
-      const block = this.#blocks[this.#next] ?? (await this.#read())
-      if (block === undefined) return undefined
-      this.#next++
-      if (!this.#inTransaction) this.#beginTransaction(block)
-      const cursor = block.records()
-      while (!this.#fold(cursor, block)) await turns.next()
-      this.#scanned = block.end
-      if (block.last) {
-        if (this.#large || this.#cutWaiters.length > 0) await this.#endInTurns(block)
-        else this.#end(block)
-      }
-      if (turns.over) await turns.next()
-    }
+    const readers: Readers = serving ? (this.#options.among ? 'between-slices' : 'in-turns') : 'none'
+    const done = await (this.#exchange ? this.#runByRank(this.#exchange, to, readers) : this.#runAlone(to, readers))
+    if (!done) return undefined
     if (this.#next === this.#blocks.length) {
       this.#blocks = NO_BLOCKS
       this.#next = 0
     }
-    const ms = turns.scheduler.nowMs() - startedMs
-    return { position: this.#position, scanned: this.#scanned, commitTimesUs: this.#commitTimesUs, ms }
+    return {
+      position: this.#position,
+      scanned: this.#scanned,
+      commitTimesUs: this.#commitTimesUs,
+      emitted: this.takeEmissions(),
+      ms: turns.scheduler.nowMs() - startedMs,
+    }
+  }
+
+  /** Folds the blocks of a slice one after the other; false when it was closed. */
+  async #runAlone(to: number, readers: Readers): Promise<boolean> {
+    const [pass] = this.#passes
+    while (this.#scanned < to) {
+      const block = this.#blocks[this.#next] ?? (await this.#read())
+      if (block === undefined) return false
+      this.#next++
+      this.#inTransaction = true
+      const folding = pass!.fold(block, readers)
+      if (folding) await folding
+      this.#scanned = block.end
+      if (block.last) {
+        if (pass!.large || this.#cutWaiters.length > 0) await pass!.endInTurns(block, () => this.#ended(block))
+        else {
+          pass!.end(block)
+          this.#ended(block)
+        }
+      }
+      if (this.#turns.over) await this.#turns.next()
+    }
+    return true
+  }
+
+  /** Folds all blocks of a slice, rank by rank; false when it was closed. */
+  async #runByRank(exchange: Exchange, to: number, readers: Readers): Promise<boolean> {
+    const blocks: LogBlock[] = []
+    while (this.#scanned < to) {
+      const block = this.#blocks[this.#next] ?? (await this.#read())
+      if (block === undefined) return false
+      this.#next++
+      this.#scanned = block.end
+      blocks.push(block)
+    }
+    for (const [rank, pass] of this.#passes.entries()) {
+      if (rank > 0) await exchange.step()
+      const changes = exchange.changesFor(rank)
+      for (const block of blocks) {
+        await pass.fold(block, readers)
+        if (block.last) {
+          pass.beginEnd(block)
+          while (changes.fold(block.end)) if (this.#turns.over) await this.#turns.next()
+          if (pass.large) await pass.endInTurns(block, () => {})
+          else pass.end(block)
+        }
+        if (this.#turns.over) await this.#turns.next()
+      }
+    }
+    for (const block of blocks) if (block.last) this.#ended(block)
+    const newest = blocks.at(-1)
+    if (newest) this.#inTransaction = !newest.last
+    return true
   }
 
   async #read(): Promise<LogBlock | undefined> {
@@ -173,62 +235,14 @@ export class Shard {
     return this.#blocks[0]
   }
 
-  #beginTransaction({ last, count, end }: LogBlock): void {
-    this.#inTransaction = true
-    this.#large = !last || count > LARGE_RECORDS
-    if (this.#large && this.#serving) for (const view of this.views) if (view.position < end) view.keepOld()
-  }
-
-  /** Folds records until the block ends (true) or the turn does (false). */
-  #fold(cursor: RecordCursor, block: LogBlock): boolean {
-    // Amidst a small transaction nobody may read: its rows have no copies.
-    const inTurns = this.#large || !this.#serving
-    const commitTimeMs = commitTimeOf(block)
-    let left = RECORDS_PER_CLOCK_LOOK
-    let done = true
-    while (cursor.next()) {
-      const folded = this.#records.fold(cursor, commitTimeMs)
-      if (folded === 0 && cursor.topic.name === CONTROL_TOPIC) this.#complete.fold(cursor.after())
-      left -= Math.max(1, folded)
-      if (left > 0) continue
-      if (inTurns && this.#turns.over) {
-        done = false
-        break
-      }
-      left = RECORDS_PER_CLOCK_LOOK
-    }
-    this.#records.flush()
-    return done
-  }
-
-  #end(block: LogBlock): void {
-    this.#records.endTransaction(block)
-    this.#passed(block)
-  }
-
-  /** The same while others have their turns: what a read sees changes at once, between two of them. */
-  async #endInTurns(block: LogBlock): Promise<void> {
-    const views = this.views.filter(view => view.position < block.end)
-    this.#records.beginEnd(block)
-    for (const view of views) await this.#inTurns(view.endInTurns())
-    for (const view of views) view.show(block.end)
-    this.#passed(block)
-    // Whoever waits for a cut gets it: without this turn the next transaction would be under way when they look.
-    await this.#turns.next()
-    for (const view of views) await this.#inTurns(view.releaseInTurns())
-  }
-
-  async #inTurns(work: Generator<void>): Promise<void> {
-    for (const _ of work) if (this.#turns.over) await this.#turns.next()
-  }
-
-  #passed({ mark, count, end }: LogBlock): void {
-    this.#complete.endTransaction()
+  /** All views have ended a transaction. */
+  #ended({ mark, count, end }: LogBlock): void {
+    this.complete.endTransaction(end)
     this.#position = end
     this.#inTransaction = false
     if (mark?.commitTimeUs !== undefined && !mark.snapshot && count > 0 && end > this.#measuredFrom) {
       // Not of those that waited for a snapshot.
-      const measured = mark.commitTimeUs >= this.#complete.sinceUs(mark.source)
+      const measured = mark.commitTimeUs >= this.complete.sinceUs(mark.source)
       if (measured && this.#commitTimesUs.length < COMMITS_MAX) this.#commitTimesUs.push(mark.commitTimeUs)
     }
     this.#wakeCutWaiters()
@@ -238,6 +252,10 @@ export class Shard {
     if (this.#cutWaiters.length > 0) for (const resolve of this.#cutWaiters.splice(0)) resolve()
   }
 
+  stopView(view: FoldedView, error: MainstemError): void {
+    view.stop(error)
+  }
+
   /** Stops all views. A transaction that was cut short leaves rows in between: nobody may read them. */
   stopViews(error: MainstemError): void {
     for (const view of this.views) view.stop(error)
@@ -245,8 +263,9 @@ export class Shard {
     this.#wakeCutWaiters()
   }
 
-  /** Ends a slice that waits for the log. */
-  close(): void {
+  /** Ends a slice that waits for the log, or for other shards. */
+  async close(): Promise<void> {
     this.#reader?.close()
+    this.#exchange?.close()
   }
 }

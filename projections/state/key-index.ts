@@ -1,13 +1,12 @@
 // Key → row: an open-addressing table for each of 128 key groups. A group grows by itself, so that no key of ten million
 // waits for more than its 128th part; the hash stands beside the row, so that growing reads no rows. Removed rows leave no
 // tombstones: those behind them move up.
+import { ALL_GROUPS, GROUP_SHIFT, KEY_GROUPS, type KeyGroups } from './key-groups.ts'
 import type { KeySource } from './key-heap.ts'
 import { hashOfNumber } from './keys.ts'
 import type { StateMemory } from './memory.ts'
 import { NO_ROW } from './row-places.ts'
 
-export const KEY_GROUPS = 128
-const GROUP_SHIFT = 25
 const FIRST_CAPACITY = 8
 /** A group grows when it is fuller than its limit. Keys fill all groups alike: limits of their own keep them from growing all at once. */
 const FULL_LEAST = 0.6
@@ -24,6 +23,8 @@ export interface KeyedRows {
 type Entries = Uint32Array
 
 const EMPTY: Entries = new Uint32Array(2)
+/** Of a group whose keys are somebody else's. */
+const FOREIGN: Entries = new Uint32Array(2)
 
 export class KeyIndex {
   readonly #rows: KeyedRows
@@ -35,13 +36,19 @@ export class KeyIndex {
   /** Whether all keys are integers of 32 bits. Their hashes differ as they do, so that no row needs to be looked at. */
   #exact = true
 
-  constructor(rows: KeyedRows, memory: StateMemory) {
+  constructor(rows: KeyedRows, memory: StateMemory, owned: KeyGroups = ALL_GROUPS) {
     this.#rows = rows
     this.#memory = memory
+    this.#groups.fill(FOREIGN, 0, owned.from).fill(FOREIGN, owned.to)
   }
 
   get bytes(): number {
     return this.#bytes
+  }
+
+  /** Whether keys of this hash are kept here. */
+  owns(hash: number): boolean {
+    return this.#groups[hash >>> GROUP_SHIFT] !== FOREIGN
   }
 
   /** The row of a number, or −1. */
@@ -57,7 +64,7 @@ export class KeyIndex {
 
   /**
    * Finds the rows of numbers, in one loop, so that the waits for memory of one and the next overlap. Begins with the one
-   * numbered `n` and stops at the first that is not there, whose number it gives, or at `count`. NaN stands for no key.
+   * numbered `n` and stops at the first that is not there, whose number it gives, or at `count`. NaN stands for no key; NO_ROW for that, and for a foreign one.
    */
   findNumbers(keys: Float64Array, from: number, n: number, count: number, rows: Uint32Array): number {
     const groups = this.#groups
@@ -74,7 +81,11 @@ export class KeyIndex {
       const small = exact && id === (id | 0)
       for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
         const row = entries[at]!
-        if (row === 0) return i
+        if (row === 0) {
+          if (entries !== FOREIGN) return i
+          rows[i] = NO_ROW
+          break
+        }
         if (entries[at + 1] === hash && (small || this.#rows.holds(row - 1, id))) {
           rows[i] = row - 1
           break

@@ -14,6 +14,7 @@ import {
 import { type DraftCode, draftCode, heldBytes } from './draft.ts'
 import { isDeepEqual, isSameMap } from './equality.ts'
 import { readKey, writeKey } from './key-bytes.ts'
+import { ALL_GROUPS, type KeyGroups } from './key-groups.ts'
 import { hashOfBytes, KeyHeap, type KeyPlaces, KeySource } from './key-heap.ts'
 import { KeyIndex } from './key-index.ts'
 import { hashOfNumber, type KeyId, type Keys, keysOf, SHORT_TEXT } from './keys.ts'
@@ -44,6 +45,7 @@ export class StateTable implements RowPlaces {
   readonly #code: DraftCode
   readonly #stored: StoredCode
   readonly #memory: StateMemory
+  readonly #owned: KeyGroups
   readonly #template: Page
   readonly #templateBytes: number
   readonly shift: number
@@ -66,6 +68,7 @@ export class StateTable implements RowPlaces {
    * @param definition what the rows are of; accessors are made once for each
    * @param hidden fields that are kept and shown to nobody: maps, which begin empty
    * @param zero a new row, as a plain object, with its hidden fields
+   * @param owned whose keys are kept; what concerns others is passed over
    * @throws DEFINITION_INVALID when the new row is not of its own type
    */
   constructor(
@@ -75,6 +78,7 @@ export class StateTable implements RowPlaces {
     key: KeyCodec,
     zero: AnyRow,
     memory: StateMemory,
+    owned: KeyGroups = ALL_GROUPS,
   ) {
     this.codec = key
     this.keys = keysOf(key)
@@ -86,7 +90,8 @@ export class StateTable implements RowPlaces {
     }
     this.layout = layout
     this.#memory = memory
-    this.#index = new KeyIndex(this, memory)
+    this.#owned = owned
+    this.#index = new KeyIndex(this, memory, owned)
     this.#keyHeap = new KeyHeap(memory)
     this.shift = Math.floor(Math.log2(PAGE_WORDS / Math.max(layout.words, layout.refs)))
     this.mask = (1 << this.shift) - 1
@@ -146,22 +151,24 @@ export class StateTable implements RowPlaces {
     return this.#index.findBytes(text, 0, length, hashOfBytes(text, 0, length))
   }
 
-  /** The row of a key; a new one, not yet supported, where there is none. @throws STATE_TOO_LARGE */
+  /** The row of a key; a new one, not yet supported, where there is none; NO_ROW where the key is somebody else's. @throws STATE_TOO_LARGE */
   findOrAdd(id: KeyId): number {
     if (typeof id === 'number') {
       const hash = hashOfNumber(id)
       const found = this.#index.find(id, hash)
-      return found >= 0 ? found : this.#add(id, hash)
+      if (found >= 0) return found
+      return this.#index.owns(hash) ? this.#add(id, hash) : NO_ROW
     }
     const text = this.#text
     const length = this.keys.write(id, text.bytes)
     const hash = hashOfBytes(text, 0, length)
     const found = this.#index.findBytes(text, 0, length, hash)
-    return found >= 0 ? found : this.#addBytes(text, 0, length, hash)
+    if (found >= 0) return found
+    return this.#index.owns(hash) ? this.#addBytes(text, 0, length, hash) : NO_ROW
   }
 
   /**
-   * Finds the rows of a run's keys, which stand in `keys` from `from` on, and makes those that are not there. `run.count` says
+   * Finds the rows of a run's keys, which stand in `keys` from `from` on, and makes those that are not there; NO_ROW stands for foreign ones. `run.count` says
    * of how many, also where it throws. @throws STATE_TOO_LARGE
    */
   findOrAddNumbers(keys: Float64Array, from: number, count: number, run: RunRows): void {
@@ -210,6 +217,7 @@ export class StateTable implements RowPlaces {
   #findOrAddBytes(source: KeySource, from: number, to: number, hash: number): number {
     const found = this.#index.findBytes(source, from, to, hash)
     if (found >= 0) return found
+    if (!this.#index.owns(hash)) return NO_ROW
     const isText = this.keys.own === 'string'
     if (!isText || isShortAscii(source.bytes, from, to)) return this.#addBytes(source, from, to, hash)
     // By way of the string, which says what is wrong with it.
@@ -488,7 +496,7 @@ export class StateTable implements RowPlaces {
     this.close()
     this.#memory.release(this.#ownBytes, this.#heapTaken)
     this.pages.length = 0
-    this.#index = new KeyIndex(this, this.#memory)
+    this.#index = new KeyIndex(this, this.#memory, this.#owned)
     this.#keyHeap = new KeyHeap(this.#memory)
     this.removed++
     this.#free = new RowList()

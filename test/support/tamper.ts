@@ -2,10 +2,10 @@
 import { ByteReader, nodeFileSystem } from '../../core/index.ts'
 import { loadRows, type RowSink } from '../../projections/checkpoint/load.ts'
 import { readManifest, writeManifest } from '../../projections/checkpoint/manifest.ts'
-import { ALL_GROUPS } from '../../projections/checkpoint/part.ts'
 import { RowFileWriter } from '../../projections/checkpoint/row-file-writer.ts'
 import { HashSums, hashBytes, lanes } from '../../projections/checkpoint/row-hash.ts'
 import { realScheduler, Turns } from '../../projections/shards/scheduler.ts'
+import { ALL_GROUPS } from '../../projections/state/key-groups.ts'
 
 /** A row as checkpoints have it: its key, and its support and fields. */
 export interface CheckpointRow {

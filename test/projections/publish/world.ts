@@ -28,6 +28,7 @@ import { emittedTopic, inOrder } from '../../../projections/publish/emissions.ts
 import { RecordFolder } from '../../../projections/record-folder.ts'
 import { StateMemory } from '../../../projections/state/memory.ts'
 import { FoldedView } from '../../../projections/view.ts'
+import { connectViews } from '../../../projections/view-graph.ts'
 import { batchesOf } from '../../support/log-batches.ts'
 import { blocksOf } from '../../support/log-records.ts'
 import type { Random } from '../../support/random.ts'
@@ -224,6 +225,7 @@ export async function emittedFrom(log: EmbeddedLog, definition: Application): Pr
   const parts = partsOf(definition)
   const memory = new StateMemory()
   const views = parts.projections.map(each => new FoldedView(each, info, memory))
+  connectViews(views)
   const folder = new RecordFolder(views, parts, info)
   const found = new Map<string, AnyRow[]>()
   for (const view of views) view.emissions.publishedUpTo = 0

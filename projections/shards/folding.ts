@@ -1,0 +1,26 @@
+// The port by which the coordinator drives what folds: one shard in this thread, or several behind channels.
+import type { MainstemError } from '../../core/index.ts'
+import type { FoldedView } from '../view.ts'
+import type { ShardStart, SliceEnd } from './shard.ts'
+
+export interface Folding {
+  /** Of the application, in its order; with rows where those are in this thread. */
+  readonly views: readonly FoldedView[]
+  /** Slices that may be asked for before the first of them has ended: more than one where asking takes a while. */
+  readonly slicesAhead: number
+  /** Of the last transaction that everybody has folded. */
+  readonly position: number
+  /** Whether a source's snapshot is complete, as of that position. */
+  isComplete(source: string): boolean
+  /** Bytes that a view's rows take, everywhere. */
+  stateBytes(view: FoldedView): number
+  begin(start: ShardStart): void
+  /**
+   * Folds up to the first end of a block that is at `to` or beyond it; undefined when it was closed before.
+   * @param serving whether rows are read meanwhile, and until the next call
+   */
+  run(to: number, serving: boolean): Promise<SliceEnd | undefined>
+  stopView(view: FoldedView, error: MainstemError): void
+  stopViews(error: MainstemError): void
+  close(): Promise<void>
+}

@@ -1,0 +1,65 @@
+// The engine of one shard in the calling thread: rows are read at once, without a promise.
+import { installPurityGuards } from '../../core/index.ts'
+import { sourcesByView } from '../application.ts'
+import type { CutRead, LocalEngine, LocalView, RowRequest } from '../engine.ts'
+import type { EngineOptions } from '../engine-options.ts'
+import { PastReads } from '../past/past-reads.ts'
+import { unknownView } from '../unknown-view.ts'
+import { Verifier, type VerifyHost } from '../verifier.ts'
+import { Coordinator, SLICE_MS } from './coordinator.ts'
+import { LocalReadView } from './live-view.ts'
+import { realScheduler } from './scheduler.ts'
+import { Shard } from './shard.ts'
+
+/** Opens the views of an application over its log: loads the last checkpoint and begins to fold. @throws DEFINITION_INVALID, VIEW_CANNOT_CONTINUE */
+export async function openEngine(options: EngineOptions): Promise<LocalEngine> {
+  installPurityGuards()
+  const { log, parts, stateBytesMax, scheduler = realScheduler, sliceMs = SLICE_MS } = options
+  const coordinator = new LocalCoordinator(options, new Shard({ log, parts, stateBytesMax, scheduler, sliceMs }))
+  await coordinator.open()
+  return coordinator
+}
+
+class LocalCoordinator extends Coordinator implements LocalEngine {
+  override readonly views: ReadonlyMap<string, LocalView>
+  override readonly verifier: Verifier
+  override readonly past: PastReads
+
+  constructor(options: EngineOptions, shard: Shard) {
+    super({ options, folding: shard, shard })
+    const { log, parts, fingerprint, scheduler = realScheduler, sliceMs = SLICE_MS } = options
+    const sources = sourcesByView(parts)
+    this.views = new Map(
+      shard.views.map(view => [view.name, new LocalReadView(view, sources.get(view.name) ?? [], fingerprint, this)]),
+    )
+    const host: VerifyHost = {
+      log,
+      parts,
+      folded: shard.views,
+      memory: shard.memory,
+      scheduler,
+      sliceMs,
+      get position() {
+        return shard.position
+      },
+      get atCut() {
+        return !shard.inTransaction
+      },
+      cut: () => shard.cut(),
+      waitFor: (position, signal) => this.waitFor(position, signal),
+    }
+    this.verifier = new Verifier(host)
+    this.past = new PastReads(Object.assign(host, this.placesInPast(shard.views), { rowsHere: true }))
+  }
+
+  override read(requests: readonly RowRequest[]): CutRead {
+    let final = true
+    const rows = requests.map(({ view, key }) => {
+      const live = this.views.get(view)
+      if (!live) throw unknownView(view, this.views.keys())
+      final &&= live.final
+      return live.get(key)
+    })
+    return { position: this.position, rows, final }
+  }
+}

@@ -1,0 +1,63 @@
+// What the coordinator and a shard say to each other where the shard is behind a channel: plain data.
+//
+// The coordinator speaks to all shards in the same order, and a shard does one thing after the other. So whatever it asks several
+// of them between two slices is answered by all of them at the same cut, without a word more.
+import type { Channel, ErrorReport } from '../../core/index.ts'
+import type { KeyId } from '../state/keys.ts'
+import type { ShardStart, SliceEnd } from './shard.ts'
+
+export type ToShard =
+  /** First of all. */
+  | { readonly type: 'begin'; readonly start: ShardStart; readonly views: readonly ViewStart[] }
+  /** Fold up to the first end of a block at `to` or beyond. */
+  | { readonly type: 'run'; readonly to: number; readonly serving: boolean }
+  /** Read rows at the cut of the last slice. */
+  | ({ readonly type: 'read' } & RowsWanted)
+  /** A view has stopped elsewhere; without one, all stop. */
+  | { readonly type: 'stop'; readonly view: string | undefined; readonly error: ErrorReport }
+
+export type FromShard =
+  /** A slice has been folded. */
+  | {
+      readonly type: 'at'
+      readonly end: SliceEnd
+      readonly views: readonly ViewFacts[]
+      /** Sources whose snapshots are complete, where that is not as it was. */
+      readonly complete: readonly string[] | undefined
+    }
+  | ({ readonly type: 'rows' } & RowsRead)
+  /** It cannot go on. */
+  | { readonly type: 'failed'; readonly error: ErrorReport }
+
+/** Where a view begins. */
+export interface ViewStart {
+  readonly position: number
+  readonly error: ErrorReport | undefined
+}
+
+/** How a shard's part of a view is. */
+export interface ViewFacts {
+  readonly rows: number
+  readonly bytes: number
+  /** Why it has stopped, and up to where it is folded. */
+  readonly stopped: { readonly error: ErrorReport; readonly position: number } | undefined
+}
+
+export interface RowsWanted {
+  readonly id: number
+  /** By place among the application's views. */
+  readonly views: readonly number[]
+  readonly keys: readonly KeyId[]
+}
+
+export interface RowsRead {
+  readonly id: number
+  /** Of the cut. */
+  readonly position: number
+  /** For each: a byte, 1 where the row is there, which then follows as the codec of the view's shown fields writes it. */
+  readonly bytes: Uint8Array
+}
+
+/** The coordinator's end, and the shard's. */
+export type ShardChannel = Channel<ToShard, FromShard>
+export type CoordinatorChannel = Channel<FromShard, ToShard>

@@ -1,0 +1,292 @@
+// All shards behind channels, as the coordinator sees them: a slice has ended when all have ended it, an answer is given out
+// when all have reached its cut, so that nothing that is told ever goes back. A view that stops in one shard stops in all.
+import {
+  type AnyRow,
+  ByteReader,
+  createRowCodec,
+  errorOf,
+  fail,
+  type MainstemError,
+  type RowCodec,
+  reportOf,
+} from '../../core/index.ts'
+import type { ApplicationParts } from '../application.ts'
+import type { RowRequest } from '../engine.ts'
+import { GROUP_SHIFT, ownersOf } from '../state/key-groups.ts'
+import type { KeyId } from '../state/keys.ts'
+import { StateMemory } from '../state/memory.ts'
+import { FoldedView } from '../view.ts'
+import type { Folding } from './folding.ts'
+import type { FromShard, RowsRead, ShardChannel, ViewFacts } from './messages.ts'
+import type { Scheduler } from './scheduler.ts'
+import type { ShardStart, SliceEnd } from './shard.ts'
+
+/** Keys asked for and not answered: more are refused. */
+const KEYS_PENDING_MAX = 1_000_000
+
+type Ended = Extract<FromShard, { type: 'at' }>
+
+/** A slice under way. */
+interface Slice extends PromiseWithResolvers<SliceEnd | undefined> {
+  readonly ends: (Ended | undefined)[]
+}
+
+/** Rows asked for in one turn. */
+interface Batch {
+  readonly reads: Read[]
+  /** By shard that is asked: which rows of which reads. */
+  readonly places: Map<
+    number,
+    { readonly read: Read; readonly at: number; readonly view: number; readonly id: KeyId }[]
+  >
+  answers: number
+  position: number
+}
+
+interface Read extends PromiseWithResolvers<RowsAtPosition> {
+  readonly rows: (AnyRow | undefined)[]
+}
+
+export interface RowsAtPosition {
+  readonly position: number
+  readonly rows: readonly (AnyRow | undefined)[]
+}
+
+export interface RemoteShardsOptions {
+  readonly channels: readonly ShardChannel[]
+  readonly parts: ApplicationParts
+  readonly scheduler: Scheduler
+  /** Told once, when a shard has ended or cannot go on. */
+  readonly onFailed: (error: MainstemError) => void
+}
+
+export class RemoteShards implements Folding {
+  readonly views: readonly FoldedView[]
+  readonly slicesAhead = 2
+  /** Of this thread: nothing of the shards' rows. */
+  readonly memory = new StateMemory()
+  readonly #options: RemoteShardsOptions
+  readonly #codecs: readonly RowCodec[]
+  readonly #owners: Uint8Array
+  readonly #slices: Slice[] = []
+  /** Slices that each shard has ended and that have not been by all. */
+  readonly #ahead: number[]
+  #facts: readonly (readonly ViewFacts[])[] = []
+  #complete: ReadonlySet<string> = new Set()
+  #position = 0
+  #asking: Batch = newBatch()
+  #keysPending = 0
+  readonly #asked = new Map<number, Batch>()
+  /** Answered as of a cut that not all have reached. */
+  #early: Batch[] = []
+  #nextId = 0
+  #closed = false
+  #failure: MainstemError | undefined
+
+  constructor(options: RemoteShardsOptions) {
+    this.#options = options
+    const info = { position: 0, timeMs: 0 }
+    this.views = options.parts.projections.map(definition => new FoldedView(definition, info, this.memory))
+    this.#codecs = this.views.map(view => createRowCodec(view.value))
+    this.#owners = ownersOf(options.channels.length)
+    this.#ahead = options.channels.map(() => 0)
+    for (const [shard, channel] of options.channels.entries()) {
+      channel.listen(
+        message => this.#hear(shard, message),
+        () => this.#fail(fail('SHARD_FAILED', `shard ${shard} has ended`)),
+      )
+    }
+  }
+
+  get position(): number {
+    return this.#position
+  }
+
+  isComplete(source: string): boolean {
+    return this.#complete.has(source)
+  }
+
+  stateBytes(view: FoldedView): number {
+    const number = this.views.indexOf(view)
+    return this.#facts.reduce((sum, facts) => sum + facts[number]!.bytes, 0)
+  }
+
+  begin(start: ShardStart): void {
+    this.#position = start.position
+    this.#complete = new Set(start.complete)
+    const views = this.views.map(({ position, error }) => ({ position, error: error && reportOf(error) }))
+    for (const channel of this.#options.channels) channel.post({ type: 'begin', start, views })
+  }
+
+  run(to: number, serving: boolean): Promise<SliceEnd | undefined> {
+    if (this.#failure) return Promise.reject(this.#failure)
+    if (this.#closed) return Promise.resolve(undefined)
+    const slice: Slice = {
+      ...Promise.withResolvers<SliceEnd | undefined>(),
+      ends: this.#options.channels.map(() => undefined),
+    }
+    this.#slices.push(slice)
+    for (const channel of this.#options.channels) channel.post({ type: 'run', to, serving })
+    return slice.promise
+  }
+
+  #hear(shard: number, message: FromShard): void {
+    switch (message.type) {
+      case 'at': {
+        const slice = this.#slices[this.#ahead[shard]!++]!
+        slice.ends[shard] = message
+        if (slice === this.#slices[0]) this.#endSlice(slice)
+        return
+      }
+      case 'rows':
+        this.#takeRows(shard, message)
+        return
+      case 'failed':
+        this.#fail(errorOf(message.error))
+    }
+  }
+
+  #endSlice(slice: Slice): void {
+    const ends = slice.ends.flatMap(end => end ?? [])
+    const [first] = ends
+    if (first === undefined || ends.length < slice.ends.length) return
+    this.#slices.shift()
+    for (const shard of this.#ahead.keys()) this.#ahead[shard]!--
+    const { position, scanned, commitTimesUs } = first.end
+    if (ends.some(({ end }) => end.position !== position || end.scanned !== scanned)) {
+      this.#fail(fail('INTERNAL', 'shards have folded different transactions'))
+      return
+    }
+    this.#facts = ends.map(({ views }) => views)
+    for (const [n, view] of this.views.entries())
+      this.#takeFacts(
+        view,
+        ends.map(({ views }) => views[n]!),
+      )
+    if (first.complete) this.#complete = new Set(first.complete)
+    this.#position = position
+    const emitted = ends.flatMap(({ end }) => end.emitted)
+    slice.resolve({ position, scanned, commitTimesUs, emitted, ms: Math.max(...ends.map(({ end }) => end.ms)) })
+    const early = this.#early
+    this.#early = []
+    for (const batch of early) this.#deliver(batch)
+  }
+
+  #takeFacts(view: FoldedView, facts: readonly ViewFacts[]): void {
+    if (view.error) return
+    const stopped = facts.flatMap(each => each.stopped ?? []).sort((a, b) => a.position - b.position)[0]
+    if (stopped === undefined) {
+      view.size = facts.reduce((sum, { rows }) => sum + rows, 0)
+      view.position = Math.max(view.position, this.#position)
+      return
+    }
+    view.position = stopped.position
+    this.stopView(view, errorOf(stopped.error))
+  }
+
+  /** Reads rows of one cut. All that is asked for in one turn goes with one message to each shard. */
+  read(requests: readonly RowRequest[]): Promise<RowsAtPosition> {
+    if (this.#failure) return Promise.reject(this.#failure)
+    if (this.#closed) return Promise.reject(shuttingDown())
+    if (this.#keysPending + requests.length > KEYS_PENDING_MAX)
+      return Promise.reject(fail('OVERLOADED', 'too many rows are being read'))
+    const batch = this.#asking
+    if (batch.reads.length === 0) void this.#options.scheduler.yield().then(() => this.#ask())
+    const read: Read = { ...Promise.withResolvers<RowsAtPosition>(), rows: requests.map(() => undefined) }
+    batch.reads.push(read)
+    this.#keysPending += requests.length
+    for (const [at, { view: name, key }] of requests.entries()) {
+      const view = this.views.findIndex(each => each.name === name)
+      const id = this.views[view]?.idOf(key)
+      if (id === undefined) continue
+      const shard = this.#owners[this.views[view]!.table.keys.hashOf(id) >>> GROUP_SHIFT]!
+      const places = batch.places.get(shard) ?? []
+      batch.places.set(shard, places)
+      places.push({ read, at, view, id })
+    }
+    return read.promise
+  }
+
+  #ask(): void {
+    const batch = this.#asking
+    this.#asking = newBatch()
+    batch.position = this.#position
+    if (batch.places.size === 0) {
+      this.#deliver(batch)
+      return
+    }
+    const id = this.#nextId++
+    this.#asked.set(id, batch)
+    for (const [shard, places] of batch.places) {
+      const [views, keys] = [places.map(({ view }) => view), places.map(place => place.id)]
+      this.#options.channels[shard]!.post({ type: 'read', id, views, keys })
+    }
+  }
+
+  #takeRows(shard: number, { id, position, bytes }: RowsRead): void {
+    const batch = this.#asked.get(id)
+    if (batch === undefined) return
+    if (batch.answers > 0 && batch.position !== position) {
+      this.#fail(fail('INTERNAL', 'shards have answered at different cuts'))
+      return
+    }
+    batch.position = position
+    const reader = new ByteReader(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+    for (const { read, at, view } of batch.places.get(shard)!)
+      if (reader.u8() === 1) read.rows[at] = this.#codecs[view]!.decode(reader)
+    if (++batch.answers < batch.places.size) return
+    this.#asked.delete(id)
+    if (position > this.#position) this.#early.push(batch)
+    else this.#deliver(batch)
+  }
+
+  #deliver({ reads, position }: Batch): void {
+    for (const { rows, resolve } of reads) {
+      this.#keysPending -= rows.length
+      resolve({ position, rows })
+    }
+  }
+
+  stopView(view: FoldedView, error: MainstemError): void {
+    view.stop(error)
+    for (const channel of this.#options.channels)
+      channel.post({ type: 'stop', view: view.name, error: reportOf(error) })
+  }
+
+  stopViews(error: MainstemError): void {
+    for (const view of this.views) view.stop(error)
+    for (const channel of this.#options.channels)
+      channel.post({ type: 'stop', view: undefined, error: reportOf(error) })
+  }
+
+  #fail(error: MainstemError): void {
+    if (this.#failure || this.#closed) return
+    this.#failure = error
+    this.#end(error)
+    this.#options.onFailed(error)
+  }
+
+  /** Ends whatever is waited for. */
+  #end(error: MainstemError | undefined): void {
+    for (const { resolve, reject } of this.#slices.splice(0)) {
+      if (error) reject(error)
+      else resolve(undefined)
+    }
+    for (const batch of [this.#asking, ...this.#asked.values(), ...this.#early])
+      for (const { reject } of batch.reads) reject(error ?? shuttingDown())
+    this.#asking = newBatch()
+    this.#asked.clear()
+    this.#early = []
+    this.#keysPending = 0
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#end(undefined)
+    for (const channel of this.#options.channels) channel.close()
+  }
+}
+
+const newBatch = (): Batch => ({ reads: [], places: new Map(), answers: 0, position: 0 })
+const shuttingDown = (): MainstemError => fail('SHUTTING_DOWN', 'the application is shutting down')

@@ -1,0 +1,112 @@
+// A shard behind a channel: takes what the coordinator asks, one thing after the other, and answers.
+import {
+  asMainstemError,
+  ByteWriter,
+  createRowCodec,
+  errorOf,
+  type MainstemError,
+  type RowCodec,
+  reportOf,
+} from '../../core/index.ts'
+import type { CoordinatorChannel, RowsWanted, ToShard, ViewFacts } from './messages.ts'
+import type { Shard } from './shard.ts'
+
+export class ShardServer {
+  readonly #shard: Shard
+  readonly #channel: CoordinatorChannel
+  /** Of the rows that are shown. */
+  readonly #codecs: readonly RowCodec[]
+  readonly #writer = new ByteWriter()
+  #tail: Promise<void> = Promise.resolve()
+  #complete: readonly string[] = []
+  #failed = false
+  readonly #closed = Promise.withResolvers<void>()
+
+  constructor(shard: Shard, channel: CoordinatorChannel) {
+    this.#shard = shard
+    this.#channel = channel
+    this.#codecs = shard.views.map(view => createRowCodec(view.value))
+    channel.listen(
+      message => {
+        this.#tail = this.#tail.then(() => this.#take(message))
+      },
+      () => this.close(),
+    )
+  }
+
+  /** Resolves when either side has closed. */
+  get closed(): Promise<void> {
+    return this.#closed.promise
+  }
+
+  close(): void {
+    void this.#shard.close()
+    this.#channel.close()
+    this.#closed.resolve()
+  }
+
+  async #take(message: ToShard): Promise<void> {
+    if (this.#failed) return
+    try {
+      await this.#do(message)
+    } catch (error) {
+      this.#failed = true
+      const known = asMainstemError(error)
+      this.#shard.stopViews(known)
+      this.#channel.post({ type: 'failed', error: reportOf(known) })
+    }
+  }
+
+  async #do(message: ToShard): Promise<void> {
+    const shard = this.#shard
+    switch (message.type) {
+      case 'begin':
+        for (const [n, { position, error }] of message.views.entries()) {
+          const view = shard.views[n]!
+          view.position = position
+          if (error) view.stop(errorOf(error))
+        }
+        shard.begin(message.start)
+        this.#complete = message.start.complete
+        return
+      case 'run':
+        await this.#run(message.to, message.serving)
+        return
+      case 'read':
+        this.#read(message)
+        return
+      case 'stop':
+        this.#stop(message.view, errorOf(message.error))
+    }
+  }
+
+  async #run(to: number, serving: boolean): Promise<void> {
+    const end = await this.#shard.run(to, serving)
+    if (!end) return
+    const { sources } = this.#shard.complete
+    const complete = sources.join() === this.#complete.join() ? undefined : sources
+    this.#complete = sources
+    const views = this.#shard.views.map((view): ViewFacts => {
+      const { size, table, error, position } = view
+      return { rows: size, bytes: table.bytes, stopped: error && { error: reportOf(error), position } }
+    })
+    this.#channel.post({ type: 'at', end, views, complete })
+  }
+
+  #read({ id, views, keys }: RowsWanted): void {
+    const writer = this.#writer
+    writer.at = 0
+    for (const [n, number] of views.entries()) {
+      const row = this.#shard.views[number]!.getById(keys[n]!)
+      writer.u8(row ? 1 : 0)
+      if (row) this.#codecs[number]!.encode(writer, row)
+    }
+    const bytes = Uint8Array.from(writer.buffer.subarray(0, writer.at))
+    this.#channel.post({ type: 'rows', id, position: this.#shard.position, bytes }, [bytes.buffer])
+  }
+
+  #stop(name: string | undefined, error: MainstemError): void {
+    if (name === undefined) this.#shard.stopViews(error)
+    else this.#shard.views.find(view => view.name === name)?.stop(error)
+  }
+}

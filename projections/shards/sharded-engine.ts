@@ -1,0 +1,99 @@
+// The engine of several shards behind channels, wherever they run.
+import { fail, installPurityGuards } from '../../core/index.ts'
+import { sourcesByView } from '../application.ts'
+import type { CutRead, Engine, RowRequest } from '../engine.ts'
+import type { EngineOptions } from '../engine-options.ts'
+import { PastReads } from '../past/past-reads.ts'
+import { unknownView } from '../unknown-view.ts'
+import type { VerifyStatus } from '../verifier.ts'
+import { Coordinator, SLICE_MS } from './coordinator.ts'
+import type { ShardCrew } from './crew.ts'
+import { ReadView } from './live-view.ts'
+import { RemoteShards } from './remote-shards.ts'
+import { realScheduler } from './scheduler.ts'
+
+/**
+ * Opens the views of an application over shards that stand ready. Closing the engine closes them.
+ * @throws DEFINITION_INVALID, VIEW_CANNOT_CONTINUE
+ */
+export async function openShardedEngine(options: EngineOptions, crew: ShardCrew): Promise<Engine> {
+  installPurityGuards()
+  const coordinator: ShardedCoordinator = new ShardedCoordinator(options, crew, error =>
+    coordinator.shardsFailed(error),
+  )
+  await coordinator.open()
+  return coordinator
+}
+
+class ShardedCoordinator extends Coordinator {
+  override readonly views: ReadonlyMap<string, ReadView>
+  override readonly verifier = new NoVerifier()
+  override readonly past: PastReads
+  readonly #shards: RemoteShards
+  readonly #crew: ShardCrew
+
+  constructor(options: EngineOptions, crew: ShardCrew, onFailed: (error: Error) => void) {
+    const { parts, fingerprint, scheduler = realScheduler } = options
+    const shards = new RemoteShards({ channels: crew.channels, parts, scheduler, onFailed })
+    super({ options, folding: shards, shard: undefined })
+    this.#shards = shards
+    this.#crew = crew
+    const sources = sourcesByView(parts)
+    this.views = new Map(
+      shards.views.map(view => [view.name, new ReadView(view, sources.get(view.name) ?? [], fingerprint, this)]),
+    )
+    const { log, sliceMs = SLICE_MS } = options
+    this.past = new PastReads({
+      ...this.placesInPast(shards.views),
+      log,
+      parts,
+      scheduler,
+      sliceMs,
+      memory: shards.memory,
+      folded: shards.views,
+      rowsHere: false,
+      get position() {
+        return shards.position
+      },
+      atCut: true,
+      cut: async () => {},
+    })
+  }
+
+  shardsFailed(error: Error): void {
+    this.fail(error)
+  }
+
+  override async read(requests: readonly RowRequest[]): Promise<CutRead> {
+    const views = [...new Set(requests.map(({ view }) => view))].map(name => {
+      const view = this.views.get(name)
+      if (!view) throw unknownView(name, this.views.keys())
+      return view
+    })
+    for (const view of views) view.check()
+    const { position, rows } = await this.#shards.read(requests)
+    // One that has stopped meanwhile has no rows.
+    for (const view of views) view.check()
+    return { position, rows, final: views.every(view => view.final) }
+  }
+
+  override async stop(): Promise<void> {
+    await super.stop()
+    await this.#crew.close()
+  }
+}
+
+/** Verification reads rows in place; where they are in several shards it cannot yet. */
+class NoVerifier {
+  start(): VerifyStatus {
+    throw fail('VERIFY_ONE_SHARD_ONLY', 'several shards cannot be verified yet')
+  }
+
+  status(): VerifyStatus {
+    return { state: 'idle', progress: null, report: null, error: null }
+  }
+
+  cancel(): void {}
+
+  async stop(): Promise<void> {}
+}

@@ -1,0 +1,75 @@
+// Several shards are one shard: the same rows, positions and answers, whatever their number and however their messages come.
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { type EmbeddedLog, openEmbeddedLog } from '../../../core/index.ts'
+import {
+  type Application,
+  application,
+  type Engine,
+  localCrew,
+  openEngine,
+  openShardedEngine,
+  partsOf,
+  realScheduler,
+} from '../../../projections/index.ts'
+import { randomly } from '../../support/following.ts'
+import { Random } from '../../support/random.ts'
+import { type GraphView, RandomInput, randomGraph } from './random-graph.ts'
+
+let folder = ''
+let log: EmbeddedLog
+const engines: Engine[] = []
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'mainstem-sharding-'))
+  log = await openEmbeddedLog({ path: join(folder, 'log'), segmentBytesMax: 64 * 1024 })
+})
+
+afterEach(async () => {
+  for (const engine of engines.splice(0)) await engine.stop()
+  await log.close()
+  await rm(folder, { recursive: true, force: true })
+})
+
+async function open(app: Application, shards: number, random: Random): Promise<Engine> {
+  const parts = partsOf(app)
+  // 0 yields wherever it may.
+  const sliceMs = random.int(2)
+  const options = { log, parts, path: join(folder, `views${shards}`), fingerprint: 'f', sliceMs }
+  const schedule = random.next() < 0.5 ? randomly(random) : undefined
+  const crew = { count: shards, log, parts, scheduler: realScheduler, sliceMs, ...(schedule ? { schedule } : {}) }
+  const engine = shards === 0 ? await openEngine(options) : await openShardedEngine(options, localCrew(crew))
+  engines.push(engine)
+  return engine
+}
+
+async function seenBy(engine: Engine, views: readonly GraphView[]) {
+  const requests = views.flatMap(({ view, keys }) => keys.map(key => ({ view: view.name, key })))
+  const { position, rows, final } = await engine.read(requests)
+  const sizes = views.map(({ view }) => [view.name, engine.views.get(view.name)?.status().rows])
+  return { position, final, sizes, rows: rows.map((row, n) => [requests[n], row]) }
+}
+
+describe('several shards', () => {
+  it.each(Array.from({ length: 8 }, (_, n) => n + 1))('have the rows of one (seed %i)', async seed => {
+    const random = new Random(seed)
+    const views = randomGraph(random)
+    const app = application('test', { views: views.map(({ view }) => view) })
+    const input = new RandomInput(log, random)
+    await input.open()
+    for (let n = 0; n < 20; n++) await input.transaction(1 + random.int(12))
+    const counts = [0, 1, 2, 3, 5]
+    for (const count of counts) await open(app, count, random)
+    for (let round = 0; round < 3; round++) {
+      for (let n = 0; n < 6; n++) await input.transaction(1 + random.int(8))
+      if (round === 1) await input.transaction(3_000)
+      await Promise.all(engines.map(engine => engine.waitFor(log.end, AbortSignal.timeout(20_000))))
+      const expected = await seenBy(engines[0]!, views)
+      expect(expected.rows.filter(([, row]) => row !== undefined).length).toBeGreaterThan(views.length)
+      for (const [n, engine] of engines.entries())
+        expect(await seenBy(engine, views), `seed ${seed}, ${counts[n]} shards`).toEqual(expected)
+    }
+  })
+})
