@@ -84,6 +84,12 @@ export const ERRORS = {
     hint: 'keep a copy: { ...row }, or structuredClone(row) where it has objects within',
   },
   KEY_INVALID: { status: 503, retriable: false },
+  DEAD_LETTER_UNKNOWN: { status: 404, retriable: false },
+  DEAD_LETTERS_TOO_MANY: {
+    status: 503,
+    retriable: false,
+    hint: 'mend the projection and start again: it is rebuilt then; or raise its deadLettersMax',
+  },
   PROJECTION_REMOVE_NOT_INVERSE: { status: 503, retriable: false, hint: 'what add puts in, remove must take out' },
   VERIFY_ONE_SHARD_ONLY: { status: 501, retriable: false, hint: 'run it with --shards 1' },
   VIEW_UNKNOWN: { status: 404, retriable: false },

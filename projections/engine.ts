@@ -1,6 +1,7 @@
 // The port by which reads and operations see projections, however many shards there are.
 import type { AnyRow, ErrorReport, KeyCodec, ObjectType } from '../core/index.ts'
 import type { Past } from './past/past.ts'
+import type { DeadLetterDesk } from './skip/redrive.ts'
 import type { ContinuedFrom, ViewPlan } from './start-plan.ts'
 import type { Verifier } from './verifier.ts'
 
@@ -36,6 +37,8 @@ export interface ViewStatus {
   readonly plan: Omit<ViewPlan, 'view'>
   /** Where `continueFrom` handed it from one code to another, oldest first: below, it is what the former code made. */
   readonly continued: readonly ContinuedFrom[]
+  /** Calls that were skipped: how many wait to be called again, and how many there were. Null where the first one stops the view. */
+  readonly deadLetters: { readonly count: number; readonly total: number } | null
   readonly error: ErrorReport | null
 }
 
@@ -104,6 +107,8 @@ export interface Engine {
   readonly verifier: Pick<Verifier, 'start' | 'status'>
   /** Reads views as they were. */
   readonly past: Past
+  /** What views have skipped. */
+  readonly deadLetters: DeadLetterDesk
   /** Writes a checkpoint now. */
   checkpoint(): Promise<void>
   stop(): Promise<void>

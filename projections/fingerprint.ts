@@ -9,6 +9,7 @@ import { inspect } from 'node:util'
 import { init, parse } from 'es-module-lexer'
 import type { ApplicationParts } from './application.ts'
 import type { ProjectionDefinition } from './projection.ts'
+import { DEAD_LETTERS_MAX } from './skip/dead-letters.ts'
 
 /** More modules than an application has; a bound against graphs that generate themselves. */
 const MODULES_MAX = 10_000
@@ -43,6 +44,7 @@ export function shapeOf(parts: ApplicationParts): string {
 export function shapeOfView({ spec, ons }: ProjectionDefinition): string {
   const lines = [JSON.stringify(spec.key._zod.def) + JSON.stringify(Object.keys(spec.state.shape))]
   for (const { name } of spec.emits ?? []) lines.push(`emits ${name}`)
+  if (spec.onError === 'skip') lines.push(`skips ${spec.deadLettersMax ?? DEAD_LETTERS_MAX}`)
   for (const { input, by, handlers } of ons) {
     const parts = typeof handlers === 'function' ? { on: handlers } : handlers
     lines.push(`${input.kind} ${input.name} ${textOf(by)}`)

@@ -8,6 +8,8 @@ import type { StateTable } from './state/state-table.ts'
 export interface RecordInfo {
   position: number
   timeMs: number
+  /** When its transaction was appended to the log, milliseconds since 1970. */
+  appendTimeMs?: number
 }
 
 export class HandlerContext implements Context {

@@ -74,6 +74,13 @@ export interface ProjectionSpec {
    * restarted or folded anew, in the order of the records that caused them. Default none.
    */
   readonly emits?: readonly AnyTopic[]
+  /**
+   * What an error in a handler does, or one of a record's key. `stop`, the default: the view stops there. `skip`: the call has no
+   * effect, becomes a dead letter that can be called again (`mainstem dead-letters`), and the view goes on.
+   */
+  readonly onError?: 'stop' | 'skip'
+  /** Dead letters that the view may have at a time, at least 1; with one more it stops. Default 10,000. */
+  readonly deadLettersMax?: number
 }
 
 type Emits<P extends ProjectionSpec> = P['emits'] extends readonly AnyTopic[] ? P['emits'][number] : never
@@ -128,6 +135,16 @@ export interface Projection<N extends string, P extends ProjectionSpec>
     by: ByColumn<C['~input']['row'], Key<P>> | ByFunction<C['~input'], Key<P>>,
     handlers: Handlers<C['~input'], Draft<Value<P>>, Context<P>> | Aggregates<C['~input']['row'], Value<P>>,
   ): Projection<N, P>
+}
+
+function checkSkipping(name: string, { onError, deadLettersMax }: ProjectionSpec): void {
+  if (onError !== undefined && onError !== 'stop' && onError !== 'skip')
+    throw fail('DEFINITION_INVALID', `${name}: onError is 'stop' or 'skip'`, { detail: `it is ${String(onError)}` })
+  if (deadLettersMax === undefined) return
+  if (onError === 'skip' && Number.isSafeInteger(deadLettersMax) && deadLettersMax > 0) return
+  throw fail('DEFINITION_INVALID', `${name}: deadLettersMax is a number of dead letters, with onError: 'skip'`, {
+    detail: `it is ${String(deadLettersMax)}, onError is '${onError ?? 'stop'}'`,
+  })
 }
 
 type AnyHandler = (...args: never[]) => unknown
@@ -219,5 +236,6 @@ export function projection<const N extends string, const P extends ProjectionSpe
   spec: P & CheckState<P['state']>,
 ): Projection<N, P> {
   checkName('projection', name)
+  checkSkipping(name, spec)
   return new ProjectionDefinition(name, spec) as unknown as Projection<N, P>
 }

@@ -6,12 +6,14 @@ import {
   type LogTopic,
   type RecordCursor,
   type SourceTable,
+  VIEWS_TOPIC,
 } from '../core/index.ts'
 import type { ApplicationParts } from './application.ts'
 import type { RecordInfo } from './handler-context.ts'
 import type { Route } from './route.ts'
 import { RunChain, type TopicRuns } from './run-chain.ts'
 import type { FoldedView } from './view.ts'
+import { readViewControl } from './view-control.ts'
 
 /** What folds a topic: its routes as a table or topic, and as a stream of changes. */
 interface TopicRoutes extends TopicRuns {
@@ -102,7 +104,10 @@ export class RecordFolder {
       this.#key = topic.contract.key
     }
     const routes = this.#routes
-    if (routes === undefined) return 0
+    if (routes === undefined) {
+      if (topic.name === VIEWS_TOPIC) this.#foldControl(cursor)
+      return 0
+    }
     this.#timeMs = commitTimeMs
     const { chain } = routes
     const lent = routes.runs ? cursor.lender : undefined
@@ -120,6 +125,21 @@ export class RecordFolder {
     const open = this.#open
     for (let n = 0; n < open.length; n++) open[n]!.flush(this.#timeMs)
     open.length = 0
+  }
+
+  #foldControl(cursor: RecordCursor): void {
+    const { view: name, event, positions } = readViewControl(cursor.after()!)
+    if (event !== 'redrive') return
+    const view = this.#views.find(each => each.name === name)
+    if (view === undefined || view.position >= cursor.position) return
+    this.flush()
+    this.#info.position = cursor.position
+    view.redrive(positions)
+  }
+
+  /** To be called before the records of a block: of the first one of a transaction at least. */
+  beginTransaction(block: LogBlock): void {
+    this.#info.appendTimeMs = block.appendTimeMs
   }
 
   /** What handlers of changes that are passed on are told: it does not depend on how records were taken together. */

@@ -6,6 +6,7 @@ import { type AnyRow, type RowView, RUN_ROWS_MAX, type ViewField, type ViewSlot 
 import type { Aggregate } from './aggregate.ts'
 import type { HandlerContext } from './handler-context.ts'
 import type { Handler, Route } from './route.ts'
+import type { SkippingCalls } from './skip/skipping-calls.ts'
 import { type NamedSlot, type Slot, SUPPORT } from './state/layout.ts'
 import { notOfType } from './state/nested.ts'
 import { NO_ROW, type RowPlaces } from './state/row-places.ts'
@@ -22,6 +23,8 @@ export interface RunParts {
   /** Ends a call that has used more of its context than values. */
   endCall(row: number): void
   checkHeap(): void
+  /** Of views that skip what fails. */
+  readonly skipping: Pick<SkippingCalls, 'save' | 'failedInRun'> | undefined
 }
 
 interface Env extends RunParts {
@@ -36,15 +39,16 @@ export function runCode(route: Route, handler: Handler, lent: RowView, parts: Ru
   const { context, places } = parts
   const maps: number[][] = []
   const { aggregates } = route
-  const steps =
-    aggregates && !keepsValues(route) ? aggregateSteps(aggregates, lent.fields, places.layout.fields, maps) : undefined
+  // A column at a time, a record that fails could not be taken back whole.
+  const byColumn = parts.skipping === undefined && !keepsValues(route)
+  const steps = aggregates && byColumn ? aggregateSteps(aggregates, lent.fields, places.layout.fields, maps) : undefined
   const bad = (record: number, row: number, path: string, expected: string, value: unknown): never => {
     context.info.position = lent.source.positions[record]!
     context.row = row
     throw notOfType(path, expected, value)
   }
   const env: Env = { ...parts, lent, handler, maps, bad }
-  return factoryOf(route, handler, steps ? columnLoop(steps) : handlerLoop(route, lent, places))(env)
+  return factoryOf(route, handler, steps ? columnLoop(steps) : handlerLoop(route, lent, parts))(env)
 }
 
 type Factory = (env: Env) => FoldRun
@@ -63,7 +67,7 @@ function factoryOf({ on, variants }: Route, handler: Handler, loop: string): Fac
   factory ??= new Function(
     'env',
     `'use strict' // ${made++}
-const { places, draft, context, handler, checkResult, endCall, checkHeap, lent, maps, bad } = env
+const { places, draft, context, handler, checkResult, endCall, checkHeap, skipping, lent, maps, bad } = env
 const { pages, shift, mask, at } = places, { info } = context, { row, source } = lent, { positions, words: c } = source
 return (rows, from, to, timeMs) => { ${loop} }`,
   ) as Factory
@@ -71,8 +75,13 @@ return (rows, from, to, timeMs) => { ${loop} }`,
   return factory
 }
 
-function handlerLoop(route: Route, { fields }: RowView, { layout }: RowPlaces): string {
+function handlerLoop(route: Route, { fields }: RowView, { places: { layout }, skipping }: RunParts): string {
   const refs = layout.refs > 0
+  const call = `result = handler(draft, row, context)
+  if (result !== undefined) checkResult(result)`
+  const guarded = `skipping.save(r)
+  let result
+  try { ${call} } catch (error) { skipping.failedInRun(error, r); continue }`
   return `
 for (let i = from; i < to; i++) {
   const r = rows[i]
@@ -85,8 +94,7 @@ for (let i = from; i < to; i++) {
   at.words = page.words
   at.base = (r & mask) * ${layout.words}
   ${refs ? `at.refs = page.refs; at.refBase = (r & mask) * ${layout.refs}` : ''}
-  const result = handler(draft, row, context)
-  if (result !== undefined) checkResult(result)
+  ${skipping === undefined ? `const ${call}` : guarded}
   page.words[(r & mask) * ${layout.words} + ${SUPPORT}]++
   ${refs ? 'checkHeap()' : ''}
   if (context.used) endCall(r)

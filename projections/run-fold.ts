@@ -40,9 +40,13 @@ export class RunFold implements RunRows {
   readonly fold: FoldRun
   /** Undefined where the route takes none of the lender's records: they are of another variant. */
   readonly #keys: RunKeys | undefined
+  readonly #keysOf: Route['keysOf']
+  readonly #table: StateTable
 
   constructor(route: Route, lent: RowView, table: StateTable, parts: RunParts) {
     this.lent = lent
+    this.#keysOf = route.keysOf
+    this.#table = table
     const variant = variantOf(route, lent)
     this.fold = runCode(route, variant ?? route.add, lent, parts)
     this.#keys = variant === null ? undefined : new RunKeys(route, lent, table)
@@ -56,6 +60,22 @@ export class RunFold implements RunRows {
     }
     this.count = this.lent.source.count
     this.rows.fill(NO_ROW, 0, this.count)
+  }
+
+  /** Goes on where `resolve` threw, one by one: what `refused` does not throw again has no row. */
+  resolveRest(inputKey: InputKey, refused: (error: unknown) => void): void {
+    const { row, source } = this.lent
+    const table = this.#table
+    for (; this.count < source.count; this.count++) {
+      source.at = this.count
+      this.rows[this.count] = NO_ROW
+      try {
+        const key = this.#keysOf(row, inputKey)
+        if (key !== null && key !== undefined) this.rows[this.count] = table.findOrAdd(table.keys.idOf(key))
+      } catch (error) {
+        refused(error)
+      }
+    }
   }
 }
 

@@ -249,6 +249,7 @@ class Refold {
     for (const block of blocks) {
       if (this.#position >= upTo) break
       const timeMs = commitTimeOf(block)
+      this.#records.beginTransaction(block)
       const cursor = block.records()
       let left = RECORDS_PER_CLOCK_LOOK
       while (cursor.next()) {

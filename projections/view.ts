@@ -24,7 +24,9 @@ import type { DeclaredHandlers, ProjectionDefinition } from './projection.ts'
 import { Emissions } from './publish/emissions.ts'
 import { compileRoute, type Handler, type InputKey, type Route } from './route.ts'
 import type { Lent, Segment } from './run-chain.ts'
-import { checkResult, RunFolds } from './run-fold.ts'
+import { checkResult, type RunFold, RunFolds } from './run-fold.ts'
+import { DEAD_LETTERS_MAX, DeadLetters } from './skip/dead-letters.ts'
+import { SkippingCalls } from './skip/skipping-calls.ts'
 import { Changes, LIVE, TOUCHED } from './state/changes.ts'
 import { ALL_GROUPS, type KeyGroups } from './state/key-groups.ts'
 import type { KeyId } from './state/keys.ts'
@@ -64,6 +66,9 @@ export class FoldedView implements HandlerOwner {
   readonly changes: Changes
   /** What its handlers emit. */
   readonly emissions: Emissions
+  /** Calls that were skipped; undefined where the first one stops the view. */
+  readonly deadLetters: DeadLetters | undefined
+  readonly #skipping: SkippingCalls | undefined
   readonly routes: readonly Route[]
   /** Routes of other views that fold this one. */
   readonly consumers: Route[] = []
@@ -116,6 +121,9 @@ export class FoldedView implements HandlerOwner {
     })
     this.#invertible = this.routes.every(route => route.table)
     const { table } = this
+    this.deadLetters =
+      spec.onError === 'skip' ? new DeadLetters(name, spec.deadLettersMax ?? DEAD_LETTERS_MAX, memory) : undefined
+    this.#skipping = this.deadLetters && this.#skippingBy(this.deadLetters)
     const parts = {
       places: table,
       draft: table.draft,
@@ -123,8 +131,28 @@ export class FoldedView implements HandlerOwner {
       checkResult,
       endCall: (row: number) => this.#endCall(row),
       checkHeap: () => table.checkHeap(),
+      skipping: this.#skipping,
     }
     this.#runs = new Map(this.routes.map(route => [route, new RunFolds(route, table, parts)]))
+  }
+
+  #skippingBy(letters: DeadLetters): SkippingCalls {
+    const { routes, table, emissions } = this
+    return new SkippingCalls({
+      routes,
+      table,
+      emissions,
+      letters,
+      context: this.#context,
+      begin: (route, step) => {
+        this.#route = route
+        this.#step = step
+      },
+      open: key => this.#open(key),
+      close: (row, result, weight) => this.#close(row, result, weight),
+      failure: error => this.#failure(error),
+      formatKey: key => this.key.format(key),
+    })
   }
 
   /** The row of a key as of the last cut, as an object of the caller's own; undefined where there is none. */
@@ -158,6 +186,10 @@ export class FoldedView implements HandlerOwner {
     this.#step = 'update'
     enterHandlers(this)
     try {
+      if (this.#skipping !== undefined) {
+        this.#skipping.fold(route, before, after, inputKey)
+        return
+      }
       if (before !== null && after !== null && route.update && this.#updateInPlace(route, before, after, inputKey))
         return
       if (before !== null && route.remove) {
@@ -176,13 +208,27 @@ export class FoldedView implements HandlerOwner {
     }
   }
 
+  /** Calls handlers again that were skipped at these positions. */
+  redrive(positions: readonly number[]): void {
+    if (this.error || this.#skipping === undefined) return
+    enterHandlers(this)
+    try {
+      this.#skipping.redrive(positions)
+    } catch (error) {
+      leaveHandlers()
+      this.stop(this.#failure(error))
+    } finally {
+      leaveHandlers()
+    }
+  }
+
   /** Folds runs of events or of rows that came, as `fold` would one after the other. @param timeMs of those without an event time */
   foldRuns(lents: readonly Lent[], segments: readonly Segment[], count: number, timeMs: number): void {
     if (this.error) return
     this.#step = 'add'
     enterHandlers(this)
     try {
-      const refusal = this.#resolveRuns(lents)
+      const refusal = this.#resolveRuns(lents, timeMs)
       for (let n = 0; n < count && !this.error; n++) this.#foldSegment(segments[n]!, timeMs, refusal?.position)
       if (refusal === undefined || this.error) return
       // Those before it have been folded: had one of them failed, that would be the error.
@@ -205,7 +251,7 @@ export class FoldedView implements HandlerOwner {
   }
 
   /** Finds the rows of all records; gives the first whose key is refused. */
-  #resolveRuns(lents: readonly Lent[]): Refusal | undefined {
+  #resolveRuns(lents: readonly Lent[], timeMs: number): Refusal | undefined {
     let first: Refusal | undefined
     for (let n = 0; n < lents.length; n++) {
       const lent = lents[n]!
@@ -215,7 +261,7 @@ export class FoldedView implements HandlerOwner {
       this.#context.row = -1
       this.#route = route
       try {
-        run.resolve(lent.key)
+        this.#resolve(run, lent, route, timeMs)
       } catch (error) {
         const position = lent.view.source.positions[run.count]!
         if (first === undefined || position < first.position) first = { route, position, error }
@@ -223,6 +269,20 @@ export class FoldedView implements HandlerOwner {
       this.#touchRun(run)
     }
     return first
+  }
+
+  #resolve(run: RunFold, lent: Lent, route: Route, timeMs: number): void {
+    const skipping = this.#skipping
+    if (skipping === undefined) {
+      run.resolve(lent.key)
+      return
+    }
+    try {
+      run.resolve(lent.key)
+    } catch {
+      skipping.lends(lent, route)
+      run.resolveRest(lent.key, error => skipping.refusedInRun(error, timeMs))
+    }
   }
 
   /** @param before position of a record that is not folded, and none after it */
@@ -239,6 +299,7 @@ export class FoldedView implements HandlerOwner {
     }
     const { rows, fold } = this.#runs.get(route)!.of(lent.view)
     this.#context.info.timeMs = timeMs
+    this.#skipping?.lends(lent, route)
     fold(rows, from, end, timeMs)
   }
 
@@ -483,6 +544,7 @@ export class FoldedView implements HandlerOwner {
   /** Lets all rows go, and what stopped it: it begins anew. */
   reset(): void {
     this.#drop()
+    this.deadLetters?.drop()
     this.error = undefined
     this.position = 0
   }

@@ -1,4 +1,7 @@
-// The one topic that the log itself knows by name: its records are state, so that a cleaning keeps the last of each source.
+// The topics that the log itself knows by name. What sources say is state: a cleaning keeps the last of each source.
 
 /** The topic in which sources say what they have to remember (core/change/control.ts): of each source the last word counts. */
 export const CONTROL_TOPIC = 'mainstem.sources'
+
+/** The topic of what views are told beside their inputs (projections/view-control.ts): history, none of which is removed. */
+export const VIEWS_TOPIC = 'mainstem.views'

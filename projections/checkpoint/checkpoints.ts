@@ -1,6 +1,7 @@
 // The checkpoints of an engine whose views are all in this thread: plans a start, loads what it keeps, writes what changed.
 import { type FileSystem, type Held, type Log, type MainstemError, nodeFileSystem } from '../../core/index.ts'
 import { type Scheduler, Turns } from '../shards/scheduler.ts'
+import { LettersSink, lettersName } from '../skip/letters-file.ts'
 import { type ContinuedFrom, factsOf, planStart, type ViewPlan } from '../start-plan.ts'
 import { ALL_GROUPS } from '../state/key-groups.ts'
 import type { StateMemory } from '../state/memory.ts'
@@ -105,6 +106,7 @@ export class Checkpoints {
       kept.push({ rows: new ViewRows(this.#part.views[n]!), view, saved })
     }
     await this.#loadRows(new Map(kept.map(({ rows, view, saved }) => [view.name, { sink: rows, files: saved.files }])))
+    await this.#loadLetters(kept)
     for (const { rows, view, saved } of kept) {
       // Where the rows are more than the memory limit, the view stops; with more memory the next start goes on from them.
       if (rows.error) view.stop(rows.error)
@@ -115,6 +117,15 @@ export class Checkpoints {
     if (kept.length === views.length && kept.every(({ rows }) => !rows.error))
       this.#resume(kept.map(({ saved }) => saved))
     return latest?.complete ?? []
+  }
+
+  async #loadLetters(kept: readonly { readonly view: FoldedView; readonly saved: ViewCheckpoint }[]): Promise<void> {
+    const sinks = kept.flatMap(({ view, saved: { files } }) =>
+      view.deadLetters ? [{ view, sink: new LettersSink(view.deadLetters), files }] : [],
+    )
+    if (sinks.length === 0) return
+    await this.#loadRows(new Map(sinks.map(({ view, sink, files }) => [lettersName(view.name), { sink, files }])))
+    for (const { view, sink } of sinks) if (sink.error) view.stop(sink.error)
   }
 
   async #loadRows(wanted: ReadonlyMap<string, RowsWanted>): Promise<void> {

@@ -10,6 +10,7 @@ import {
   reportOf,
 } from '../../core/index.ts'
 import { type Scheduler, Turns } from '../shards/scheduler.ts'
+import { lettersName, saveLetters } from '../skip/letters-file.ts'
 import { GROUP_SHIFT, type KeyGroups } from '../state/key-groups.ts'
 import type { FoldedView } from '../view.ts'
 import { type OpenChunk, RowFileWriter } from './row-file-writer.ts'
@@ -177,8 +178,14 @@ export class CheckpointPart {
     }
     for (const part of this.#views) if (part.view.error) part.drop()
     this.#running = this.#views.filter(({ view }) => !view.error)
-    const chunks = this.#file.begin(this.#running.map(({ view }) => view.name))
-    for (const [n, part] of this.#running.entries()) part.begin(chunks[n]!, full)
+    const running = this.#running
+    const skipping = running.flatMap(({ view: { name, deadLetters } }) => (deadLetters ? [{ name, deadLetters }] : []))
+    const names = [...running.map(({ view }) => view.name), ...skipping.map(({ name }) => lettersName(name))]
+    const chunks = this.#file.begin(names)
+    for (const [n, part] of running.entries()) part.begin(chunks[n]!, full)
+    const firstHash = (this.#options.groups.from << GROUP_SHIFT) >>> 0
+    for (const [n, { deadLetters }] of skipping.entries())
+      saveLetters(deadLetters, chunks[running.length + n]!, full, firstHash)
   }
 
   /** Resolves when the disk is not far behind; undefined where it is not now, so that folding need not wait. */
@@ -192,7 +199,7 @@ export class CheckpointPart {
     const running = this.#running
     for (const part of running) await this.#saveRest(part, file)
     const sums = new Map(running.map(({ view, sums: each }) => [view.name, each]))
-    const written = await file.end(name => sums.get(name)!.groups())
+    const written = await file.end(name => sums.get(name)?.groups() ?? [])
     const views = Object.fromEntries(running.map(part => [part.view.name, ended(part)]))
     const rowsWritten = running.reduce((sum, part) => sum + part.rowsWritten, 0)
     return { file: { name: file.name, bytes: file.bytes, groups: this.#options.groups }, written, rowsWritten, views }

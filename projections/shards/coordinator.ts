@@ -12,12 +12,14 @@ import {
   reportOf,
 } from '../../core/index.ts'
 import { Checkpoints } from '../checkpoint/checkpoints.ts'
-import type { CutRead, Engine, EngineStatus, LiveView, Progress, RowRequest } from '../engine.ts'
+import type { CutRead, Engine, EngineStatus, LiveView, Progress, RowRequest, ViewStatus } from '../engine.ts'
 import type { EngineEvent, EngineOptions } from '../engine-options.ts'
 import { historyGone, ViewHolds } from '../history.ts'
 import type { Past } from '../past/past.ts'
 import { Publishing } from '../publish/publishing.ts'
+import { DeadLetterDesk } from '../skip/redrive.ts'
 import { type ContinuedFrom, planStart, type ViewPlan } from '../start-plan.ts'
+import { unknownView } from '../unknown-view.ts'
 import type { Verifier } from '../verifier.ts'
 import type { FoldedView } from '../view.ts'
 import { CatchingUp } from './catching-up.ts'
@@ -69,6 +71,7 @@ export abstract class Coordinator implements Engine {
   /** By view, what the start did with it. */
   readonly plans = new Map<string, ViewPlan>()
   abstract readonly verifier: Pick<Verifier, 'start' | 'status' | 'cancel' | 'stop'>
+  readonly deadLetters: DeadLetterDesk
   abstract readonly past: Past & { stop(): Promise<void> }
   #catchingUp: CatchingUp
   #running: Promise<void> = Promise.resolve()
@@ -92,6 +95,11 @@ export abstract class Coordinator implements Engine {
     this.#folding = folding
     this.#shard = shard
     this.#publishing = new Publishing(log, options.parts.projections, (name, error) => this.#cannotPublish(name, error))
+    this.deadLetters = new DeadLetterDesk(log, async name => {
+      const view = folding.views.find(each => each.name === name)
+      if (view === undefined) throw unknownView(name, this.views.keys())
+      return folding.deadLetters(view)
+    })
     this.#catchingUp = new CatchingUp(this.#scheduler, 0, 0, false)
   }
 
@@ -310,6 +318,10 @@ export abstract class Coordinator implements Engine {
 
   stateBytes(view: FoldedView): number {
     return this.#folding.stateBytes(view)
+  }
+
+  skipped(view: FoldedView): ViewStatus['deadLetters'] {
+    return this.#folding.skipped(view)
   }
 
   publishingWaitsFor({ name }: FoldedView): string | null {

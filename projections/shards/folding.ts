@@ -1,5 +1,6 @@
 // The port by which the coordinator drives what folds: one shard in this thread, or several behind channels.
 import type { MainstemError } from '../../core/index.ts'
+import type { DeadLetterEntry } from '../skip/dead-letters.ts'
 import type { FoldedView } from '../view.ts'
 import type { ShardStart, SliceEnd } from './shard.ts'
 
@@ -14,6 +15,10 @@ export interface Folding {
   isComplete(source: string): boolean
   /** Bytes that a view's rows take, everywhere. */
   stateBytes(view: FoldedView): number
+  /** Calls of a view that were skipped, everywhere; null where it skips none. */
+  skipped(view: FoldedView): { readonly count: number; readonly total: number } | null
+  /** The same as they are listed, in the order of the log. */
+  deadLetters(view: FoldedView): Promise<readonly DeadLetterEntry[]>
   begin(start: ShardStart): void
   /**
    * Folds up to the first end of a block that is at `to` or beyond it; undefined when it was closed before.

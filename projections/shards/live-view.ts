@@ -14,6 +14,7 @@ export interface EngineState {
   readonly plans: ReadonlyMap<string, ViewPlan>
   continued(view: FoldedView): readonly ContinuedFrom[]
   stateBytes(view: FoldedView): number
+  skipped(view: FoldedView): ViewStatus['deadLetters']
   /** In words, what its events wait for to be published; null where nothing does. */
   publishingWaitsFor(view: FoldedView): string | null
 }
@@ -100,6 +101,7 @@ export class ReadView implements LiveView {
       progress: state === 'rebuilding' || state === 'catching-up' ? this.#engine.progress() : null,
       plan,
       continued: this.#engine.continued(this.#view),
+      deadLetters: this.#engine.skipped(this.#view),
       error: error ? reportOf(error) : null,
     }
   }

@@ -3,6 +3,7 @@
 // The coordinator speaks to all shards in the same order, and a shard does one thing after the other. So whatever it asks several
 // of them between two slices is answered by all of them at the same cut, without a word more.
 import type { Channel, ErrorReport } from '../../core/index.ts'
+import type { DeadLetterEntry } from '../skip/dead-letters.ts'
 import type { KeyId } from '../state/keys.ts'
 import type { ShardStart, SliceEnd } from './shard.ts'
 
@@ -13,6 +14,8 @@ export type ToShard =
   | { readonly type: 'run'; readonly to: number; readonly serving: boolean }
   /** Read rows at the cut of the last slice. */
   | ({ readonly type: 'read' } & RowsWanted)
+  /** Give the dead letters of a view. */
+  | { readonly type: 'letters'; readonly id: number; readonly view: number }
   /** A view has stopped elsewhere; without one, all stop. */
   | { readonly type: 'stop'; readonly view: string | undefined; readonly error: ErrorReport }
 
@@ -26,6 +29,7 @@ export type FromShard =
       readonly complete: readonly string[] | undefined
     }
   | ({ readonly type: 'rows' } & RowsRead)
+  | { readonly type: 'letters'; readonly id: number; readonly letters: readonly DeadLetterEntry[] }
   /** It cannot go on. */
   | { readonly type: 'failed'; readonly error: ErrorReport }
 
@@ -39,6 +43,7 @@ export interface ViewStart {
 export interface ViewFacts {
   readonly rows: number
   readonly bytes: number
+  readonly skipped: { readonly count: number; readonly total: number } | null
   /** Why it has stopped, and up to where it is folded. */
   readonly stopped: { readonly error: ErrorReport; readonly position: number } | undefined
 }

@@ -54,7 +54,9 @@ export class Pass {
     return this.#foldOn(cursor, block) ? undefined : this.#foldInTurns(cursor, block)
   }
 
-  #begin({ last, count, end }: LogBlock, readers: Readers): void {
+  #begin(block: LogBlock, readers: Readers): void {
+    const { last, count, end } = block
+    this.#records.beginTransaction(block)
     this.#inTransaction = true
     this.#large = !last || count > LARGE_RECORDS
     const seen = readers === 'in-turns' ? this.#large : readers === 'between-slices' && !last

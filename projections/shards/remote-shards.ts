@@ -12,6 +12,7 @@ import {
 } from '../../core/index.ts'
 import type { ApplicationParts } from '../application.ts'
 import type { RowRequest } from '../engine.ts'
+import { type DeadLetterEntry, inOrder } from '../skip/dead-letters.ts'
 import { GROUP_SHIFT, ownersOf } from '../state/key-groups.ts'
 import type { KeyId } from '../state/keys.ts'
 import { StateMemory } from '../state/memory.ts'
@@ -77,6 +78,7 @@ export class RemoteShards implements Folding {
   #asking: Batch = newBatch()
   #keysPending = 0
   readonly #asked = new Map<number, Batch>()
+  readonly #letters = new Map<number, PromiseWithResolvers<readonly DeadLetterEntry[]>>()
   /** Answered as of a cut that not all have reached. */
   #early: Batch[] = []
   #nextId = 0
@@ -111,6 +113,28 @@ export class RemoteShards implements Folding {
     return this.#facts.reduce((sum, facts) => sum + facts[number]!.bytes, 0)
   }
 
+  skipped(view: FoldedView): { readonly count: number; readonly total: number } | null {
+    const number = this.views.indexOf(view)
+    const parts = this.#facts.flatMap(facts => facts[number]!.skipped ?? [])
+    if (parts.length === 0) return view.deadLetters?.figures ?? null
+    const sum = (of: 'count' | 'total') => parts.reduce((all, each) => all + each[of], 0)
+    return { count: sum('count'), total: sum('total') }
+  }
+
+  async deadLetters(view: FoldedView): Promise<readonly DeadLetterEntry[]> {
+    if (this.#failure) throw this.#failure
+    if (this.#closed) throw shuttingDown()
+    const number = this.views.indexOf(view)
+    const parts = this.#options.channels.map(channel => {
+      const id = this.#nextId++
+      const waiter = Promise.withResolvers<readonly DeadLetterEntry[]>()
+      this.#letters.set(id, waiter)
+      channel.post({ type: 'letters', id, view: number })
+      return waiter.promise
+    })
+    return (await Promise.all(parts)).flat().sort(inOrder)
+  }
+
   begin(start: ShardStart): void {
     this.#position = start.position
     this.#complete = new Set(start.complete)
@@ -140,6 +164,10 @@ export class RemoteShards implements Folding {
       }
       case 'rows':
         this.#takeRows(shard, message)
+        return
+      case 'letters':
+        this.#letters.get(message.id)?.resolve(message.letters)
+        this.#letters.delete(message.id)
         return
       case 'failed':
         this.#fail(errorOf(message.error))
@@ -274,6 +302,8 @@ export class RemoteShards implements Folding {
     }
     for (const batch of [this.#asking, ...this.#asked.values(), ...this.#early])
       for (const { reject } of batch.reads) reject(error ?? shuttingDown())
+    for (const { reject } of this.#letters.values()) reject(error ?? shuttingDown())
+    this.#letters.clear()
     this.#asking = newBatch()
     this.#asked.clear()
     this.#early = []

@@ -75,6 +75,11 @@ export class ShardServer {
       case 'read':
         this.#read(message)
         return
+      case 'letters': {
+        const letters = await shard.deadLetters(shard.views[message.view]!)
+        this.#channel.post({ type: 'letters', id: message.id, letters })
+        return
+      }
       case 'stop':
         this.#stop(message.view, errorOf(message.error))
     }
@@ -88,7 +93,12 @@ export class ShardServer {
     this.#complete = sources
     const views = this.#shard.views.map((view): ViewFacts => {
       const { size, table, error, position } = view
-      return { rows: size, bytes: table.bytes, stopped: error && { error: reportOf(error), position } }
+      return {
+        rows: size,
+        bytes: table.bytes,
+        skipped: this.#shard.skipped(view),
+        stopped: error && { error: reportOf(error), position },
+      }
     })
     this.#channel.post({ type: 'at', end, views, complete })
   }

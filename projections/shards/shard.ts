@@ -6,6 +6,7 @@ import type { LogBlock, LogReader, MainstemError, ReadableLog } from '../../core
 import type { ApplicationParts } from '../application.ts'
 import type { RecordInfo } from '../handler-context.ts'
 import type { Emitted } from '../publish/emissions.ts'
+import type { DeadLetterEntry } from '../skip/dead-letters.ts'
 import { ALL_GROUPS, groupsOf } from '../state/key-groups.ts'
 import { StateMemory } from '../state/memory.ts'
 import { FoldedView } from '../view.ts'
@@ -122,6 +123,14 @@ export class Shard implements Folding {
 
   stateBytes(view: FoldedView): number {
     return view.table.bytes
+  }
+
+  skipped({ deadLetters }: FoldedView): { readonly count: number; readonly total: number } | null {
+    return deadLetters?.figures ?? null
+  }
+
+  async deadLetters(view: FoldedView): Promise<readonly DeadLetterEntry[]> {
+    return view.deadLetters?.entries() ?? []
   }
 
   /** Of the log's base that is read. */

@@ -70,6 +70,9 @@ function mapOwner(at: Place, { path, type, ref }: MapPlace, expired: (field: str
     grow(bytes) {
       at.heapBytes += bytes
     },
+    get undo() {
+      return at.undo
+    },
   }
 }
 

@@ -1,5 +1,7 @@
 // The row at which a view's accessors look. One object per view: moving it is all that a step from row to row costs.
 
+import type { MapUndo } from './map-undo.ts'
+
 const NOWHERE = new Float64Array(0)
 
 export class Place {
@@ -11,4 +13,6 @@ export class Place {
   refBase = 0
   /** Bytes that handlers' writes added to what rows hold in the heap; the table takes them over. */
   heapBytes = 0
+  /** Told of changes of maps, where handlers' calls may be undone. */
+  undo: MapUndo | undefined
 }

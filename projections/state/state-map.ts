@@ -1,6 +1,7 @@
 // A `z.map` of a state: live, so that `state.seen.set(id, at)` is one write and not a copy of the map. Entries are checked
 // and frozen as they come; a map that is kept beyond its handler's call can be read, but not written.
 import type { ValueType } from '../../core/index.ts'
+import type { MapUndo } from './map-undo.ts'
 import { bytesOf, settleEntry } from './nested.ts'
 
 /** What a map knows of its field: is it the map of the row whose handler runs; and who counts its bytes. */
@@ -10,6 +11,8 @@ export interface MapOwner {
   /** @throws CURSOR_EXPIRED */
   checkOpen(map: StateMap): void
   grow(bytes: number): void
+  /** Told of changes, where a call may be undone. */
+  readonly undo: MapUndo | undefined
 }
 
 const ENTRY_BYTES = 48
@@ -21,7 +24,7 @@ export class StateMap extends Map<unknown, unknown> {
   constructor(owner: MapOwner, entries?: ReadonlyMap<unknown, unknown>) {
     super()
     this.#owner = owner
-    if (entries) for (const [key, value] of entries) this.#put(key, value)
+    if (entries) for (const [key, value] of entries) this.#put(...settleEntry(owner.type, key, value, owner.path))
   }
 
   /** About how many bytes its entries take. */
@@ -30,17 +33,22 @@ export class StateMap extends Map<unknown, unknown> {
   }
 
   override set(key: unknown, value: unknown): this {
-    this.#owner.checkOpen(this)
+    const owner = this.#owner
+    owner.checkOpen(this)
     const before = this.#bytes
-    this.#put(key, value)
-    this.#owner.grow(this.#bytes - before)
+    const [settledKey, settledValue] = settleEntry(owner.type, key, value, owner.path)
+    owner.undo?.beforeSet(this, settledKey)
+    this.#put(settledKey, settledValue)
+    owner.grow(this.#bytes - before)
     return this
   }
 
   override delete(key: unknown): boolean {
     this.#owner.checkOpen(this)
+    if (!super.has(key)) return false
+    this.#owner.undo?.beforeDelete(this)
     const value = super.get(key)
-    if (!super.delete(key)) return false
+    super.delete(key)
     const bytes = entryBytes(key, value)
     this.#bytes -= bytes
     this.#owner.grow(-bytes)
@@ -49,14 +57,29 @@ export class StateMap extends Map<unknown, unknown> {
 
   override clear(): void {
     this.#owner.checkOpen(this)
+    this.#owner.undo?.beforeDelete(this)
     super.clear()
     this.#owner.grow(-this.#bytes)
     this.#bytes = 0
   }
 
-  #put(givenKey: unknown, givenValue: unknown): void {
-    const { type, path } = this.#owner
-    const [key, value] = settleEntry(type, givenKey, givenValue, path)
+  /** Puts an entry back as it was. Whoever undoes a call says what its row takes. */
+  restore(key: unknown, had: boolean, value: unknown): void {
+    if (had) this.#put(key, value)
+    else if (super.has(key)) {
+      this.#bytes -= entryBytes(key, super.get(key))
+      super.delete(key)
+    }
+  }
+
+  /** Puts all entries back. */
+  restoreAll(entries: ReadonlyMap<unknown, unknown>): void {
+    super.clear()
+    this.#bytes = 0
+    for (const [key, value] of entries) this.#put(key, value)
+  }
+
+  #put(key: unknown, value: unknown): void {
     if (super.has(key)) this.#bytes -= entryBytes(key, super.get(key))
     super.set(key, value)
     this.#bytes += entryBytes(key, value)

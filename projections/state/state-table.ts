@@ -151,6 +151,11 @@ export class StateTable implements RowPlaces {
     return this.#index.findBytes(text, 0, length, hashOfBytes(text, 0, length))
   }
 
+  /** Whether this has the first of all key groups: what is nobody's is its. */
+  get ownsFirst(): boolean {
+    return this.#owned.from === 0
+  }
+
   /** The row of a key; a new one, not yet supported, where there is none; NO_ROW where the key is somebody else's. @throws STATE_TOO_LARGE */
   findOrAdd(id: KeyId): number {
     if (typeof id === 'number') {
