@@ -5,7 +5,9 @@ import { resolve } from 'node:path'
 
 const root = resolve(import.meta.dirname, '..')
 const vitest = resolve(root, 'node_modules/vitest/vitest.mjs')
-const files = ['model', 'fuzz', 'crashes', 'kill', 'sealed-kill'].map(name => `test/core/log/${name}.test.ts`)
+const files = ['model', 'fuzz', 'crashes', 'kill', 'sealed-kill', 'follow/interleaving', 'follow/conformance'].map(
+  name => `test/core/log/${name}.test.ts`,
+)
 const env: NodeJS.ProcessEnv = { SEED: '1', SEEDS: '300', FUZZ: '3000', CRASHES: '1', ...process.env }
 const options = ['run', '--project', 'unit', '--testTimeout=3600000', ...files, ...process.argv.slice(2)]
 

@@ -37,6 +37,7 @@ export class Thread<Sent, Received> {
   readonly #worker: Worker
   readonly #start = Promise.withResolvers<void>()
   readonly #exited = Promise.withResolvers<void>()
+  readonly #failed = Promise.withResolvers<MainstemError>()
   #failure: MainstemError | undefined
   #terminated = false
 
@@ -79,6 +80,11 @@ export class Thread<Sent, Received> {
     }
   }
 
+  /** Resolves with the reason when it cannot start, or ends though nobody asked it to. */
+  get failed(): Promise<MainstemError> {
+    return this.#failed.promise
+  }
+
   /** Resolves when the thread has ended, by itself or otherwise. */
   get ended(): Promise<void> {
     return this.#exited.promise
@@ -112,6 +118,7 @@ export class Thread<Sent, Received> {
   /** The first reason counts: the others follow from it. */
   #fail(error: MainstemError): void {
     this.#failure ??= error
+    this.#failed.resolve(this.#failure)
     this.#start.reject(this.#failure)
   }
 }

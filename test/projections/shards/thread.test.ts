@@ -22,7 +22,7 @@ function begin(start: 'well' | 'badly' | 'not' = 'well') {
   return { thread, received, closed }
 }
 
-describe('a thread behind a channel', () => {
+describe('a thread behind a channel', { timeout: 60_000 }, () => {
   it('starts, answers, and ends when it is told to', async () => {
     const { thread, received, closed } = begin()
     await thread.started

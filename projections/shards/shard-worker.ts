@@ -1,0 +1,34 @@
+// A shard's thread: loads the application, follows the log, folds what it owns, and answers its coordinator until either side closes.
+import { workerData } from 'node:worker_threads'
+import { type FollowerChannel, followLog, installPurityGuards, portChannel } from '../../core/index.ts'
+import { contractsOf } from '../application.ts'
+import { loadDefinition } from './definition.ts'
+import type { PeerChannel } from './exchange.ts'
+import type { CoordinatorChannel } from './messages.ts'
+import { realScheduler } from './scheduler.ts'
+import { Shard } from './shard.ts'
+import { ShardServer } from './shard-server.ts'
+import { announceFailure, announceStart } from './thread.ts'
+import type { ShardData } from './thread-crew.ts'
+
+const { definition, ports, among, sliceMs, stateBytesMax } = workerData as ShardData
+const peers = ports.peers.map((port): PeerChannel | undefined => port && portChannel(port))
+const coordinator: CoordinatorChannel = portChannel(ports.coordinator)
+const followed: FollowerChannel = portChannel(ports.log)
+const following = followLog(followed)
+
+try {
+  const parts = await loadDefinition(definition)
+  const log = await following
+  for (const contract of contractsOf(parts)) await log.topic(contract)
+  installPurityGuards()
+  const options = { log, parts, scheduler: realScheduler, sliceMs, stateBytesMax, among: { shard: among, peers } }
+  const server = new ShardServer(new Shard(options), coordinator)
+  announceStart()
+  await server.closed
+} catch (error) {
+  announceFailure(error)
+}
+coordinator.close()
+for (const peer of peers) peer?.close()
+await following.then(log => log.close()).catch(() => {})
