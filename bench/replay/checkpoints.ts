@@ -26,6 +26,8 @@ export interface CheckpointsMeasured {
   readonly rowBytes: number
   /** Turns of the event loop while a checkpoint was written. */
   readonly turnsMs: readonly number[]
+  /** And while none was: what everything else makes a read wait for, the machine's scheduler too. */
+  readonly otherTurnsMs: readonly number[]
   readonly checkpoints: number
   readonly appended: number
 }
@@ -61,6 +63,7 @@ export async function checkpoints(folder: string, say: (what: string) => void): 
       'checkpoint: bytes of a row and its key': measured.rowBytes,
       'checkpoint stall: checkpoints': measured.checkpoints,
       'checkpoint stall: events appended meanwhile': measured.appended,
+      'checkpoint stall: ms, p99 while no checkpoint is written': weightedPercentile(measured.otherTurnsMs, 0.99),
       'checkpoint stall: ms, longest turn': measured.turnsMs.reduce((most, ms) => Math.max(most, ms), 0),
       'checkpoint stall: seconds in checkpoints': measured.turnsMs.reduce((sum, ms) => sum + ms, 0) / 1000,
     },
