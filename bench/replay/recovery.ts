@@ -25,6 +25,8 @@ export interface LiveTold {
 
 export interface Restarted extends Result {
   readonly firstAnswerSeconds: number
+  /** Of all threads: what it would take at least on one core of a machine that does nothing else. */
+  readonly firstAnswerCpuSeconds: number
   readonly caughtUpSeconds: number
   /** Positions after the checkpoint. */
   readonly tail: number
@@ -64,6 +66,7 @@ export async function recovery(folder: string, say: (what: string) => void): Pro
       [`${of}: rows`]: restarts[0]!.rows,
       [`${of}: events in the tail`]: restarts.map(each => each.tail).join(' '),
       [`${of}: seconds to the first answer`]: restarts.map(each => each.firstAnswerSeconds.toFixed(2)).join(' '),
+      [`${of}: CPU seconds to the first answer`]: median(restarts.map(each => each.firstAnswerCpuSeconds)),
       [`${of}: seconds until caught up`]: restarts.map(each => each.caughtUpSeconds.toFixed(2)).join(' '),
       [`${of}: M events/s of a rebuild, by which the tail's replay time is known`]: eventsPerSecond / 1e6,
     },
