@@ -48,7 +48,8 @@ export function runCode(route: Route, handler: Handler, lent: RowView, parts: Ru
     throw notOfType(path, expected, value)
   }
   const env: Env = { ...parts, lent, handler, maps, bad }
-  return factoryOf(route, handler, steps ? columnLoop(steps) : handlerLoop(route, lent, parts))(env)
+  const loop = steps ? columnLoop(steps, columnsOf(aggregates!, lent.fields)) : handlerLoop(route, lent, parts)
+  return factoryOf(route, handler, loop)(env)
 }
 
 type Factory = (env: Env) => FoldRun
@@ -83,6 +84,7 @@ function handlerLoop(route: Route, { fields }: RowView, { places: { layout }, sk
   let result
   try { ${call} } catch (error) { skipping.failedInRun(error, r); continue }`
   return `
+${needed(timeColumn(route, fields))}
 for (let i = from; i < to; i++) {
   const r = rows[i]
   if (r === ${NO_ROW}) continue
@@ -102,13 +104,32 @@ for (let i = from; i < to; i++) {
 }
 
 /** An expression for the event time of record `i`, or its transaction's time where it has none. */
-function timeOf({ time }: Route, fields: readonly ViewField[]): string {
-  const column = time === undefined ? undefined : wordColumn(fields, time)
-  if (column?.kind !== 'date') return 'timeMs'
-  return `${column.there ?? 'true'} ? ${column.value} : timeMs`
+function timeOf(route: Route, fields: readonly ViewField[]): string {
+  const column = timeColumn(route, fields)
+  return column ? `${column.there ?? 'true'} ? ${column.value} : timeMs` : 'timeMs'
 }
 
-const columnLoop = (steps: readonly string[]): string => `
+function timeColumn({ time }: Route, fields: readonly ViewField[]): WordColumn | undefined {
+  const column = time === undefined ? undefined : wordColumn(fields, time)
+  return column?.kind === 'date' ? column : undefined
+}
+
+/** Statements after which a run has what a loop reads. */
+const needed = (...columns: readonly (WordColumn | undefined)[]): string =>
+  [...new Set(columns.flatMap(column => column?.columns ?? []))].map(column => `source.need(${column});`).join(' ')
+
+/** The columns that aggregates read. */
+const columnsOf = (
+  aggregates: Readonly<Record<string, Aggregate>>,
+  fields: readonly ViewField[],
+): (WordColumn | undefined)[] =>
+  Object.values(aggregates).flatMap(aggregate => [
+    'field' in aggregate ? wordColumn(fields, aggregate.field) : undefined,
+    'by' in aggregate ? wordColumn(fields, aggregate.by) : undefined,
+  ])
+
+const columnLoop = (steps: readonly string[], columns: readonly (WordColumn | undefined)[]): string => `
+${needed(...columns)}
 for (let i = from; i < to; i++) {
   const r = rows[i]
   if (r === ${NO_ROW}) continue
@@ -120,6 +141,8 @@ for (let i = from; i < to; i++) {
 /** A column of numbers, as text. */
 interface WordColumn {
   readonly kind: string
+  /** What has to be loaded of a run. */
+  readonly columns: readonly number[]
   readonly values: readonly string[]
   readonly value: string
   /** Whether the record has a value; undefined where each has. */
@@ -130,16 +153,17 @@ function wordColumn(fields: readonly ViewField[], name: string): WordColumn | un
   const slot = fields.find(field => field.name === name)?.slot
   if (slot?.kind === 'nullable') {
     const inner = ofWord(slot.inner)
-    return inner && { ...inner, there: `c[${slot.word * RUN_ROWS_MAX} + i] === 1` }
+    const there = `c[${slot.word * RUN_ROWS_MAX} + i] === 1`
+    return inner && { ...inner, columns: [slot.column, ...inner.columns], there }
   }
   return slot && ofWord(slot)
 }
 
 function ofWord(slot: ViewSlot): WordColumn | undefined {
   if (slot.kind !== 'word') return undefined
-  const { type, word } = slot
+  const { type, word, column } = slot
   const values = type.kind === 'enum' ? type.values : []
-  return { kind: type.kind, values, value: `c[${word * RUN_ROWS_MAX} + i]`, there: undefined }
+  return { kind: type.kind, columns: [column], values, value: `c[${word * RUN_ROWS_MAX} + i]`, there: undefined }
 }
 
 /** Whether some are the least or greatest of rows that may leave: their handlers keep all values, which columns do not. */

@@ -18,6 +18,8 @@ import type { StateTable } from './state/state-table.ts'
 /** A column of a run: where its words begin, and those that say whether there is a value, −1 where each record has one. */
 interface Column {
   readonly kind: string
+  /** What has to be loaded of the run. */
+  readonly columns: readonly number[]
   readonly from: number
   readonly there: number
 }
@@ -72,7 +74,13 @@ export class RunKeys {
     }
   }
 
-  #numbers({ kind, from, there }: Column, inputKey: InputKey, run: RunRows): void {
+  #need({ columns }: Pick<Column, 'columns'>): void {
+    for (let n = 0; n < columns.length; n++) this.#source.need(columns[n]!)
+  }
+
+  #numbers(column: Column, inputKey: InputKey, run: RunRows): void {
+    const { kind, from, there } = column
+    this.#need(column)
     const { words, count } = this.#source
     if (kind === 'bigint' && words.subarray(from, from + count).includes(Number.NEGATIVE_INFINITY)) {
       this.#each(inputKey, run)
@@ -88,7 +96,9 @@ export class RunKeys {
   }
 
   /** Keys as they stand in a block's bytes, or in a sealed block's column: only those not seen before may be made strings. */
-  #texts({ from, there }: Column, run: RunRows): void {
+  #texts(column: Column, run: RunRows): void {
+    const { from, there } = column
+    this.#need(column)
     const { words, count, buffer, columns } = this.#source
     const { starts, ends } = this.#places
     if (buffer === undefined) {
@@ -164,6 +174,7 @@ export class RunKeys {
     writer.at = 0
     let written = 0
     let refusal: unknown
+    for (const part of parts) this.#need(part)
     try {
       for (; written < count; written++) {
         starts[written] = writer.at
@@ -222,6 +233,7 @@ const KINDS = {
 /** A column of a composite key. */
 interface Part {
   readonly name: string
+  readonly columns: readonly number[]
   /** Where the places of its texts begin, if it is one. */
   readonly text: number
   readonly there: number
@@ -231,8 +243,8 @@ function partsOf(by: Readonly<Record<string, string>>, lent: RowView, codec: Key
   const parts = codec.columns.map(({ name, type }) => {
     const column = by[name]
     if (column === undefined || !lent.fields.some(field => field.name === column)) return undefined
-    const { kind, from, there } = columnOf(lent, column) ?? { kind: '', from: -1, there: -1 }
-    return { name: column, text: kind === 'text' && type.kind === 'string' ? from : -1, there }
+    const { kind, from, there, columns } = columnOf(lent, column) ?? { kind: '', from: -1, there: -1, columns: [] }
+    return { name: column, columns, text: kind === 'text' && type.kind === 'string' ? from : -1, there }
   })
   return parts.every(part => part !== undefined) ? parts : undefined
 }
@@ -240,17 +252,18 @@ function partsOf(by: Readonly<Record<string, string>>, lent: RowView, codec: Key
 function columnOf({ fields }: RowView, name: string): Column | undefined {
   const slot = fields.find(field => field.name === name)?.slot
   if (slot === undefined) return undefined
-  if (slot.kind !== 'nullable') return wordsOf(slot, -1)
-  return wordsOf(slot.inner, slot.word * RUN_ROWS_MAX)
+  if (slot.kind !== 'nullable') return wordsOf(slot, -1, [])
+  return wordsOf(slot.inner, slot.word * RUN_ROWS_MAX, [slot.column])
 }
 
-function wordsOf(slot: ViewSlot, there: number): Column | undefined {
+function wordsOf(slot: ViewSlot, there: number, before: readonly number[]): Column | undefined {
   switch (slot.kind) {
     case 'word':
-      return { kind: slot.type.kind, from: slot.word * RUN_ROWS_MAX, there }
     case 'bigint':
-    case 'text':
-      return { kind: slot.kind, from: slot.word * RUN_ROWS_MAX, there }
+    case 'text': {
+      const kind = slot.kind === 'word' ? slot.type.kind : slot.kind
+      return { kind, columns: [...before, slot.column], from: slot.word * RUN_ROWS_MAX, there }
+    }
     default:
       return undefined
   }

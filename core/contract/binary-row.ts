@@ -131,7 +131,8 @@ class BinaryCode {
   }
 
   /** What is right by its type alone is not tested. */
-  #plain({ type, word }: Extract<ViewSlot, { kind: 'word' }>, from: Placed): string {
+  #plain(slot: Extract<ViewSlot, { kind: 'word' }>, from: Placed): string {
+    const { type, word } = slot
     const w = `w[${runAt(word)}]`
     const raw = numberAt(from)
     const most = type.kind === 'enum' ? type.values.length - 1 : type.kind === 'boolean' ? 1 : undefined
@@ -140,7 +141,7 @@ class BinaryCode {
     if (type.kind === 'date')
       return `{ const n = ${raw}; if (!(Math.abs(n) <= 8.64e15 && n % 1 === 0)) return undefined; ${w} = n + 0; }`
     const fits = type.kind === 'float' ? !from.type.startsWith('f') : FITS[type.kind as 'int' | 'int32'].has(from.type)
-    return fits ? `${w} = ${raw};` : this.#put.put({ kind: 'word', type, word }, raw)
+    return fits ? `${w} = ${raw};` : this.#put.put(slot, raw)
   }
 
   /** An expression: a field as the schema takes it; what cannot be one stays a number, and is refused. */

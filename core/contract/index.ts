@@ -18,6 +18,7 @@ export { checkRetain, days, hours, minutes, type Retain } from './retain.ts'
 export { createRowCodec, type RowCodec } from './row-codec.ts'
 export {
   createRowViewCode,
+  type LateColumns,
   type RowSource,
   type RowView,
   type RowViewCode,

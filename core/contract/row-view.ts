@@ -21,6 +21,18 @@ export interface TextColumn {
   readonly entries: Uint32Array | undefined
 }
 
+/** Where columns come from that nobody has asked for yet. */
+export interface LateColumns {
+  /** Gives the rows of a run their words and references of one column; columns are counted as `ViewSlot.column`. */
+  load(source: RowSource, column: number): void
+}
+
+/** Columns that have a bit of `RowSource.pending` each; the others share the last one. */
+const OWN_BITS = 30
+
+/** The bit that says whether a column is still to be loaded. */
+export const pendingBit = (column: number): number => 1 << Math.min(column, OWN_BITS)
+
 /** Rows that a view holds at most: a run of them with what they fold into stays in the first cache. */
 export const RUN_ROWS_MAX = 256
 
@@ -39,21 +51,58 @@ export class RowSource {
   /** Where texts stand: at (offset, length) of a buffer, or, without one, at (column, index). */
   buffer: Buffer | undefined
   columns: readonly TextColumn[] = []
+  /** Columns whose words are not there yet, a bit each: they are loaded for the whole run when the first of them is asked for. */
+  pending = 0
+  /** Columns that there are. */
+  readonly columnCount: number
+  /** What loads them, and the index there of the run's first row. */
+  late: LateColumns | undefined
+  from = 0
 
-  constructor(words: number, refs: number) {
+  constructor({ words, refs, columns }: Size) {
     this.words = new Float64Array(words * RUN_ROWS_MAX)
     this.refs = new Array(refs * RUN_ROWS_MAX).fill(undefined)
+    this.columnCount = columns
+  }
+
+  /** Makes a column's words and references be there. */
+  need(column: number): void {
+    const bit = pendingBit(column)
+    if ((this.pending & bit) === 0) return
+    this.pending &= ~bit
+    const end = bit === 1 << OWN_BITS ? this.columnCount : column + 1
+    for (let n = Math.min(column, OWN_BITS); n < end; n++) this.late!.load(this, n)
+  }
+
+  /** Makes the run one of rows whose columns are loaded when they are asked for. */
+  lendLate(late: LateColumns, columns: readonly TextColumn[], from: number): void {
+    this.late = late
+    this.columns = columns
+    this.from = from
+    this.buffer = undefined
+    this.pending = this.columnCount > OWN_BITS ? 2 ** (OWN_BITS + 1) - 1 : 2 ** this.columnCount - 1
+    this.open = true
   }
 }
 
+/** Values of a slot are one column, those that say whether a nullable is there another one before it; all are counted in order. */
+interface OfColumn {
+  readonly column: number
+}
+
 export type ViewSlot =
-  | { readonly kind: 'word'; readonly type: ValueType; readonly word: number }
-  | { readonly kind: 'bigint'; readonly word: number; readonly ref: number }
-  | { readonly kind: 'text'; readonly word: number; readonly ref: number }
-  | { readonly kind: 'value'; readonly type: ValueType; readonly ref: number }
+  | (OfColumn & { readonly kind: 'word'; readonly type: ValueType; readonly word: number })
+  | (OfColumn & { readonly kind: 'bigint'; readonly word: number; readonly ref: number })
+  | (OfColumn & { readonly kind: 'text'; readonly word: number; readonly ref: number })
+  | (OfColumn & { readonly kind: 'value'; readonly type: ValueType; readonly ref: number })
   | { readonly kind: 'group'; readonly fields: readonly ViewField[] }
   /** `word` says whether the inner one is there: 1, NaN for null, +Infinity for undefined. */
-  | { readonly kind: 'nullable'; readonly inner: ViewSlot; readonly word: number; readonly optional: boolean }
+  | (OfColumn & {
+      readonly kind: 'nullable'
+      readonly inner: ViewSlot
+      readonly word: number
+      readonly optional: boolean
+    })
 
 export interface ViewField {
   readonly name: string
@@ -77,7 +126,7 @@ export interface RowViewCode {
 
 /** @param name of the topic, for errors */
 export function createRowViewCode(type: ObjectType, name: string): RowViewCode {
-  const size = { words: 0, refs: 0 }
+  const size = { words: 0, refs: 0, columns: 0 }
   const fields = slotsOf(type.fields, size)
   const text = new ViewText()
   const read = text.read(fields)
@@ -89,7 +138,7 @@ export function createRowViewCode(type: ObjectType, name: string): RowViewCode {
   }
   const program = `'use strict'
 ${text.groups.join('\n')}
-return { row: s => new ${row}(s), read(s, r, i) { const w = s.words, x = s.refs; s.buffer = r.buffer; ${read} s.open = true } }`
+return { row: s => new ${row}(s), read(s, r, i) { const w = s.words, x = s.refs; s.buffer = r.buffer; s.pending = 0; ${read} s.open = true } }`
   const made = new Function('expired', 'enums', 'decoders', 'Date', program)(
     expired,
     text.enums,
@@ -100,7 +149,7 @@ return { row: s => new ${row}(s), read(s, r, i) { const w = s.words, x = s.refs;
     fields,
     read: made.read,
     view() {
-      const source = new RowSource(size.words, size.refs)
+      const source = new RowSource(size)
       return { row: made.row(source), source, fields }
     },
   }
@@ -112,6 +161,7 @@ const RealDate = Date
 interface Size {
   words: number
   refs: number
+  columns: number
 }
 
 const slotsOf = (fields: readonly Field[], size: Size): ViewField[] =>
@@ -120,31 +170,44 @@ const slotsOf = (fields: readonly Field[], size: Size): ViewField[] =>
 function slotOf(type: ValueType, size: Size): ViewSlot {
   switch (type.kind) {
     case 'nullable':
-      return { kind: 'nullable', word: size.words++, inner: slotOf(type.inner, size), optional: type.optional }
+      return {
+        kind: 'nullable',
+        column: size.columns++,
+        word: size.words++,
+        inner: slotOf(type.inner, size),
+        optional: type.optional,
+      }
     case 'int32':
     case 'int':
     case 'float':
     case 'boolean':
     case 'date':
     case 'enum':
-      return { kind: 'word', type, word: size.words++ }
+      return { kind: 'word', column: size.columns++, type, word: size.words++ }
     case 'bigint':
-      return { kind: 'bigint', word: size.words++, ref: size.refs++ }
+      return { kind: 'bigint', column: size.columns++, word: size.words++, ref: size.refs++ }
     case 'string': {
       const word = size.words
       size.words += 2
-      return { kind: 'text', word, ref: size.refs++ }
+      return { kind: 'text', column: size.columns++, word, ref: size.refs++ }
     }
     case 'object':
       return { kind: 'group', fields: slotsOf(type.fields, size) }
     case 'record': {
       const fields = type.keys?.map(name => ({ name, type: type.value }))
-      return fields ? { kind: 'group', fields: slotsOf(fields, size) } : { kind: 'value', type, ref: size.refs++ }
+      return fields ? { kind: 'group', fields: slotsOf(fields, size) } : heldSlot(type, size)
     }
     default:
-      return { kind: 'value', type, ref: size.refs++ }
+      return heldSlot(type, size)
   }
 }
+
+const heldSlot = (type: ValueType, size: Size): ViewSlot => ({
+  kind: 'value',
+  column: size.columns++,
+  type,
+  ref: size.refs++,
+})
 
 const quote = (text: string): string => JSON.stringify(text)
 
@@ -164,7 +227,7 @@ class ViewText {
     const accessors = fields.map(({ name, slot }) => {
       const at = `${path}${name}`
       const check = `const s = this.#s; if (!s.open) expired(${quote(at)});`
-      return `[${quote(name)}]: { enumerable: true, get() { ${check} return ${this.#value(slot, at, inner)} } }`
+      return `[${quote(name)}]: { enumerable: true, get() { ${check} ${this.#needs(slot)} return ${this.#value(slot, at, inner)} } }`
     })
     const name = `Group${this.groups.length}`
     this.groups.push(`class ${name} {
@@ -173,6 +236,13 @@ constructor(s) { this.#s = s; ${inner.map((group, n) => `this.#g${n} = new ${gro
 static accessors = { ${accessors.join(',\n')} }
 }`)
     return name
+  }
+
+  /** Statements that make the columns of a slot be there: a value that is not there may be loaded too. */
+  #needs(slot: ViewSlot): string {
+    if (slot.kind === 'group') return ''
+    const need = `if ((s.pending & ${pendingBit(slot.column)}) !== 0) s.need(${slot.column});`
+    return slot.kind === 'nullable' ? `${need} ${this.#needs(slot.inner)}` : need
   }
 
   /** An expression for a slot's value. */

@@ -84,7 +84,8 @@ export interface RecordCursor {
   readonly lender: RowView | undefined
   /**
    * Adds the record at hand to the run of its lender, and those that follow it with the same layout and operation, while there is
-   * room (RUN_ROWS_MAX); the cursor then stands at the last one. Gives how many they are. Who lends begins and ends runs:
+   * room (RUN_ROWS_MAX); the cursor then stands at the last one. Gives how many they are: 0 where they cannot be in one run with
+   * those that it has. Who lends begins and ends runs:
    * the count is his to set to 0, and he closes the source.
    */
   lendRun(): number

@@ -3,19 +3,9 @@
 // where values repeat, else all of them one after the other. In the image before of updates: "same as after".
 import type { ByteReader, ByteWriter } from '../../contract/index.ts'
 import { BigintBuilder, type ColumnBuilder, HeapBuilder, NumberBuilder } from './builders.ts'
+import { NumberColumn } from './number-column.ts'
 import { alignedView, type Sections, type SectionWriter } from './sections.ts'
-
-const CONST = 0
-const BITS = 1
-const U8 = 2
-const U16 = 3
-const U32 = 4
-const F64 = 5
-const I64 = 6
-const HEAP = 7
-const DICTIONARY = 8
-const SAME = 9
-const STEPS = 10
+import { BITS, CONST, DICTIONARY, F64, HEAP, I64, SAME, STEPS, U8, U16, U32 } from './stored-forms.ts'
 
 const LOW = -0x8000_0000_0000_0000n
 const HIGH = 0x7fff_ffff_ffff_ffffn
@@ -201,6 +191,7 @@ export class ColumnData {
   readonly #sections: Sections
   readonly #form: StoredColumn
   #numbers: Float64Array | undefined
+  #stored: NumberColumn | undefined
   #codes: Uint32Array | undefined
   #heap: Buffer | undefined
   #offsets: Uint32Array | undefined
@@ -220,11 +211,37 @@ export class ColumnData {
     return this.#form.form === DICTIONARY
   }
 
-  /** Makes all of it ready, as asking for a value does. @throws RangeError */
+  /** Looks at what is stored as asking for a value does, and makes texts ready. @throws RangeError */
   unpack(): void {
     const { form, lengths } = this.#form
     if (lengths) this.#open()
-    else if (form !== I64) this.numbers()
+    else if (form !== I64) this.#asStored()
+  }
+
+  #asStored(): NumberColumn {
+    this.#stored ??= new NumberColumn(this.#form, this.count, this.#sections)
+    return this.#stored
+  }
+
+  /** Gives the numbers of some values. @throws RangeError */
+  fill(target: Float64Array, at: number, from: number, count: number): void {
+    this.#asStored().fill(target, at, from, count)
+  }
+
+  /** Gives some bigints: as numbers, or, where one is no safe integer, −Infinity and a reference. @throws RangeError */
+  fillBigints(words: Float64Array, at: number, refs: unknown[], refAt: number, from: number, count: number): void {
+    const { form } = this.#form
+    if (form !== I64 && form !== HEAP && form !== DICTIONARY) {
+      this.fill(words, at, from, count)
+      return
+    }
+    for (let n = 0; n < count; n++) {
+      const value = this.bigint(from + n)
+      const number = Number(value)
+      const fits = Number.isSafeInteger(number)
+      words[at + n] = fits ? number : Number.NEGATIVE_INFINITY
+      refs[refAt + n] = fits ? undefined : value
+    }
   }
 
   numbers(): Float64Array {
@@ -237,8 +254,10 @@ export class ColumnData {
     if (!codes) throw new RangeError('the column has no dictionary')
     if (!this.#codes) {
       const { entries = 0 } = this.#form
-      this.#codes = Uint32Array.from(readNumbers(codes, this.count, this.#sections))
-      for (const code of this.#codes) if (code >= entries) throw new RangeError('a code is beyond its dictionary')
+      const read = readIntegers(codes, this.count, this.#sections)
+      for (let n = 0; n < read.length; n++)
+        if (read[n]! >= entries) throw new RangeError('a code is beyond its dictionary')
+      this.#codes = read
     }
     return this.#codes
   }
@@ -305,10 +324,11 @@ export class ColumnData {
     const { form, lengths, section, entries } = this.#form
     if (!lengths || section === undefined) throw new RangeError('the column has no text')
     const count = form === DICTIONARY ? entries! : this.count
-    const all = readNumbers(lengths, count, this.#sections)
     const offsets = new Uint32Array(count + 1)
     let at = 0
-    for (let n = 0; n < count; n++) offsets[n + 1] = at += all[n]!
+    eachPart(lengths, count, this.#sections, (part, from, some) => {
+      for (let n = 0; n < some; n++) offsets[from + n + 1] = at += part[n]!
+    })
     const heap = this.#sections.get(section)
     if (at !== heap.length) throw new RangeError('a heap has another length than its values')
     if (form === DICTIONARY) {
@@ -374,45 +394,42 @@ export function readNumbersHead(head: ByteReader): StoredColumn {
   return column
 }
 
-const WIDTHS = [0, 0, 1, 2, 4, 8]
+const PART = 1024
+const part = new Float64Array(PART)
 
-/** @throws RangeError */
-export function readNumbers(column: StoredColumn, count: number, sections: Sections): Float64Array {
-  const { form, base, section, codes } = column
-  if (form === STEPS && codes) {
-    const values = readNumbers(codes, count, sections)
-    let value = base
-    values[0] = base
-    for (let i = 1; i < count; i++) {
-      value += values[i]!
-      values[i] = value
-    }
-    return values
+/** Calls back with a column's numbers, part by part; they are there until it returns. @throws RangeError */
+function eachPart(
+  column: StoredColumn,
+  count: number,
+  sections: Sections,
+  take: (part: Float64Array, from: number, count: number) => void,
+): void {
+  const stored = new NumberColumn(column, count, sections)
+  for (let from = 0; from < count; from += PART) {
+    const some = Math.min(PART, count - from)
+    stored.fill(part, 0, from, some)
+    take(part, from, some)
   }
-  if (form === CONST) return new Float64Array(count).fill(base)
-  if (form > F64 || section === undefined) throw new RangeError('the column has no numbers')
-  const bytes = alignedView(sections.get(section))
-  if (bytes.length !== (form === BITS ? (count + 7) >>> 3 : count * WIDTHS[form]!))
-    throw new RangeError('a column has another length than its block says')
-  const { buffer, byteOffset } = bytes
-  if (form === F64) return new Float64Array(buffer, byteOffset, count)
-  const values = new Float64Array(count)
-  if (form === BITS) for (let i = 0; i < count; i++) values[i] = base + ((bytes[i >>> 3]! >>> (i & 7)) & 1)
-  else if (form === U8) widen8(values, bytes, base)
-  else if (form === U16) widen16(values, new Uint16Array(buffer, byteOffset, count), base)
-  else widen32(values, new Uint32Array(buffer, byteOffset, count), base)
+}
+
+/** A column of integers of 32 bits. @throws RangeError */
+export function readIntegers(column: StoredColumn, count: number, sections: Sections): Uint32Array<ArrayBuffer> {
+  const values = new Uint32Array(count)
+  eachPart(column, count, sections, (some, from, n) => {
+    for (let i = 0; i < n; i++) values[from + i] = some[i]!
+  })
   return values
 }
 
-// One function for each width: a loop that meets several kinds of arrays is several times slower.
-function widen8(values: Float64Array, stored: Uint8Array, base: number): void {
-  for (let i = 0; i < values.length; i++) values[i] = base + stored[i]!
-}
-
-function widen16(values: Float64Array, stored: Uint16Array, base: number): void {
-  for (let i = 0; i < values.length; i++) values[i] = base + stored[i]!
-}
-
-function widen32(values: Float64Array, stored: Uint32Array, base: number): void {
-  for (let i = 0; i < values.length; i++) values[i] = base + stored[i]!
+/** @throws RangeError */
+export function readNumbers(column: StoredColumn, count: number, sections: Sections): Float64Array {
+  if (column.form === F64 && column.section !== undefined) {
+    const bytes = alignedView(sections.get(column.section))
+    if (bytes.length !== count * 8) throw new RangeError('a column has another length than its block says')
+    return new Float64Array(bytes.buffer, bytes.byteOffset, count)
+  }
+  const stored = new NumberColumn(column, count, sections)
+  const values = new Float64Array(count)
+  stored.fill(values, 0, 0, count)
+  return values
 }

@@ -4,17 +4,7 @@
 // 2 absent) before its own; arrays, records, maps stay as row-codec bytes. Every column has an entry for every row.
 
 import type { Field, ObjectType, ValueType } from '../../contract/index.ts'
-import {
-  type AnyRow,
-  type ByteReader,
-  createRowCodec,
-  ByteReader as Reader,
-  type RowSource,
-  type RowViewCode,
-  runAt,
-  type ViewField,
-  type ViewSlot,
-} from '../../contract/index.ts'
+import { type AnyRow, type ByteReader, createRowCodec, ByteReader as Reader } from '../../contract/index.ts'
 import type { ColumnBuilder } from './builders.ts'
 import type { ColumnData } from './columns.ts'
 
@@ -43,8 +33,6 @@ export interface ColumnPlan {
   readonly keyer: (key: KeyBytes) => (reader: ByteReader) => void
   /** Makes the function that gives the row of an index. */
   readonly assembler: (columns: readonly ColumnData[]) => (index: number) => AnyRow
-  /** Makes the function that gives rows to accessors. */
-  readonly shower: (columns: readonly ColumnData[], code: RowViewCode) => Show
 }
 
 /** Takes the bytes of a row's key, piece by piece. */
@@ -73,53 +61,6 @@ export function planColumns(type: ObjectType, key: readonly string[]): ColumnPla
     keyer: keyBytes => keyer(keyBytes, enumTexts),
     shredder: (builders, keyBytes) => shredder(builders, keyBytes, enumTexts),
     assembler: data => assembler(data, raws, code.enums, JSON.parse, RealDate),
-    shower: showerOf(columns, raws),
-  }
-}
-
-/** Gives the `count` rows from index `from` on to accessors, as rows `at` and following of their run. */
-export type Show = (source: RowSource, at: number, from: number, count: number) => void
-
-type Make = (...args: unknown[]) => Show
-
-/** A function per layout: made when rows are first lent. */
-function showerOf(
-  columns: readonly PlannedColumn[],
-  raws: readonly (((bytes: Buffer) => unknown) | undefined)[],
-): ColumnPlan['shower'] {
-  let shower: Make | undefined
-  return (data, { fields }) => {
-    shower ??= new Function(
-      'c',
-      'raws',
-      'parse',
-      `${columns.map(bindColumn).join(' ')} return (s, at, from, count) => { const w = s.words, x = s.refs; s.buffer = undefined; s.columns = c; for (let i = at, o = from - at, end = at + count; i < end; i++) { const j = i + o; ${showFields(fields, { column: 0 })} } s.open = true }`,
-    ) as Make
-    return shower(data, raws, JSON.parse)
-  }
-}
-
-/** Statements that give the row of index `j` as row `i` to a source's words and refs; columns come in the order in which `#shred` made them. */
-const showFields = (fields: readonly ViewField[], next: { column: number }): string =>
-  fields.map(({ slot }) => showSlot(slot, next)).join(' ')
-
-function showSlot(slot: ViewSlot, next: { column: number }): string {
-  if (slot.kind === 'group') return showFields(slot.fields, next)
-  const n = next.column++
-  switch (slot.kind) {
-    case 'nullable': {
-      const inner = showSlot(slot.inner, next)
-      const none = slot.optional ? `c${n}[j] === 2 ? Infinity : NaN` : 'NaN'
-      return `if (c${n}[j] === 1) { w[${runAt(slot.word)}] = 1; ${inner} } else w[${runAt(slot.word)}] = ${none};`
-    }
-    case 'word':
-      return `w[${runAt(slot.word)}] = c${n}[j];`
-    case 'bigint':
-      return `w[${runAt(slot.word)}] = -Infinity; x[${runAt(slot.ref)}] = c${n}.bigint(j);`
-    case 'text':
-      return `w[${runAt(slot.word)}] = ${n}; w[${runAt(slot.word + 1)}] = j; x[${runAt(slot.ref)}] = undefined;`
-    case 'value':
-      return `x[${runAt(slot.ref)}] = ${slot.type.kind === 'json' ? `parse(c${n}.text(j))` : `raws[${n}](c${n}.bytes(j))`};`
   }
 }
 
@@ -147,7 +88,8 @@ const isNumbers = (kind: ColumnKind): boolean =>
 const bindColumn = (column: PlannedColumn, n: number): string =>
   isNumbers(column.kind) ? `const c${n} = c[${n}].numbers();` : `const c${n} = c[${n}];`
 
-function rawDecoder({ kind, type }: PlannedColumn): ((bytes: Buffer) => unknown) | undefined {
+/** Decodes the values of a raw column. */
+export function rawDecoder({ kind, type }: PlannedColumn): ((bytes: Buffer) => unknown) | undefined {
   if (kind !== 'raw') return undefined
   if (type.kind === 'bytes') return bytes => new Uint8Array(bytes)
   const codec = createRowCodec({ kind: 'object', fields: [{ name: 'v', type }] })

@@ -8,10 +8,11 @@ import type { LogBlock, RecordCursor, SourceMark } from '../log.ts'
 import { type BlockPlace, corrupt, OP_PARKED, OP_UPDATE } from '../records.ts'
 import type { Layout } from '../topics.ts'
 import { type BlockEntry, isSparse, planOf } from './block-writer.ts'
-import { SEALED_BLOCK_RECORDS_MAX, UNPACKED_VALUES_PER_TURN } from './bounds.ts'
-import { ColumnData, readColumnHead, readNumbers, readNumbersHead, type StoredColumn } from './columns.ts'
+import { SEALED_BLOCK_RECORDS_MAX, SEALED_RECORDS_FULL, UNPACKED_VALUES_PER_TURN } from './bounds.ts'
+import { ColumnData, readColumnHead, readIntegers, readNumbers, readNumbersHead, type StoredColumn } from './columns.ts'
 import { openBlock } from './format.ts'
-import type { PlannedColumn, Show } from './plan.ts'
+import { LateImage, targetsOf } from './late-image.ts'
+import type { PlannedColumn } from './plan.ts'
 import { SealedRecords } from './sealed-records.ts'
 import { Sections } from './sections.ts'
 
@@ -21,8 +22,12 @@ export interface ImageData {
   readonly hashes: ColumnData
   /** The row of an index, in the shape of its layout. */
   row(index: number): AnyRow
-  /** Gives the rows from an index on to accessors of their layout, as rows `at` and following of their run. */
-  show(source: RowSource, code: RowViewCode, at: number, index: number, count: number): void
+  /**
+   * Gives the rows from an index on to accessors of their layout, as rows `at` and following of their run.
+   * False where they do not follow those that the run has.
+   * @param damaged makes the error of a column that cannot be read
+   */
+  lend(source: RowSource, code: RowViewCode, at: number, index: number, damaged: (error: unknown) => Error): boolean
 }
 
 export class GroupData {
@@ -77,7 +82,7 @@ class Image implements ImageData {
   readonly hashes: ColumnData
   readonly #layout: Layout
   #row: ((index: number) => AnyRow) | undefined
-  #show: Show | undefined
+  #late: LateImage | undefined
 
   constructor(layout: Layout, { columns, hashes }: { columns: readonly ColumnData[]; hashes: ColumnData }) {
     this.columns = columns
@@ -85,15 +90,23 @@ class Image implements ImageData {
     this.#layout = layout
   }
 
-  show(source: RowSource, code: RowViewCode, at: number, index: number, count: number): void {
-    this.#show ??= planOf(this.#layout).shower(this.columns, code)
-    this.#show(source, at, index, count)
+  lend(source: RowSource, code: RowViewCode, at: number, index: number, damaged: (error: unknown) => Error): boolean {
+    this.#late ??= new LateImage(this.columns, targetsOf(planOf(this.#layout), code.fields), damaged)
+    return this.#late.lend(source, at, index)
   }
 
   row(index: number): AnyRow {
     this.#row ??= planOf(this.#layout).assembler(this.columns)
     return this.#row(index)
   }
+}
+
+let numbers = new Uint32Array(0)
+
+/** The numbers from 0 on: the same memory for all blocks that are of one group. */
+function identity(count: number): Uint32Array {
+  if (numbers.length < count) numbers = Uint32Array.from({ length: Math.max(count, SEALED_RECORDS_FULL) }, (_, n) => n)
+  return numbers.subarray(0, count)
 }
 
 /** One of the hot blocks. */
@@ -178,6 +191,8 @@ export class SealedBlock {
     return this.#sections.size
   }
 
+  readonly damagedBy = (error: unknown): Error => this.damaged(error)
+
   damaged(error: unknown): Error {
     if (isMainstemError(error)) return error
     return corrupt(this.place.file, this.entry.offset, `${asMainstemError(error).detail}`, error)
@@ -188,7 +203,7 @@ export class SealedBlock {
     if (!this.#of) {
       const { count } = this.entry
       const Of = this.groups.length <= 256 ? Uint8Array : Uint16Array
-      this.#of = this.#groupForm ? Of.from(readNumbers(this.#groupForm, count, this.#sections)) : new Of(count)
+      this.#of = this.#groupForm ? Of.from(readIntegers(this.#groupForm, count, this.#sections)) : new Of(count)
     }
     return this.#of
   }
@@ -229,6 +244,7 @@ export class SealedBlock {
 
   /** Place of each record within its group. */
   get localOf(): Uint32Array {
+    if (!this.#local && this.groups.length === 1) this.#local = identity(this.entry.count)
     if (!this.#local) {
       const of = this.groupOf
       const next = new Uint32Array(this.groups.length)

@@ -95,15 +95,14 @@ export class SealedRecords implements RecordCursor {
     let record = first
     while (record < last && of[record + 1] === of[first]) record++
     const count = record - first + 1
-    try {
-      group.images[0]!.show(source, code, source.count, from, count)
-    } catch (error) {
-      throw this.#block.damaged(error)
-    }
-    for (this.#record = first; ; this.#record++) {
-      source.positions[source.count++] = this.position
-      if (this.#record === record) break
-    }
+    const { damagedBy } = this.#block
+    if (!group.images[0]!.lend(source, code, source.count, from, damagedBy)) return 0
+    const { positions } = source
+    const all = this.#positions
+    const at = source.count
+    for (let n = 0; n < count; n++) positions[at + n] = all ? all[first + n]! : this.#first + first + n
+    source.count += count
+    this.#record = record
     this.#index = from + count - 1
     return count
   }
@@ -112,14 +111,11 @@ export class SealedRecords implements RecordCursor {
     const { layout, images } = this.#group!
     const { lender } = layout
     if (!lender) return this.#row(image)
-    const view = lender[role]
-    try {
-      view.source.at = 0
-      images[image]!.show(view.source, lender.code, 0, this.#index, 1)
-      return view.row
-    } catch (error) {
-      throw this.#block.damaged(error)
-    }
+    const { row, source } = lender[role]
+    source.at = 0
+    source.count = 1
+    images[image]!.lend(source, lender.code, 0, this.#index, this.#block.damagedBy)
+    return row
   }
 
   parked(): ParkedRow | null {
