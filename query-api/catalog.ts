@@ -21,6 +21,8 @@ export interface ViewSummary {
   readonly progress: Progress | null
   readonly plan: Omit<ViewPlan, 'view' | 'from'> & { readonly from: string }
   readonly continued: readonly { readonly position: string; readonly fingerprint: string }[]
+  /** What it has skipped; null where the first error stops it. */
+  readonly deadLetters: { readonly count: number; readonly total: number } | null
   readonly error: ErrorReport | null
 }
 

@@ -99,7 +99,9 @@ export class HealthMonitor {
     // A view that waits for its sources' snapshots still gets what is in the log; only stopped views need nothing more.
     const views = [...engine.views.values()]
     const folding = views.some(view => view.status().status !== 'stopped')
-    if (folding && engine.position < log.end && this.#stuckMs('engine') > STUCK_MS) {
+    // What emits waits for room in the log, which says so itself.
+    const paused = log.status().state !== 'open'
+    if (folding && !paused && engine.position < log.end && this.#stuckMs('engine') > STUCK_MS) {
       stuck.push({ part: 'engine', state: `at ${engine.position} of ${log.end}`, waitingFor: null })
     }
     return stuck

@@ -13,6 +13,7 @@ export {
   type ReadOptions,
   type ViewClient,
 } from './client.ts'
+export type { DeadLettersWire, DeadLetterWire, RedrivenWire } from './dead-letters.ts'
 export { EXPORT_FORMATS, type ExportFormat, exportText } from './export.ts'
 export { HOST_DEFAULT, LOG_PAGE_MAX, PORT_DEFAULT } from './limits.ts'
 export type { LineageEntry, LineageStepWire, LineageWire } from './lineage.ts'

@@ -74,8 +74,23 @@ const view = {
     ...array(object({ position, fingerprint: text })),
     description: 'Where a checkpoint was kept under changed code, oldest first, and whose code had made it',
   },
+  deadLetters: {
+    ...nullable(object({ count, total: count })),
+    description: "With onError: 'skip': calls that wait to be made again, and all that were ever skipped",
+  },
   error,
 }
+
+const deadLetter = object({
+  position,
+  topic: text,
+  op: { type: 'string', enum: ['event', 'insert', 'update', 'delete'] },
+  step: { type: 'string', enum: ['add', 'remove'] },
+  key: nullable(text),
+  error: lenient,
+  appendTime: { type: 'string', format: 'date-time' },
+  redriven: count,
+})
 
 const source = {
   name: text,
@@ -187,6 +202,15 @@ export const SCHEMAS = {
   View: object(view),
   ViewDetail: object({ ...view, schema: object({ key: lenient, value: lenient }) }),
   Views: object({ views: array(ref('View')), position, logEnd: position }),
+  DeadLetters: object({ deadLetters: array(deadLetter), next: nullable(position), count }),
+  RedriveRequest: {
+    ...object({ positions: { ...array(position), minItems: 1 }, all: { type: 'boolean', const: true } }, [
+      'positions',
+      'all',
+    ]),
+    additionalProperties: false,
+  },
+  Redriven: object({ positions: array(position), token: text }),
   VerifyRequest: {
     ...object({ views: { ...array(text), minItems: 1, description: 'Names of views. Default: all' } }, ['views']),
     additionalProperties: false,

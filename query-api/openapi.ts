@@ -4,6 +4,7 @@
 import { describeRecord, type LogTopic, wireSchema } from '../core/index.ts'
 import type { LiveView } from '../projections/index.ts'
 import { KEYS_MAX, LOG_PAGE_DEFAULT, LOG_PAGE_MAX, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, TOKENS_MAX } from './limits.ts'
+import { deadLetterPaths } from './openapi-dead-letters.ts'
 import {
   body,
   type Json,
@@ -37,6 +38,7 @@ export function createOpenApi({ application, reads, topics, version }: Omit<Serv
     paths: withUniqueIds({
       ...viewPaths(),
       ...anyPastPaths(),
+      ...deadLetterPaths(),
       ...Object.assign({}, ...views.map(viewPathsOf)),
       ...Object.assign({}, ...views.map(view => pastPathsOf(view, keyParameter(view, wireSchema(keyType(view)))))),
       ...Object.assign({}, ...[...topics.values()].map(topicPathOf)),

@@ -14,6 +14,8 @@ export const ROUTES: readonly RoutePath[] = [
   { path: '/v1/views/{view}/rows/{key}/lineage', methods: ['GET'] },
   { path: '/v1/views/{view}/lookup', methods: ['POST'] },
   { path: '/v1/views/{view}/export', methods: ['GET'] },
+  { path: '/v1/views/{view}/dead-letters', methods: ['GET'] },
+  { path: '/v1/views/{view}/dead-letters/redrive', methods: ['POST'] },
   { path: '/v1/read', methods: ['POST'] },
   { path: '/v1/sources', methods: ['GET'] },
   { path: '/v1/sources/{source}', methods: ['GET', 'DELETE'] },

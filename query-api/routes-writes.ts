@@ -59,7 +59,7 @@ export function sourceOf(sources: ReadonlyMap<string, SourceConnector>, name: st
  * browsers send such requests without asking first. They always say where a page comes from; other clients say nothing.
  * @throws ORIGIN_REFUSED
  */
-function checkOrigin({ headers }: FastifyRequest): void {
+export function checkOrigin({ headers }: FastifyRequest): void {
   const { origin, host } = headers
   if (origin === undefined || (URL.canParse(origin) && new URL(origin).host === host)) return
   throw fail('ORIGIN_REFUSED', 'a page of another origin cannot write here', {

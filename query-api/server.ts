@@ -16,6 +16,7 @@ import {
 import { createOpenApi } from './openapi.ts'
 import { isInternal, PROBLEM_JSON, problemOf } from './problem.ts'
 import { allowedMethods } from './route-table.ts'
+import { addDeadLetterRoutes } from './routes-dead-letters.ts'
 import { addOperationRoutes } from './routes-operations.ts'
 import { addPastRoutes } from './routes-past.ts'
 import { addReadRoutes } from './routes-reads.ts'
@@ -33,6 +34,7 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   const openapi = createOpenApi(options)
   addReadRoutes(server, reads)
   addPastRoutes(server, reads)
+  addDeadLetterRoutes(server, reads)
   addWriteRoutes(server, appends, reads)
   addOperationRoutes(server, { application: options.application, reads, health, openapi: JSON.stringify(openapi) })
   const close = async () => {

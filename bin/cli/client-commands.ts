@@ -53,6 +53,7 @@ function addViews(program: Command): void {
             view.indexes.length > 0 ? `indexes ${view.indexes.map(fields => fields.join('+')).join(' ')}` : '',
         },
         { text: viewState },
+        { text: view => (view.deadLetters?.count ? `${grouped(view.deadLetters.count)} dead letters` : '') },
       ])
       rows.forEach(line)
       for (const { name, error } of answer.views) if (error) line(`  ${name}: ${errorText(error)}`)

@@ -1,6 +1,7 @@
 // Which commands there are: each entry adds its own to the program. `help` lists them in this order.
 import type { Command } from 'commander'
 import { addClientCommands } from './client-commands.ts'
+import { addDeadLetters } from './dead-letters.ts'
 import { addFold } from './fold.ts'
 import { addInit } from './init.ts'
 import { addLogCommands } from './log/index.ts'
@@ -21,6 +22,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   addClientCommands,
   addLineage,
   addExport,
+  addDeadLetters,
   addVerify,
   addLogCommands,
   addSourcesCommands,

@@ -42,7 +42,11 @@ const digest = (value: unknown): number => {
   return hash
 }
 
-function fold(step: string) {
+/** Of views that skip: calls for about so many records fail, after they have written. */
+const FAILS_ONE_IN = 61
+
+/** @param fails where some calls are to be skipped */
+function fold(step: string, fails = false) {
   return (s: State, row: AnyRow, ctx: Context): void => {
     const seen = digest([step, row, ctx.position, ctx.timeMs > 0])
     s.trace = (Math.imul(s.trace, 31) + seen) | 0
@@ -51,6 +55,7 @@ function fold(step: string) {
     s.seen.set(`${step}${seen % 4}`, seen)
     s.list = [...s.list.slice(-3), seen]
     if (seen % 97 === 0) ctx.delete()
+    if (fails && seen % FAILS_ONE_IN === 0) throw new RangeError(`${seen} is not to be folded`)
   }
 }
 
@@ -66,7 +71,9 @@ export function randomGraph(random: Random): readonly GraphView[] {
   for (let n = 0; n < amount; n++) {
     const kind = random.pick(keyKinds)
     const keys = Array.from({ length: KEYS }, (_, key) => kind.of(key))
-    let view = projection(`view${n}`, { key: kind.schema, state: state } as never) as unknown as {
+    const skips = n === 0 || random.next() < 0.5
+    const skipping = skips ? { onError: 'skip', deadLettersMax: 1_000_000 } : {}
+    let view = projection(`view${n}`, { key: kind.schema, state: state, ...skipping } as never) as unknown as {
       on(...args: unknown[]): typeof view
     }
     const by = (shift: number) => {
@@ -74,21 +81,22 @@ export function randomGraph(random: Random): readonly GraphView[] {
       return (row: AnyRow) => {
         const n = digest([shift, row['name'], row['amount'], row['trace']]) >>> 1
         if (n % 7 === 0) return null
+        if (skips && n % 101 === 1) throw new RangeError('it has no key')
         return many && n % 3 > 0 ? [kind.of(n % KEYS), kind.of((n >> 4) % KEYS)] : kind.of(n % KEYS)
       }
     }
     // An event, so that what tables add need not be what they remove.
-    view = view.on(events, kind.column !== '' && random.next() < 0.5 ? kind.column : by(1), fold('event'))
+    view = view.on(events, kind.column !== '' && random.next() < 0.5 ? kind.column : by(1), fold('event', skips))
     for (const input of [...tables, ...views.map(each => each.view)]) {
       if (random.next() < 0.55) continue
       const update =
         random.next() < 0.5
           ? {
               update: (s: State, before: AnyRow, after: AnyRow, ctx: Context) =>
-                fold('update')(s, { before, after }, ctx),
+                fold('update', skips)(s, { before, after }, ctx),
             }
           : {}
-      view = view.on(input, by(2), { add: fold('add'), remove: fold('remove'), ...update })
+      view = view.on(input, by(2), { add: fold('add', skips), remove: fold('remove', skips), ...update })
     }
     views.push({ view: view as unknown as View, keys })
   }

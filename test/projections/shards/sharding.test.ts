@@ -49,7 +49,8 @@ async function seenBy(engine: Engine, views: readonly GraphView[]) {
   const requests = views.flatMap(({ view, keys }) => keys.map(key => ({ view: view.name, key })))
   const { position, rows, final } = await engine.read(requests)
   const sizes = views.map(({ view }) => [view.name, engine.views.get(view.name)?.status().rows])
-  return { position, final, sizes, rows: rows.map((row, n) => [requests[n], row]) }
+  const letters = await Promise.all(views.map(({ view }) => engine.deadLetters.list(view.name)))
+  return { position, final, sizes, letters, rows: rows.map((row, n) => [requests[n], row]) }
 }
 
 describe('several shards', () => {
@@ -67,6 +68,7 @@ describe('several shards', () => {
       if (round === 1) await input.transaction(3_000)
       await Promise.all(engines.map(engine => engine.waitFor(log.end, AbortSignal.timeout(20_000))))
       const expected = await seenBy(engines[0]!, views)
+      expect(expected.letters.flat().length).toBeGreaterThan(0)
       expect(expected.rows.filter(([, row]) => row !== undefined).length).toBeGreaterThan(views.length)
       for (const [n, engine] of engines.entries())
         expect(await seenBy(engine, views), `seed ${seed}, ${counts[n]} shards`).toEqual(expected)
