@@ -112,7 +112,7 @@ export abstract class Coordinator implements Engine {
     const named = (name: string) => views.find(view => view.name === name)!
     return {
       fingerprint,
-      fs: nodeFileSystem,
+      fs: this.#options.fs ?? nodeFileSystem,
       path: `${path}-past`,
       checkReadable: (view: string) => this.views.get(view)!.check(),
       isComplete: (source: string) => this.isComplete(source),

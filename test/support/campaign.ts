@@ -14,6 +14,8 @@ const first = knob('SEED')
 export const FIRST_SEED = first ?? 1
 /** Seeds of the model's runs; one where only `SEED` is given. */
 export const modelSeeds = (usual: number): number => knob('SEEDS') ?? (first === undefined ? usual : 1)
+/** Seeds of simulations, likewise. */
+export const simulationSeeds = modelSeeds
 /** Damages of one kind. */
 export const damages = (usual: number): number => knob('FUZZ') ?? usual
 /** From one crash or error to the next, in operations of the disk. */

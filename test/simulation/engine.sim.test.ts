@@ -1,0 +1,36 @@
+// The whole engine on a simulated disk, clock and order of events: `npm run test:sim` runs thousands of seeds.
+import { describe, expect, it } from 'vitest'
+import { FIRST_SEED, simulationSeeds } from '../support/campaign.ts'
+import { simulate } from './simulation.ts'
+
+const SEEDS_USUAL = 20
+const seeds = Array.from({ length: simulationSeeds(SEEDS_USUAL) }, (_, n) => FIRST_SEED + n)
+
+describe('a simulated engine', () => {
+  const outcomes: Awaited<ReturnType<typeof simulate>>[] = []
+
+  it.each(seeds)('answers at every position what the log is there, through all that happens (seed %i)', async seed => {
+    const outcome = await simulate(seed)
+    outcomes.push(outcome)
+    expect(outcome.transactions).toBeGreaterThan(0)
+  })
+
+  it('does the same again from the same seed, and another thing from another one', async () => {
+    const [first, again, other] = [
+      await simulate(FIRST_SEED),
+      await simulate(FIRST_SEED),
+      await simulate(FIRST_SEED + 1),
+    ]
+    expect(again).toEqual(first)
+    expect(other.trace).not.toBe(first.trace)
+  })
+
+  it('has been read, killed and stopped often enough to mean something', () => {
+    const total = (of: (outcome: (typeof outcomes)[0]) => number) => outcomes.reduce((sum, each) => sum + of(each), 0)
+    expect(total(({ answers }) => answers)).toBeGreaterThan(20 * outcomes.length)
+    expect(total(({ transactions }) => transactions)).toBeGreaterThan(20 * outcomes.length)
+    if (outcomes.length < SEEDS_USUAL) return
+    const ends = new Set(outcomes.flatMap(each => each.ends))
+    expect([...ends].sort()).toEqual(['crash', 'kill', 'stop'])
+  })
+})
