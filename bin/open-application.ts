@@ -25,12 +25,12 @@ import {
   type EngineEvent,
   fingerprintOf,
   inShardThread,
-  openEngine,
   partsOf,
   shapeOf,
 } from '../projections/index.ts'
 import { Appends, type Client, createLocalClient, openReads, openServer, type Reads } from '../query-api/index.ts'
 import { createEventStore, type EventStore } from './event-store.ts'
+import { openAnyEngine } from './open-engine.ts'
 
 /** What happens in a running application, as `mainstem run --json` prints it. */
 export type ApplicationEvent =
@@ -75,6 +75,11 @@ export interface OpenOptions {
    * Default: three fifths of the memory of the machine or container.
    */
   readonly stateBytesMax?: number
+  /**
+   * Fold in so many threads, 1 to 128, each of which owns a part of the keys; the application must be the default export of the
+   * file that declares it. Such views are folded anew at each start. Default: in the calling thread.
+   */
+  readonly shards?: number
   readonly onEvent?: (event: ApplicationEvent) => void
 }
 
@@ -175,7 +180,9 @@ async function openParts<A extends Application>(
   })
   const fingerprint = await fingerprintOf(app.file, shapeOf(parts))
   const { checkpointIntervalMs, stateBytesMax } = options
-  const engine = await openEngine({
+  const engine = await openAnyEngine({
+    application: app,
+    shards: options.shards,
     log,
     parts,
     path: join(dataDir, 'views'),

@@ -47,6 +47,17 @@ describe('the package as it is published', () => {
     expect(sealed).toBeGreaterThan(2)
   })
 
+  it('folds in threads of shards, which load the application’s file', async () => {
+    const script = `import { openApplication } from 'mainstem'; import app, { purchases } from './hello.ts';
+      await using running = await openApplication(app, { shards: 2, dataDir: 'sharded' });
+      const after = await running.append(purchases, ['ada', 'bob', 'ada'].map(customer => ({ customer, cents: 100 })));
+      const { value, position } = await running.client.views.spending.get('ada', { after });
+      console.log(JSON.stringify({ value, position }))`
+    await copyFile(join(root, 'samples/hello/hello.ts'), join(folder, 'hello.ts'))
+    const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], { cwd: folder })
+    expect(JSON.parse(stdout)).toEqual({ value: { count: 2, cents: 200 }, position: '3' })
+  })
+
   it('loads no driver and no web server until they are asked for', async () => {
     const script = `await import('mainstem'); const { createRequire } = await import('node:module');
       const loaded = Object.keys(createRequire(import.meta.url).cache).filter(name => /node_modules.(pg|fastify|pg-logical-replication)[^a-z-]/.test(name));

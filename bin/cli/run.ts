@@ -1,6 +1,7 @@
 // `mainstem run app.ts`: opens the application, serves it, says what happens, and stops cleanly.
 import type { Command } from 'commander'
 import { openApplication, type Running } from '../open-application.ts'
+import { SHARDS_MAX } from '../open-engine.ts'
 import { byteSize, wholeNumber } from './arguments.ts'
 import { loadApplication } from './load-application.ts'
 import { RunDisplay } from './run-display.ts'
@@ -18,6 +19,7 @@ interface RunFlags {
   readonly logLimit?: number
   readonly logFreeMin?: number
   readonly stateLimit?: number
+  readonly shards?: number
   readonly json?: boolean
 }
 
@@ -64,6 +66,11 @@ export function addRun(program: Command): void {
       'what the rows of all views may take in memory (default: three fifths of the memory there is)',
       byteSize(STATE_LIMIT_MIN),
     )
+    .option(
+      '--shards <n>',
+      'fold in so many threads; views are then folded anew at each start (default: with all else in one thread)',
+      wholeNumber(1, SHARDS_MAX),
+    )
     .option('--json', 'one JSON object per event on stdout, instead of lines for people on stderr')
     .addHelpText('after', '\nExample:\n  SHOP_URL=postgres://me@localhost/shop mainstem run app.ts --port 8080')
     .action(run)
@@ -80,6 +87,7 @@ async function run(file: string, flags: RunFlags): Promise<void> {
     onEvent: display,
     ...(flags.logLimit === undefined ? {} : { logBytesMax: flags.logLimit }),
     ...(flags.stateLimit === undefined ? {} : { stateBytesMax: flags.stateLimit }),
+    ...(flags.shards === undefined ? {} : { shards: flags.shards }),
     ...(flags.logFreeMin === undefined ? {} : { logFreeBytesMin: flags.logFreeMin }),
     ...(flags.dataDir === undefined ? {} : { dataDir: flags.dataDir }),
     ...(flags.acceptHistoryGone === undefined ? {} : { acceptHistoryGone: flags.acceptHistoryGone }),

@@ -1,0 +1,45 @@
+// The engine as options say: one shard in this thread, where reads are answered without a wait, or several in threads of their own.
+import { type EmbeddedLog, fail } from '../core/index.ts'
+import {
+  type Application,
+  type Engine,
+  type EngineOptions,
+  openEngine,
+  openShardedEngine,
+  startThreadCrew,
+} from '../projections/index.ts'
+
+/** As many as there are groups of keys. */
+export const SHARDS_MAX = 128
+const SLICE_MS = 2
+/** Where the application's file finds no `mainstem` of its own, it finds this one: in threads as on the command line. */
+const RESOLVE_HOOK = new URL('./resolve-hook.mjs', import.meta.url).href
+
+export interface AnyEngineOptions extends EngineOptions {
+  readonly log: EmbeddedLog
+  readonly application: Application
+  /** In threads. Default: one, in this thread. */
+  readonly shards: number | undefined
+}
+
+/** @throws as `openEngine` and `startThreadCrew`; REQUEST_INVALID for a number of shards that there cannot be */
+export async function openAnyEngine({ application, shards, ...options }: AnyEngineOptions): Promise<Engine> {
+  if (shards === undefined) return openEngine(options)
+  if (!Number.isInteger(shards) || shards < 1 || shards > SHARDS_MAX)
+    throw fail('REQUEST_INVALID', `shards: expected a whole number from 1 to ${SHARDS_MAX}, received ${shards}`)
+  const { log, sliceMs = SLICE_MS, stateBytesMax } = options
+  const crew = await startThreadCrew({
+    count: shards,
+    log,
+    application,
+    sliceMs,
+    stateBytesMax,
+    preload: [RESOLVE_HOOK],
+  })
+  try {
+    return await openShardedEngine(options, crew)
+  } catch (error) {
+    await crew.close()
+    throw error
+  }
+}
