@@ -1,49 +1,45 @@
-// What a key's row was after each transaction that reached it, as the last read of its past found it: the next read of the same
-// key, at any earlier place, folds nothing.
+// How rows came to be, as the last read of their past found it: the records that went to a key and the row after each. Another
+// read of the same key, at any earlier place, and its lineage, fold nothing.
 import type { AnyRow } from '../../core/index.ts'
 import type { KeyId } from '../state/keys.ts'
-import type { FoldedView } from '../view.ts'
-import type { EvaluationObserver } from './evaluation.ts'
+import type { LineageStep } from './past.ts'
 
-/** Rows of one key that are kept; a longer history is folded each time. */
-const ROWS_PER_KEY_MAX = 4_096
-/** Rows of all keys. */
-const ROWS_MAX = 65_536
+/** Steps of one key that are kept; a longer history is folded each time. */
+export const STEPS_PER_KEY_MAX = 4_096
+/** Of all keys, by estimate. */
+const BYTES_MAX = 64 * 1024 * 1024
+const ENTRY_BYTES = 200
 
 export interface History {
-  /** Ends of transactions, ascending, and the row after each. */
-  readonly ends: readonly number[]
-  readonly rows: readonly (AnyRow | undefined)[]
-}
-
-interface Kept extends History {
+  /** Oldest first. */
+  readonly steps: readonly LineageStep[]
   /** Position up to which it is whole. */
   readonly upTo: number
 }
 
 export class Histories {
   /** The least recently used first. */
-  readonly #kept = new Map<string, Kept>()
-  #rows = 0
+  readonly #kept = new Map<string, History & { readonly bytes: number }>()
+  #bytes = 0
 
-  /** The row at a cut; undefined where that is not known. */
-  at(view: string, id: KeyId, cut: number): { readonly row: AnyRow | undefined } | undefined {
+  /** All steps up to a cut; undefined where they are not known. */
+  upTo(view: string, id: KeyId, cut: number): readonly LineageStep[] | undefined {
     const name = nameOf(view, id)
     const kept = this.#kept.get(name)
     if (kept === undefined || kept.upTo < cut) return undefined
     this.#kept.delete(name)
     this.#kept.set(name, kept)
-    return { row: kept.rows[kept.ends.findLastIndex(end => end <= cut)] }
+    return kept.upTo === cut ? kept.steps : kept.steps.filter(({ position }) => position <= cut)
   }
 
-  keep(view: string, id: KeyId, upTo: number, { ends, rows }: History): void {
-    if (rows.length > ROWS_PER_KEY_MAX) return
+  keep(view: string, id: KeyId, { steps, upTo }: History): void {
     const name = nameOf(view, id)
     this.#forget(name)
-    this.#kept.set(name, { ends, rows, upTo })
-    this.#rows += rows.length + 1
+    const bytes = steps.reduce((sum, step) => sum + stepBytes(step), ENTRY_BYTES)
+    this.#kept.set(name, { steps, upTo, bytes })
+    this.#bytes += bytes
     for (const oldest of this.#kept.keys()) {
-      if (this.#rows <= ROWS_MAX) return
+      if (this.#bytes <= BYTES_MAX) return
       this.#forget(oldest)
     }
   }
@@ -52,40 +48,22 @@ export class Histories {
     const kept = this.#kept.get(name)
     if (kept === undefined) return
     this.#kept.delete(name)
-    this.#rows -= kept.rows.length + 1
+    this.#bytes -= kept.bytes
   }
 }
 
 const nameOf = (view: string, id: KeyId): string => `${view} ${typeof id} ${id}`
 
-/** Notes the row of one key after each transaction that was folded. */
-export class HistoryObserver implements EvaluationObserver, History {
-  readonly view: string
-  readonly #key: unknown
-  #folded!: FoldedView
-  #position = 0
-  readonly ends: number[] = []
-  readonly rows: (AnyRow | undefined)[] = []
+/** The row before is that after the step before. */
+const stepBytes = ({ record, after }: LineageStep): number =>
+  ENTRY_BYTES + bytesOf(record.before) + bytesOf(record.after) + bytesOf(after)
 
-  constructor(view: string, key: unknown) {
-    this.view = view
-    this.#key = key
-  }
-
-  begin(view: FoldedView): void {
-    this.#folded = view
-  }
-
-  goes(): void {}
-
-  folded({ position }: { readonly position: number }): void {
-    this.#position = position
-  }
-
-  ended(): void {
-    if (this.ends.length > ROWS_PER_KEY_MAX) return
-    // Of its last record that was folded: the transaction's own end may be later, and nothing of the row is in between.
-    this.ends.push(this.#position)
-    this.rows.push(this.#folded.get(this.#key))
-  }
+/** About what a value takes in memory. */
+function bytesOf(value: AnyRow | unknown): number {
+  if (typeof value === 'string') return 16 + 2 * value.length
+  if (typeof value !== 'object' || value === null) return 8
+  if (value instanceof Uint8Array) return 64 + value.length
+  let bytes = 32
+  for (const each of value instanceof Map ? [...value].flat() : Object.values(value)) bytes += 8 + bytesOf(each)
+  return bytes
 }

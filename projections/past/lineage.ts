@@ -5,6 +5,7 @@ import { isDeepEqual } from '../state/equality.ts'
 import type { KeyId } from '../state/keys.ts'
 import type { FoldedView } from '../view.ts'
 import type { EvaluationObserver } from './evaluation.ts'
+import { STEPS_PER_KEY_MAX } from './histories.ts'
 import type { LineageStep } from './past.ts'
 
 /** Records of one transaction that may be causes, held until it ends. */
@@ -16,14 +17,34 @@ interface Step extends LineageStep {
   after: Row
 }
 
-export interface LineageTarget {
-  readonly view: string
-  readonly id: KeyId
+/** Which of the steps are wanted: the newest so many. */
+export interface StepsWanted {
   /** Only steps before this position. */
   readonly before: number
+  /** Only those that changed it. */
   readonly field: string | undefined
-  /** Steps kept, the newest ones. */
   readonly limit: number
+}
+
+export interface LineageTarget extends StepsWanted {
+  readonly view: string
+  readonly id: KeyId
+}
+
+/** The steps that are wanted, newest first, and whether there are older ones. */
+export interface StepsFound {
+  readonly steps: readonly LineageStep[]
+  readonly more: boolean
+}
+
+const isWanted = ({ position, before, after }: LineageStep, wanted: StepsWanted): boolean =>
+  position < wanted.before &&
+  (wanted.field === undefined || !isDeepEqual(before?.[wanted.field], after?.[wanted.field]))
+
+/** @param steps all of them, oldest first */
+export function stepsOf(steps: readonly LineageStep[], wanted: StepsWanted): StepsFound {
+  const found = steps.filter(step => isWanted(step, wanted))
+  return { steps: found.slice(-wanted.limit).reverse(), more: found.length > wanted.limit }
 }
 
 export class LineageObserver implements EvaluationObserver {
@@ -37,6 +58,8 @@ export class LineageObserver implements EvaluationObserver {
   readonly #records = new Map<number, LineageStep>()
   readonly #steps: LineageStep[] = []
   #more = false
+  /** All steps; undefined when there are too many to be kept. */
+  whole: LineageStep[] | undefined = []
   /** The row as the last record left it, and as the transaction began. */
   #last: Row = null
   #began: Row = null
@@ -88,14 +111,21 @@ export class LineageObserver implements EvaluationObserver {
     const { position } = cursor
     const record = stepOf(cursor, block, this.#last)
     this.#records.set(position, record)
-    if (this.#records.size > CAUSES_MAX)
-      throw fail('AT_TOO_FAR', 'a transaction is too large for the lineage of a row that it reaches', {
-        detail: `more than ${CAUSES_MAX} records up to position ${position}`,
-      })
+    if (this.#records.size > CAUSES_MAX) this.#giveUp(position)
     if (this.#position !== position || !this.#causes.get(this.#target.view)?.get(this.#target.id)?.has(position)) return
     const after = this.#row()
     this.#transaction.push({ ...record, after })
     this.#last = after
+  }
+
+  /** Whoever only wants the row goes on without. */
+  #giveUp(position: number): void {
+    if (this.#target.limit > 0)
+      throw fail('AT_TOO_FAR', 'a transaction is too large for the lineage of a row that it reaches', {
+        detail: `more than ${CAUSES_MAX} records up to position ${position}`,
+      })
+    this.#records.clear()
+    this.whole = undefined
   }
 
   ended(): void {
@@ -124,11 +154,10 @@ export class LineageObserver implements EvaluationObserver {
   }
 
   #take(step: Step): void {
-    const { before, field, limit } = this.#target
-    if (step.position >= before) return
-    if (field !== undefined && isDeepEqual(step.before?.[field], step.after?.[field])) return
+    if (this.whole !== undefined && this.whole.push(step) > STEPS_PER_KEY_MAX) this.whole = undefined
+    if (!isWanted(step, this.#target)) return
     this.#steps.push(step)
-    if (this.#steps.length <= limit) return
+    if (this.#steps.length <= this.#target.limit) return
     this.#steps.shift()
     this.#more = true
   }
@@ -139,8 +168,7 @@ export class LineageObserver implements EvaluationObserver {
     return row >= 0 && table.support(row) > 0 ? table.toObject(row) : null
   }
 
-  /** Newest first, and whether there are older ones. */
-  result(): { readonly steps: readonly LineageStep[]; readonly more: boolean } {
+  result(): StepsFound {
     return { steps: this.#steps.toReversed(), more: this.#more }
   }
 }

@@ -7,6 +7,7 @@ import { type ApplicationParts, sourcesByView } from '../application.ts'
 import type { CutRead, RowRequest } from '../engine.ts'
 import type { ProjectionDefinition } from '../projection.ts'
 import type { Scheduler } from '../shards/scheduler.ts'
+import type { KeyId } from '../state/keys.ts'
 import { StateMemory } from '../state/memory.ts'
 import { unknownView } from '../unknown-view.ts'
 import { FoldedView } from '../view.ts'
@@ -16,9 +17,9 @@ import { atAhead } from './errors.ts'
 import { Evaluation, type EvaluationObserver } from './evaluation.ts'
 import { Feeds } from './feeds.ts'
 import { Gate } from './gate.ts'
-import { Histories, HistoryObserver } from './histories.ts'
+import { Histories } from './histories.ts'
 import { checkHorizon } from './horizon.ts'
-import { LineageObserver } from './lineage.ts'
+import { LineageObserver, type StepsFound, type StepsWanted, stepsOf } from './lineage.ts'
 import { Pace } from './pace.ts'
 import type { At, AtCut, Lineage, LineageOptions, Past, PastOptions, ViewRows } from './past.ts'
 import { restricted, type TakesKey } from './restrict.ts'
@@ -117,16 +118,20 @@ export class PastReads implements Past {
 
   async #readOne({ view, key }: RowRequest, work: Work): Promise<AnyRow | undefined> {
     const id = this.#idOf(view, key)
-    const known = this.#histories.at(view, id, work.cut)
-    if (known !== undefined) return known.row
-    const observer = new HistoryObserver(view, key)
+    const known = this.#histories.upTo(view, id, work.cut)
+    if (known !== undefined) return known.at(-1)?.after ?? undefined
+    const observer = new LineageObserver({ view, id, before: 0, field: undefined, limit: 0 }, this.#models)
     const evaluation = await this.#evaluate(new Map([[view, new Set([this.#hashOf(view, key)])]]), work, observer)
     try {
-      if (evaluation.observed) this.#histories.keep(view, id, work.cut, observer)
+      if (evaluation.observed) this.#keep(view, id, observer, work)
       return evaluation.views.get(view)!.get(key)
     } finally {
       evaluation.end()
     }
+  }
+
+  #keep(view: string, id: KeyId, { whole }: LineageObserver, { cut }: Work): void {
+    if (whole !== undefined) this.#histories.keep(view, id, { steps: whole, upTo: cut })
   }
 
   async #readAll(requests: readonly RowRequest[], work: Work): Promise<(AnyRow | undefined)[]> {
@@ -144,14 +149,22 @@ export class PastReads implements Past {
     const { at, limit, before = Number.POSITIVE_INFINITY, field, signal } = options
     return this.#gate.run(async () => {
       const work = await this.#begin(at ?? { position: this.#host.position }, [view], signal)
-      const id = this.#idOf(view, key)
-      const keys = new Map([[view, new Set([this.#hashOf(view, key)])]])
-      await this.#learnFeeds(keys, work)
-      const observer = new LineageObserver({ view, id, before, field, limit }, this.#models)
-      const evaluation = await this.#evaluate(keys, work, observer)
-      evaluation.end()
-      return { ...observer.result(), ...(await this.#atCut([view], work)) }
+      const steps = await this.#steps(view, key, { before, field, limit }, work)
+      return { ...steps, ...(await this.#atCut([view], work)) }
     }, this.#signal(signal))
+  }
+
+  async #steps(view: string, key: unknown, wanted: StepsWanted, work: Work): Promise<StepsFound> {
+    const id = this.#idOf(view, key)
+    const known = this.#histories.upTo(view, id, work.cut)
+    if (known !== undefined) return stepsOf(known, wanted)
+    const keys = new Map([[view, new Set([this.#hashOf(view, key)])]])
+    await this.#learnFeeds(keys, work)
+    const observer = new LineageObserver({ view, id, ...wanted }, this.#models)
+    const evaluation = await this.#evaluate(keys, work, observer)
+    evaluation.end()
+    this.#keep(view, id, observer, work)
+    return observer.result()
   }
 
   async rows(view: string, at: At | undefined, { signal }: PastOptions = {}): Promise<ViewRows> {

@@ -60,10 +60,25 @@ export class OpenPart {
 
   /** Adds to `into` the positions of records that go to one of the hashes. */
   collect(hashes: ReadonlySet<number>, into: number[]): void {
+    if (hashes.size === 1) {
+      for (const hash of hashes) this.#collectOne(hash, into)
+      return
+    }
     for (let n = 0; n < this.#count; n++) {
       const touch = this.#packed[n]!
       const hash = Math.floor(touch / PART_POSITIONS_MAX)
       if (hashes.has(hash)) into.push(this.after + 1 + (touch - hash * PART_POSITIONS_MAX))
+    }
+  }
+
+  /** The common case, at a comparison each. */
+  #collectOne(hash: number, into: number[]): void {
+    const packed = this.#packed
+    const least = hash * PART_POSITIONS_MAX
+    const end = least + PART_POSITIONS_MAX
+    for (let n = 0; n < this.#count; n++) {
+      const touch = packed[n]!
+      if (touch >= least && touch < end) into.push(this.after + 1 + (touch - least))
     }
   }
 
