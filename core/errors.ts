@@ -124,6 +124,7 @@ export const ERRORS = {
     hint: 'read nearer to a savepoint of this code, or export the view instead',
   },
   SAVEPOINT_UNKNOWN: { status: 404, retriable: false },
+  REPLAY_UNSUPPORTED: { status: 501, retriable: false },
   // reads and appends over HTTP
   ROW_NOT_FOUND: { status: 404, retriable: true },
   ROUTE_UNKNOWN: { status: 404, retriable: false },

@@ -40,10 +40,13 @@ export class RowComparison {
   #rows = 0
   readonly #liveSum = new HashSums()
   readonly #refoldedSum = new HashSums()
+  readonly #onDifference: (id: KeyId) => void
   #differences = 0
   #first: { key: Buffer; id: KeyId; live: Buffer | undefined; refolded: Buffer | undefined } | undefined
 
-  constructor(live: FoldedView, rows: RowsAtCut, refolded: FoldedView) {
+  /** @param onDifference told of each key whose rows differ */
+  constructor(live: FoldedView, rows: RowsAtCut, refolded: FoldedView, onDifference: (id: KeyId) => void = () => {}) {
+    this.#onDifference = onDifference
     this.#live = live
     this.#liveRows = rows
     this.#view = refolded
@@ -94,6 +97,7 @@ export class RowComparison {
 
   #note(key: Buffer, id: KeyId, live: Buffer | undefined, refolded: Buffer | undefined): void {
     this.#differences++
+    this.#onDifference(id)
     if (this.#first === undefined || key.compare(this.#first.key) < 0) this.#first = { key, id, live, refolded }
   }
 

@@ -1,6 +1,7 @@
 // The port by which reads and operations see projections, however many shards there are.
 import type { AnyRow, ErrorReport, KeyCodec, ObjectType } from '../core/index.ts'
 import type { Past } from './past/past.ts'
+import type { Replays } from './replay/replayer.ts'
 import type { DeadLetterDesk } from './skip/redrive.ts'
 import type { ContinuedFrom, ViewPlan } from './start-plan.ts'
 import type { Verifier } from './verifier.ts'
@@ -109,6 +110,8 @@ export interface Engine {
   readonly past: Past
   /** What views have skipped. */
   readonly deadLetters: DeadLetterDesk
+  /** Folds a view anew beside the live one, and exchanges rows that differ. */
+  readonly replayer: Replays
   /** Writes a checkpoint now. */
   checkpoint(): Promise<void>
   stop(): Promise<void>

@@ -24,6 +24,7 @@ export {
   projection,
   type View,
 } from './projection.ts'
+export type { ReplayOptions, ReplayReport, ReplayStatus } from './replay/replayer.ts'
 export { type LocalCrewOptions, localCrew, type ShardCrew } from './shards/crew.ts'
 export { inShardThread } from './shards/definition.ts'
 export { openEngine } from './shards/local-engine.ts'

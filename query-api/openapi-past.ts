@@ -5,12 +5,14 @@ import { EXPORT_FORMATS } from './export.ts'
 import { LINEAGE_DEFAULT, LINEAGE_MAX } from './limits.ts'
 import {
   AT,
+  body,
   type Json,
   json,
   type Operation,
   type Paths,
   path,
   problems,
+  ref,
   TYPES_HEADER,
   titled,
   whole,
@@ -24,6 +26,24 @@ export function anyPastPaths(): Paths {
   return {
     '/v1/views/{view}/rows/{key}/lineage': { get: lineage('AnyRow', 'any view', [view, key], {}, any, ['string']) },
     '/v1/views/{view}/export': { get: exported('AnyView', 'any view', [view]) },
+    '/v1/views/{view}/replay': {
+      get: {
+        operationId: 'getReplay',
+        summary: 'The replay of a view that runs, or its last one',
+        tags: ['operations'],
+        parameters: [view],
+        responses: { 200: json(ref('Replay'), 'How far it is, or what came of it'), ...problems(400, 404) },
+      },
+      post: {
+        operationId: 'startReplay',
+        summary:
+          'Fold the log anew beside the live view, compare at a cut, and exchange rows that differ; GET tells how it goes',
+        tags: ['operations'],
+        parameters: [view],
+        requestBody: body(ref('ReplayRequest')),
+        responses: { 200: json(ref('Replay'), 'It runs'), ...problems(400, 403, 404, 413, 503) },
+      },
+    },
   }
 }
 

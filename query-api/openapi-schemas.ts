@@ -223,6 +223,34 @@ export const SCHEMAS = {
     ),
     error,
   }),
+  ReplayRequest: {
+    ...object(
+      {
+        from: { ...position, description: 'Where to begin; default "0", the beginning of the log' },
+        dryRun: { type: 'boolean', description: 'Only compare', default: false },
+      },
+      ['from', 'dryRun'],
+    ),
+    additionalProperties: false,
+  },
+  Replay: object({
+    state: { type: 'string', enum: ['idle', 'running', 'done', 'failed'] },
+    view: nullable(text),
+    progress: nullable(progress),
+    report: nullable(
+      object({
+        position,
+        records: count,
+        seconds: { type: 'number', minimum: 0 },
+        switchedAt: {
+          ...nullable(position),
+          description: 'Where live rows that differed were exchanged; null where none did, or that was not wanted',
+        },
+        views: { ...array(verified), description: 'The view, and those that it folds or that fold it' },
+      }),
+    ),
+    error,
+  }),
   Source: object(source),
   Sources: object({ sources: array(ref('Source')) }),
   Parked: object({ parked: array(parked), total: count }),

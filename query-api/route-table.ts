@@ -16,6 +16,7 @@ export const ROUTES: readonly RoutePath[] = [
   { path: '/v1/views/{view}/export', methods: ['GET'] },
   { path: '/v1/views/{view}/dead-letters', methods: ['GET'] },
   { path: '/v1/views/{view}/dead-letters/redrive', methods: ['POST'] },
+  { path: '/v1/views/{view}/replay', methods: ['GET', 'POST'] },
   { path: '/v1/read', methods: ['POST'] },
   { path: '/v1/sources', methods: ['GET'] },
   { path: '/v1/sources/{source}', methods: ['GET', 'DELETE'] },

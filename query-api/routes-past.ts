@@ -8,6 +8,7 @@ import { EXPORT_STALL_MS_MAX, LINEAGE_DEFAULT, LINEAGE_MAX } from './limits.ts'
 import { checkField, lineageJson } from './lineage.ts'
 import { checkNames, integer, placeOf, type Query, text } from './parameters.ts'
 import type { Reads } from './reads.ts'
+import { replayJson } from './replay-wire.ts'
 import { headerOf, keySegment, parseKey, queryOf, sendJson } from './routes-reads.ts'
 
 interface ViewParams {
@@ -65,6 +66,17 @@ export function addPastRoutes(server: FastifyInstance, reads: Reads): void {
       'mainstem-final': String(rows.final),
     })
     return reply.send(stream)
+  })
+}
+
+/** How the replay of a view goes, or went; that of another one is not told. */
+export function addReplayStatus(server: FastifyInstance, reads: Reads): void {
+  server.get<{ Params: ViewParams }>('/v1/views/:view/replay', (request, reply) => {
+    checkNames(queryOf(request), [])
+    const { name } = reads.view(request.params.view).live
+    const status = reads.engine.replayer.status()
+    const none = { state: 'idle', view: null, progress: null, report: null, error: null } as const
+    sendJson(reply, replayJson(reads, status.view === name ? status : none))
   })
 }
 

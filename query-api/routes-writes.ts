@@ -1,10 +1,11 @@
-// Calls that change something: appends to the application's own topics, removing history, dropping a source; and beginning a verification.
+// Calls that change something: appends to the application's own topics, removing history, dropping a source; and beginning a verification or a replay.
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { fail, type SourceConnector } from '../core/index.ts'
 import type { Appends } from './append.ts'
 import { cleanRequestOf, cleanWire } from './log-clean.ts'
 import { bodyJson, checkNames } from './parameters.ts'
 import type { Reads } from './reads.ts'
+import { replayJson, replayRequestOf } from './replay-wire.ts'
 import { queryOf, sendJson } from './routes-reads.ts'
 import { verifyJson, verifyRequestOf } from './verify-wire.ts'
 
@@ -33,6 +34,14 @@ export function addWriteRoutes(server: FastifyInstance, appends: Appends, reads:
     checkNames(queryOf(request), [])
     const status = engine.verifier.start(verifyRequestOf(bodyJson(request.body)))
     sendJson(reply, verifyJson(reads, status))
+    return reply
+  })
+
+  server.post<{ Params: { view: string } }>('/v1/views/:view/replay', async (request, reply) => {
+    checkOrigin(request)
+    checkNames(queryOf(request), [])
+    const { name } = reads.view(request.params.view).live
+    sendJson(reply, replayJson(reads, engine.replayer.start(name, replayRequestOf(bodyJson(request.body)))))
     return reply
   })
 

@@ -18,7 +18,7 @@ import { isInternal, PROBLEM_JSON, problemOf } from './problem.ts'
 import { allowedMethods } from './route-table.ts'
 import { addDeadLetterRoutes } from './routes-dead-letters.ts'
 import { addOperationRoutes } from './routes-operations.ts'
-import { addPastRoutes } from './routes-past.ts'
+import { addPastRoutes, addReplayStatus } from './routes-past.ts'
 import { addReadRoutes } from './routes-reads.ts'
 import { addWriteRoutes } from './routes-writes.ts'
 import type { RunningServer, ServerOptions } from './server-options.ts'
@@ -35,6 +35,7 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   addReadRoutes(server, reads)
   addPastRoutes(server, reads)
   addDeadLetterRoutes(server, reads)
+  addReplayStatus(server, reads)
   addWriteRoutes(server, appends, reads)
   addOperationRoutes(server, { application: options.application, reads, health, openapi: JSON.stringify(openapi) })
   const close = async () => {

@@ -47,11 +47,12 @@ export function verifyJson(reads: Reads, { state, progress, report, error }: Ver
   const rest = JSON.stringify({ state, progress, error }).slice(1)
   if (report === null) return `{"report":null,${rest}`
   const { position, records, seconds, views } = report
-  const each = views.map(view => viewJson(reads, view)).join(',')
+  const each = views.map(view => verifiedJson(reads, view)).join(',')
   return `{"report":{"position":"${position}","records":${records},"seconds":${seconds},"views":[${each}]},${rest}`
 }
 
-function viewJson(reads: Reads, { first, ...view }: VerifiedView): string {
+/** One view's comparison. */
+export function verifiedJson(reads: Reads, { first, ...view }: VerifiedView): string {
   const rest = JSON.stringify(view).slice(1)
   if (first === null) return `{"first":null,${rest}`
   const { writeKey, writeValue } = reads.view(view.view)

@@ -6,6 +6,7 @@ import { addFold } from './fold.ts'
 import { addInit } from './init.ts'
 import { addLogCommands } from './log/index.ts'
 import { addExport, addLineage } from './past.ts'
+import { addReplay } from './replay.ts'
 import { addRun } from './run.ts'
 import { addSourcesDrop } from './sources-drop.ts'
 import { addVerify } from './verify.ts'
@@ -24,6 +25,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   addExport,
   addDeadLetters,
   addVerify,
+  addReplay,
   addLogCommands,
   addSourcesCommands,
   addInit,

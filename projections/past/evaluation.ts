@@ -79,6 +79,7 @@ export class Evaluation {
 
   async #foldBlock(block: LogBlock): Promise<void> {
     const timeMs = commitTimeOf(block)
+    this.#records.beginTransaction(block)
     const cursor = block.records()
     let left = RECORDS_PER_CLOCK_LOOK
     while (cursor.next()) {
@@ -100,6 +101,7 @@ export class Evaluation {
     const visitor: RecordVisitor = {
       record: (cursor, block) => {
         records++
+        this.#records.beginTransaction(block)
         this.#records.fold(one.of(cursor), commitTimeOf(block))
         observer?.folded(cursor, block)
       },

@@ -1,6 +1,6 @@
 // Lineage: which records went to a key, directly or through rows of other views, and what each did to its row. Told while the
 // key is folded once more: each view says where its records and rows go, so that a change that is passed on keeps its causes.
-import { fail, type LogBlock, type RecordCursor } from '../../core/index.ts'
+import { fail, type LogBlock, type RecordCursor, VIEWS_TOPIC } from '../../core/index.ts'
 import { isDeepEqual } from '../state/equality.ts'
 import type { KeyId } from '../state/keys.ts'
 import type { FoldedView } from '../view.ts'
@@ -65,6 +65,8 @@ export class LineageObserver implements EvaluationObserver {
   #began: Row = null
   #transaction: Step[] = []
   #noted = false
+  /** A record of this transaction that has calls that were skipped made again. */
+  #redrive: LineageStep | undefined
   #position = 0
 
   constructor(target: LineageTarget, models: ReadonlyMap<string, FoldedView>) {
@@ -106,6 +108,7 @@ export class LineageObserver implements EvaluationObserver {
   }
 
   folded(cursor: RecordCursor, block: LogBlock): void {
+    if (cursor.topic.name === VIEWS_TOPIC) this.#redrive = stepOf(cursor, block, this.#last)
     if (!this.#noted) return
     this.#noted = false
     const { position } = cursor
@@ -131,10 +134,20 @@ export class LineageObserver implements EvaluationObserver {
   ended(): void {
     const causes = this.#causes.get(this.#target.view)?.get(this.#target.id)
     if (causes !== undefined) this.#endTransaction(causes)
+    if (this.#redrive !== undefined) this.#endRedrive(this.#redrive)
+    this.#redrive = undefined
     this.#causes.clear()
     this.#records.clear()
     this.#transaction = []
     this.#began = this.#last
+  }
+
+  /** What had been skipped was called again, for this key or for others. */
+  #endRedrive(step: LineageStep): void {
+    const after = this.#row()
+    if (isDeepEqual(after, this.#last)) return
+    this.#take({ ...step, before: this.#last, after })
+    this.#last = after
   }
 
   #endTransaction(causes: ReadonlySet<number>): void {

@@ -11,9 +11,11 @@ import {
   leaveHandlers,
   type RecordCursor,
   type SourceTable,
+  VIEWS_TOPIC,
 } from '../../core/index.ts'
 import type { Route } from '../route.ts'
 import type { FoldedView } from '../view.ts'
+import { readViewControl } from '../view-control.ts'
 import { atTooFar } from './errors.ts'
 import type { Pace } from './pace.ts'
 import { OpenPart, PART_POSITIONS_MAX, StoredPart } from './touch-part.ts'
@@ -27,6 +29,9 @@ const BYTES_MAX_LEAST = 256 * 1024 * 1024
 /** Where control records of sources stand: indexed like a view, under one hash. */
 export const CONTROL_TOUCHES = CONTROL_TOPIC
 export const CONTROL_HASH = 0
+
+/** Under which a view has the records that call again what it skipped: they may be for any key. */
+export const REDRIVE_HASH = 0xffffffff
 
 /** The index of one view. */
 interface Touches {
@@ -100,7 +105,7 @@ export class TouchIndex {
       routes[isChanges ? 'changes' : 'direct'].push(view.routes[n]!)
     }
     // What folds only other views has no records of its own.
-    if (byTopic.size === 0) touches.to = Number.POSITIVE_INFINITY
+    if (byTopic.size === 0 && view.deadLetters === undefined) touches.to = Number.POSITIVE_INFINITY
     for (const [topic, routes] of byTopic)
       this.#feeds.set(topic, [...(this.#feeds.get(topic) ?? []), { touches, ...routes }])
   }
@@ -118,7 +123,8 @@ export class TouchIndex {
     await this.#cover([...wanted.keys()], upTo, pace)
     let all: Float64Array = new Float64Array(0)
     for (const [name, hashes] of wanted) {
-      const found = await this.#ofView(name, hashes, upTo, pace)
+      const skips = this.#touches.get(name)?.view?.deadLetters !== undefined
+      const found = await this.#ofView(name, skips ? new Set([...hashes, REDRIVE_HASH]) : hashes, upTo, pace)
       const within = found.filter((position, n) => position > after && position <= upTo && position !== found[n - 1])
       if (all.length + within.length > most) throw atTooFar(all.length + within.length, most)
       all = all.length === 0 ? within : merged(all, within)
@@ -203,6 +209,7 @@ export class TouchIndex {
             const { position } = cursor
             for (const touches of lacking)
               if (touches.open.isFull(position)) await this.#store(touches, position - 1, pace)
+            if (cursor.topic.name === VIEWS_TOPIC) this.#addRedrive(cursor, lacking)
             for (const feed of this.#feeds.get(cursor.topic.name) ?? [])
               if (feed.touches.to < position && lacking.includes(feed.touches)) touch(feed, cursor)
             if (--left > 0) continue
@@ -221,6 +228,13 @@ export class TouchIndex {
     } finally {
       reader.close()
     }
+  }
+
+  #addRedrive(cursor: RecordCursor, lacking: readonly Touches[]): void {
+    const { view, event } = readViewControl(cursor.after()!)
+    const touches = this.#touches.get(view)
+    if (event !== 'redrive' || touches === undefined || !lacking.includes(touches)) return
+    if (touches.to < cursor.position) touches.open.add(REDRIVE_HASH, cursor.position)
   }
 
   /** A part is full: it becomes a file. */

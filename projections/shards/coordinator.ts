@@ -17,6 +17,7 @@ import type { EngineEvent, EngineOptions } from '../engine-options.ts'
 import { historyGone, ViewHolds } from '../history.ts'
 import type { Past } from '../past/past.ts'
 import { Publishing } from '../publish/publishing.ts'
+import type { Replayer } from '../replay/replayer.ts'
 import { DeadLetterDesk } from '../skip/redrive.ts'
 import { type ContinuedFrom, planStart, type ViewPlan } from '../start-plan.ts'
 import { unknownView } from '../unknown-view.ts'
@@ -72,6 +73,7 @@ export abstract class Coordinator implements Engine {
   readonly plans = new Map<string, ViewPlan>()
   abstract readonly verifier: Pick<Verifier, 'start' | 'status' | 'cancel' | 'stop'>
   readonly deadLetters: DeadLetterDesk
+  abstract readonly replayer: Pick<Replayer, 'start' | 'status' | 'cancel' | 'stop'>
   abstract readonly past: Past & { stop(): Promise<void> }
   #catchingUp: CatchingUp
   #running: Promise<void> = Promise.resolve()
@@ -279,6 +281,7 @@ export abstract class Coordinator implements Engine {
     if (this.#failure) return
     this.#failure = asMainstemError(error)
     this.verifier.cancel(this.#failure)
+    this.replayer.cancel(this.#failure)
     this.#folding.stopViews(this.#failure)
     for (const view of this.#folding.views) this.#reportStopped(view)
   }
@@ -382,6 +385,7 @@ export abstract class Coordinator implements Engine {
     clearInterval(this.#timer)
     await this.past.stop()
     await this.verifier.stop()
+    await this.replayer.stop()
     this.#publishing.release()
     this.#logEnd.close()
     await this.#folding.close()

@@ -4,6 +4,7 @@ import { sourcesByView } from '../application.ts'
 import type { CutRead, LocalEngine, LocalView, RowRequest } from '../engine.ts'
 import type { EngineOptions } from '../engine-options.ts'
 import { PastReads } from '../past/past-reads.ts'
+import { Replayer } from '../replay/replayer.ts'
 import { unknownView } from '../unknown-view.ts'
 import { Verifier, type VerifyHost } from '../verifier.ts'
 import { Coordinator, SLICE_MS } from './coordinator.ts'
@@ -23,6 +24,7 @@ export async function openEngine(options: EngineOptions): Promise<LocalEngine> {
 class LocalCoordinator extends Coordinator implements LocalEngine {
   override readonly views: ReadonlyMap<string, LocalView>
   override readonly verifier: Verifier
+  override readonly replayer: Replayer
   override readonly past: PastReads
 
   constructor(options: EngineOptions, shard: Shard) {
@@ -49,6 +51,7 @@ class LocalCoordinator extends Coordinator implements LocalEngine {
       waitFor: (position, signal) => this.waitFor(position, signal),
     }
     this.verifier = new Verifier(host)
+    this.replayer = new Replayer(host)
     this.past = new PastReads(Object.assign(host, this.placesInPast(shard.views), { rowsHere: true }))
   }
 

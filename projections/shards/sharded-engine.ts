@@ -4,6 +4,7 @@ import { sourcesByView } from '../application.ts'
 import type { CutRead, Engine, RowRequest } from '../engine.ts'
 import type { EngineOptions } from '../engine-options.ts'
 import { PastReads } from '../past/past-reads.ts'
+import type { ReplayStatus } from '../replay/replayer.ts'
 import { unknownView } from '../unknown-view.ts'
 import type { VerifyStatus } from '../verifier.ts'
 import { Coordinator, SLICE_MS } from './coordinator.ts'
@@ -28,6 +29,7 @@ export async function openShardedEngine(options: EngineOptions, crew: ShardCrew)
 class ShardedCoordinator extends Coordinator {
   override readonly views: ReadonlyMap<string, ReadView>
   override readonly verifier = new NoVerifier()
+  override readonly replayer = new NoReplayer()
   override readonly past: PastReads
   readonly #shards: RemoteShards
   readonly #crew: ShardCrew
@@ -91,6 +93,21 @@ class NoVerifier {
 
   status(): VerifyStatus {
     return { state: 'idle', progress: null, report: null, error: null }
+  }
+
+  cancel(): void {}
+
+  async stop(): Promise<void> {}
+}
+
+/** The same of a replay, which exchanges rows in place. */
+class NoReplayer {
+  start(): ReplayStatus {
+    throw fail('REPLAY_UNSUPPORTED', 'views of several shards cannot be replayed yet')
+  }
+
+  status(): ReplayStatus {
+    return { state: 'idle', view: null, progress: null, report: null, error: null }
   }
 
   cancel(): void {}

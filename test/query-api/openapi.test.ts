@@ -127,6 +127,10 @@ test('answers are as described', async () => {
   const lineage = await world.get('/v1/views/seats/rows/a%2Cb,1/lineage')
   check('/v1/views/seats/rows/{key}/lineage', 'get', lineage.body)
   check('/v1/views/{view}/rows/{key}/lineage', 'get', lineage.body)
+  check('/v1/views/{view}/replay', 'post', (await world.post('/v1/views/seats/replay', {})).body)
+  let replay = await world.get('/v1/views/seats/replay')
+  while (replay.body['state'] === 'running') replay = await world.get('/v1/views/seats/replay')
+  check('/v1/views/{view}/replay', 'get', replay.body)
   const keys = {
     keys: [
       { show: 'a,b', seat: 1 },

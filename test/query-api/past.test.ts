@@ -238,3 +238,23 @@ test('clients that leave amidst an export hold nothing', async () => {
   const { body } = await text('/v1/views/spending/export')
   expect(lines(body).length).toBe(2 + 20 * 900 + 1)
 })
+
+test('a replay is begun and told over HTTP', async () => {
+  const started = await world.post('/v1/views/spending/replay', { dryRun: true })
+  expect([started.status, started.body['state'], started.body['view']]).toEqual([200, 'running', 'spending'])
+  let status = await world.get('/v1/views/spending/replay')
+  while (status.body['state'] === 'running') status = await world.get('/v1/views/spending/replay')
+  expect(status.body).toMatchObject({
+    state: 'done',
+    report: { switchedAt: null, views: [{ view: 'spending', equal: true, differences: 0 }] },
+  })
+  expect((await world.get('/v1/views/totals/replay')).body).toMatchObject({ state: 'idle', report: null })
+  const refused = async (body: unknown, view = 'spending') => {
+    const reply = await world.post(`/v1/views/${view}/replay`, body)
+    return [reply.status, reply.body['code']]
+  }
+  expect(await refused({ from: '7' })).toEqual([501, 'REPLAY_UNSUPPORTED'])
+  expect(await refused({ from: 7 })).toEqual([400, 'REQUEST_INVALID'])
+  expect(await refused({ form: '7' })).toEqual([400, 'REQUEST_INVALID'])
+  expect(await refused({}, 'none')).toEqual([404, 'VIEW_UNKNOWN'])
+})

@@ -77,12 +77,15 @@ describe.concurrent('commands about the past', () => {
     const written = await mainstem('export', 'spending', '--out', csv, '--json', ...url)
     expect(JSON.parse(written.stdout)).toEqual({ file: csv, view: 'spending', position: '4', rows: 2 })
     expect(await readFile(csv, 'utf8')).toBe('key,count,cents\r\nada,3,1000\r\n"b ""x""\ny",1,1\r\n')
+  })
+
+  test('export compresses where the name says so, and replaces no file', async () => {
     const packed = join(folder, 'spending.ndjson.gz')
     expect((await mainstem('export', 'spending', '--out', packed, ...url)).stdout).toBe(
       `  2 rows of spending at 4 → ${packed}\n`,
     )
     expect(gunzipSync(await readFile(packed)).toString()).toContain('{"position":"4","rows":2,"final":true}')
-    expect((await mainstem('export', 'spending', '--out', csv, ...url)).stderr).toContain('is there already')
+    expect((await mainstem('export', 'spending', '--out', packed, ...url)).stderr).toContain('is there already')
   })
 
   test('an export that was cut short is an error, and leaves no file', async () => {
@@ -97,6 +100,24 @@ describe.concurrent('commands about the past', () => {
     server.close()
     expect([code, stderr]).toEqual([3, expect.stringContaining('the export was cut short')])
     expect((await readdir(folder)).filter(name => name.startsWith('short'))).toEqual([])
+  })
+
+  test('replay folds anew, tells what differs, and leaves what is equal', async () => {
+    const { code, stdout } = await mainstem('replay', 'spending', '--from', '0', ...url)
+    expect([code, stdout]).toEqual([
+      0,
+      expect.stringMatching(
+        /^ {2}4 records in \d+ m?s, folded beside the live views up to 4\n {2}spending: 0 of 2 rows differ\n {2}nothing to exchange\n$/,
+      ),
+    ])
+    const json = await mainstem('replay', 'totals', '--dry-run', '--json', ...url)
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      position: '4',
+      switchedAt: null,
+      views: [{ view: 'totals', equal: true }],
+    })
+    const from = await mainstem('replay', 'spending', '--from', '2', ...url)
+    expect([from.code, from.stderr]).toEqual([1, expect.stringContaining('REPLAY_UNSUPPORTED')])
   })
 
   test.each([

@@ -259,3 +259,65 @@ test('where a view has stopped its past goes on to be read up to there', async (
     code: 'VIEW_STOPPED',
   })
 })
+
+test('what was skipped is skipped in the past too, and is there from when it was called again', async () => {
+  const later = projection('later', {
+    key: z.int(),
+    state: z.object({ rows: z.int32(), cents: z.int() }),
+    onError: 'skip',
+  }).on(payments, 'invoice', {
+    add: (state, payment, ctx) => {
+      state.rows++
+      if (payment.cents === 13 && Number(ctx.position) < 4) throw new Error('not yet')
+      state.cents += payment.cents
+    },
+    remove: (state, payment) => {
+      state.rows--
+      state.cents -= payment.cents
+    },
+  })
+  const above = projection('above', { key: z.int(), state: z.object({ cents: z.int() }) }).on(later, () => 1, {
+    add: (sum, row) => {
+      sum.cents += row.cents
+    },
+    remove: (sum, row) => {
+      sum.cents -= row.cents
+    },
+  })
+  const engine = await open(application('later', { views: [later, above] }))
+  const insert = (id: number, invoice: number, cents: number) =>
+    world.writer.transaction([{ op: 'insert', table: payments, after: { id, invoice, cents } }])
+  await insert(1, 1, 5)
+  const skipped = await insert(2, 1, 13)
+  const other = await insert(3, 2, 13)
+  await level(engine)
+  await engine.deadLetters.redrive('later', [skipped])
+  const redriven = world.log.end
+  await insert(4, 1, 1)
+  await level(engine)
+  const at = async (position: number) => {
+    const reads = [
+      { view: 'later', key: 1 },
+      { view: 'later', key: 2 },
+      { view: 'above', key: 1 },
+    ]
+    const each = await Promise.all(reads.map(read => engine.past.read([read], { position })))
+    return each.map(({ rows }) => rows[0])
+  }
+  const live = engine.read([
+    { view: 'later', key: 1 },
+    { view: 'later', key: 2 },
+    { view: 'above', key: 1 },
+  ]).rows
+  expect(live).toEqual([{ rows: 3, cents: 19 }, undefined, { cents: 19 }])
+  expect(await at(other)).toEqual([{ rows: 1, cents: 5 }, undefined, { cents: 5 }])
+  expect(await at(redriven)).toEqual([{ rows: 2, cents: 18 }, undefined, { cents: 18 }])
+  expect(await at(world.log.end)).toEqual(live)
+  const { steps } = await engine.past.lineage('later', 1, { limit: 10 })
+  expect(steps.map(({ topic, after }) => [topic.name, after])).toEqual([
+    ['test.payments', { rows: 3, cents: 19 }],
+    ['mainstem.views', { rows: 2, cents: 18 }],
+    ['test.payments', { rows: 1, cents: 5 }],
+    ['test.payments', { rows: 1, cents: 5 }],
+  ])
+})

@@ -1,0 +1,71 @@
+// `mainstem replay`: a running application folds its log anew beside a view and exchanges rows that differ; this asks it to, waits
+// and tells.
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Command } from 'commander'
+import { fail, isMainstemError } from '../../core/index.ts'
+import type { ReplayWire } from '../../query-api/index.ts'
+import { wholeNumber } from './arguments.ts'
+import { type ClientFlags, withClientOptions } from './client-commands.ts'
+import { call } from './http.ts'
+import { Progress } from './log/progress.ts'
+import { duration, grouped, line } from './table.ts'
+
+const POLL_MS = 200
+
+interface ReplayFlags extends ClientFlags {
+  readonly from: number
+  readonly dryRun?: boolean
+}
+
+export function addReplay(program: Command): void {
+  withClientOptions(
+    program
+      .command('replay')
+      .description('fold the log anew beside a view of a running application, and exchange rows that differ'),
+  )
+    .argument('<view>', 'name of the view; those that it folds or that fold it are replayed with it')
+    .option('--from <position>', 'where to begin', wholeNumber(0, Number.MAX_SAFE_INTEGER), 0)
+    .option('--dry-run', 'only compare')
+    .addHelpText('after', '\nExample:\n  mainstem replay accounts --from 0 --dry-run')
+    .action(async (view: string, { url, json, from, dryRun = false }: ReplayFlags) => {
+      const path = `/v1/views/${encodeURIComponent(view)}/replay`
+      await call(url, path, { method: 'POST', body: { from: String(from), dryRun } })
+      const report = await reportOf(url, path)
+      if (json) line(JSON.stringify(report))
+      else for (const text of reportLines(report, dryRun)) line(text)
+    })
+}
+
+type Report = NonNullable<ReplayWire['report']>
+
+/** Waits until the replay has ended. @throws what it failed with */
+async function reportOf(url: string, path: string): Promise<Report> {
+  const shown = new Progress(perSecond => `${grouped(Math.round(perSecond))} records/s`)
+  try {
+    for (;;) {
+      const { progress, report, error } = await call<ReplayWire>(url, path)
+      if (report) return report
+      if (error) throw isMainstemError(error) ? error : fail('INTERNAL', `${error.code} ${error.message}`, error)
+      if (progress === null) throw fail('INTERNAL', 'the replay is gone', { detail: `${url} was started anew` })
+      shown.show(progress.done, progress.total)
+      await sleep(POLL_MS)
+    }
+  } finally {
+    shown.end()
+  }
+}
+
+function reportLines({ records, seconds, position, views, switchedAt }: Report, dryRun: boolean): string[] {
+  const differences = views.reduce((sum, view) => sum + view.differences, 0)
+  const end =
+    switchedAt !== null
+      ? `exchanged at ${grouped(switchedAt)}`
+      : differences === 0
+        ? 'nothing to exchange'
+        : 'left as they are'
+  return [
+    `  ${grouped(records)} records in ${duration(seconds * 1_000)}, folded beside the live views up to ${grouped(position)}`,
+    ...views.map(view => `  ${view.view}: ${grouped(view.differences)} of ${grouped(view.rows)} rows differ`),
+    `  ${end}${dryRun && differences > 0 ? ' (--dry-run)' : ''}`,
+  ]
+}

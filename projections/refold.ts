@@ -1,0 +1,249 @@
+// A second fold of the log, up to a cut, into rows of its own, compared with the live ones as they are at that cut: live views go
+// on, both take turns, and live rows are read before they change.
+import { type LogBlock, type MainstemError, reportOf } from '../core/index.ts'
+import type { ApplicationParts } from './application.ts'
+import { RowComparison } from './compare-rows.ts'
+import type { Progress } from './engine.ts'
+import type { RecordInfo } from './handler-context.ts'
+import { historyGone, reorderedHistory } from './history.ts'
+import { lastTouch } from './last-touch.ts'
+import { commitTimeOf, RecordFolder } from './record-folder.ts'
+import { RowsAtCut } from './rows-at-cut.ts'
+import { Turns } from './shards/scheduler.ts'
+import type { KeyId } from './state/keys.ts'
+import type { VerifiedView, VerifyHost, VerifyReport } from './verifier.ts'
+import { FoldedView } from './view.ts'
+import { connectViews } from './view-graph.ts'
+
+/** The live views are watched from the cut on; before it the second fold comes as near to them as this many records. */
+const NEAR_RECORDS = 10_000
+/** Records folded without a turn for others, where both must stand at one place. */
+const LEVEL_RECORDS_MAX = 2_000
+/** Records after which rows that left are let go. */
+const RECORDS_PER_DRAIN = 8_192
+const RECORDS_PER_CLOCK_LOOK = 128
+
+export type OnDifference = (view: string, id: KeyId) => void
+
+/** One view's comparison, where it can be compared. */
+interface Begun {
+  readonly refolded: FoldedView
+  readonly rows: RowsAtCut | undefined
+  readonly comparison: RowComparison | undefined
+  readonly failure: () => MainstemError | undefined
+}
+
+/** One such fold. */
+export class Refold {
+  readonly #host: VerifyHost
+  readonly #names: readonly string[]
+  readonly #signal: AbortSignal
+  readonly #aborted: Promise<never>
+  readonly #info: RecordInfo = { position: 0, timeMs: 0 }
+  readonly #views: FoldedView[]
+  readonly #records: RecordFolder
+  readonly #reader
+  readonly #turns: Turns
+  readonly #startedMs: number
+  /** The log's end at the start: live views are to be there at least. */
+  readonly #end: number
+  readonly #watched = new Map<string, RowsAtCut>()
+  readonly #onDifference: OnDifference
+  /** Blocks that have been read and not folded. */
+  #blocks: LogBlock[] = []
+  #position = 0
+  #sinceDrain = 0
+
+  /** @param onDifference told of each key whose rows differ */
+  constructor(host: VerifyHost, names: readonly string[], signal: AbortSignal, onDifference: OnDifference = () => {}) {
+    this.#host = host
+    this.#onDifference = onDifference
+    this.#turns = new Turns(host.scheduler, host.sliceMs)
+    this.#startedMs = host.scheduler.nowMs()
+    this.#names = names
+    this.#signal = signal
+    this.#aborted = new Promise((_, reject) =>
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
+    )
+    this.#aborted.catch(() => {})
+    const projections = withInputs(host.parts, names)
+    const memory = host.memory.half()
+    this.#views = projections.map(definition => new FoldedView(definition, this.#info, memory))
+    connectViews(this.#views)
+    this.#records = new RecordFolder(this.#views, { ...host.parts, projections }, this.#info)
+    this.#end = host.log.end
+    this.#reader = host.log.read(0)
+    for (const view of this.#views) {
+      const gone = historyGone(view, host.log) ?? reorderedHistory(view, this.#views, host.log)
+      if (gone) view.stop(gone)
+    }
+  }
+
+  progress(): Progress {
+    const total = Math.max(this.#end, this.#position)
+    const seconds = (this.#turns.scheduler.nowMs() - this.#startedMs) / 1_000
+    const recordsPerSecond = Math.round(this.#position / Math.max(seconds, 0.001))
+    const secondsLeft = recordsPerSecond > 0 ? (total - this.#position) / recordsPerSecond : null
+    return { done: this.#position, total, recordsPerSecond, secondsLeft }
+  }
+
+  async run(): Promise<VerifyReport> {
+    const { log } = this.#host
+    while (log.end - this.#position > NEAR_RECORDS) if (!(await this.#foldOn(Number.POSITIVE_INFINITY))) break
+    const cut = await this.#watchAtCut()
+    while (this.#position < cut) await this.#foldOn(cut)
+    // All at once, so that rows about to change are compared and not kept.
+    const begun = this.#names.map(name => this.#begin(name))
+    const views: VerifiedView[] = []
+    for (const each of begun) views.push(await this.#compare(each, cut))
+    return {
+      position: cut,
+      records: this.#position,
+      seconds: (this.#turns.scheduler.nowMs() - this.#startedMs) / 1_000,
+      views,
+    }
+  }
+
+  /** Takes the live rows as they are now, at a cut that this fold has not passed. */
+  async #watchAtCut(): Promise<number> {
+    const host = this.#host
+    const live = host.folded.filter(view => this.#names.includes(view.name) && !view.error)
+    // While others are made anew, those that kept their checkpoint stand ahead of the cut.
+    await host.waitFor(Math.max(this.#end, this.#position, ...live.map(view => view.position)), this.#signal)
+    while (!host.atCut) await Promise.race([host.cut(), this.#aborted])
+    this.#signal.throwIfAborted()
+    for (const view of live) if (!view.error) this.#watched.set(view.name, new RowsAtCut(view))
+    return host.position
+  }
+
+  /** Folds the next blocks, no further than a position at which a batch ends; false where there are none. */
+  async #foldOn(upTo: number): Promise<boolean> {
+    if (this.#blocks.length === 0 && !(await this.#readAhead())) return false
+    const blocks = this.#blocks
+    let folded = 0
+    try {
+      for (; folded < blocks.length && this.#position < upTo; folded++) await this.#foldBlock(blocks[folded]!)
+    } finally {
+      blocks.splice(0, folded)
+    }
+    return true
+  }
+
+  /** Reads the next blocks; false where there are none. */
+  async #readAhead(): Promise<boolean> {
+    const blocks = await this.#reader.ready()
+    this.#signal.throwIfAborted()
+    this.#blocks.push(...blocks)
+    return blocks.length > 0
+  }
+
+  async #foldBlock(block: LogBlock): Promise<void> {
+    const timeMs = commitTimeOf(block)
+    this.#records.beginTransaction(block)
+    const cursor = block.records()
+    let left = RECORDS_PER_CLOCK_LOOK
+    while (cursor.next()) {
+      left -= Math.max(1, this.#records.fold(cursor, timeMs))
+      if (left > 0) continue
+      left = RECORDS_PER_CLOCK_LOOK
+      this.#records.flush()
+      await this.#turn()
+    }
+    this.#records.flush()
+    if (block.last) this.#endTransaction(block)
+    await this.#turn()
+  }
+
+  /**
+   * Folds on until it is level with the live views, and calls `take` there, before anything else can happen. What is missing at
+   * a cut is then folded in one go: a few thousand records at most, since it has come near before.
+   */
+  async takeWhenLevel(take: (refolded: ReadonlyMap<string, FoldedView>) => void): Promise<number> {
+    const host = this.#host
+    const ahead = () => this.#blocks.at(-1)?.end ?? this.#position
+    for (;;) {
+      while (host.position - this.#position > LEVEL_RECORDS_MAX) await this.#foldOn(host.position)
+      while (ahead() < host.position && (await this.#readAhead()));
+      while (!host.atCut) await Promise.race([host.cut(), this.#aborted])
+      this.#signal.throwIfAborted()
+      if (ahead() >= host.position && host.position - this.#position <= LEVEL_RECORDS_MAX) break
+    }
+    for (let next = this.#blocks[0]; next && next.end <= host.position; next = this.#blocks[0]) {
+      this.#records.beginTransaction(next)
+      const cursor = next.records()
+      while (cursor.next()) this.#records.fold(cursor, commitTimeOf(next))
+      this.#records.flush()
+      if (next.last) this.#endTransaction(next)
+      this.#blocks.shift()
+    }
+    const failed = this.#views.find(view => view.error)
+    if (failed?.error) throw failed.error
+    take(new Map(this.#views.map(view => [view.name, view])))
+    return host.position
+  }
+
+  #endTransaction(block: LogBlock): void {
+    this.#sinceDrain += block.end - this.#position
+    this.#position = block.end
+    this.#records.endTransaction(block)
+    if (this.#sinceDrain < RECORDS_PER_DRAIN) return
+    this.#sinceDrain = 0
+    // As after a checkpoint, which lets go of rows that left.
+    for (const { changes, error } of this.#views) {
+      if (error) continue
+      changes.begin(() => {})
+      while (changes.step());
+    }
+  }
+
+  /** Lets others run when the slice is over. */
+  async #turn(): Promise<void> {
+    if (!this.#turns.over) return
+    await this.#turns.next()
+    this.#signal.throwIfAborted()
+  }
+
+  #begin(name: string): Begun {
+    const live = this.#host.folded.find(view => view.name === name)!
+    const refolded = this.#views.find(view => view.name === name)!
+    const rows = this.#watched.get(name)
+    const failure = () => live.error ?? refolded.error ?? rows?.error
+    const comparison =
+      rows && !failure() ? new RowComparison(live, rows, refolded, id => this.#onDifference(name, id)) : undefined
+    return { refolded, rows, comparison, failure }
+  }
+
+  async #compare({ refolded, rows, comparison, failure }: Begun, cut: number): Promise<VerifiedView> {
+    const turn = () => this.#turn()
+    const compared = await comparison?.run(turn)
+    rows?.end()
+    const view = refolded.name
+    const error = failure()
+    if (compared === undefined || error) {
+      const report = error ? reportOf(error) : null
+      return { view, equal: null, rows: 0, hash: null, refoldedHash: null, differences: 0, first: null, error: report }
+    }
+    const { first, ...counted } = compared
+    const lastRecord = first ? await lastTouch(refolded, first.id, this.#host.log, cut, turn) : null
+    const difference = first ? { ...first.difference, lastRecord } : null
+    return { view, equal: counted.differences === 0, ...counted, first: difference, error: null }
+  }
+
+  /** Lets everything go. */
+  end(): void {
+    for (const rows of this.#watched.values()) rows.end()
+    this.#reader.close()
+    for (const view of this.#views) view.table.drop()
+  }
+}
+
+/** The named projections and all that they fold, in order. */
+export function withInputs(
+  { projections }: ApplicationParts,
+  names: readonly string[],
+): ApplicationParts['projections'] {
+  const wanted = new Set(names)
+  for (const { name, ons } of [...projections].reverse())
+    if (wanted.has(name)) for (const { input } of ons) wanted.add(input.name)
+  return projections.filter(({ name }) => wanted.has(name))
+}
