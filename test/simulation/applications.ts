@@ -81,7 +81,7 @@ const ledger = projection('ledger', {
     account.moves++
     if (ctx.key === from) account.cents -= cents
     if (ctx.key === to) account.cents += cents
-    if (account.cents < -1_000) ctx.emit(alarms, { account: ctx.key, below: account.cents })
+    if (account.cents < -200) ctx.emit(alarms, { account: ctx.key, below: account.cents })
   },
 )
 

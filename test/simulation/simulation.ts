@@ -15,7 +15,7 @@ import { recompute } from './recomputed.ts'
 const STEPS = 400
 const IN_FLIGHT_MAX = 6
 /** One in so many steps, for each kind of thing that happens. */
-const ODDS = { transaction: 4, read: 5, past: 40, checkpoint: 30, fault: 60, end: 120 }
+const ODDS = { transaction: 4, read: 5, past: 40, checkpoint: 20, fault: 60, end: 90 }
 
 /** What an engine said of rows at a position. */
 interface Answer {
