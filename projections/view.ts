@@ -29,6 +29,7 @@ import { DEAD_LETTERS_MAX, DeadLetters } from './skip/dead-letters.ts'
 import { SkippingCalls } from './skip/skipping-calls.ts'
 import { Changes, LIVE, TOUCHED } from './state/changes.ts'
 import { ALL_GROUPS, type KeyGroups } from './state/key-groups.ts'
+import { KeyOrder } from './state/key-order.ts'
 import type { KeyId } from './state/keys.ts'
 import { FLAGS } from './state/layout.ts'
 import type { StateMemory } from './state/memory.ts'
@@ -80,6 +81,7 @@ export class FoldedView implements HandlerOwner {
   /** Number of rows that are there. */
   size = 0
   readonly #touched = new RowList()
+  readonly #order: KeyOrder
   /** Copies of the touched rows as they were, plus one; 0 where there was none. Kept for views that fold this one, and for reads. */
   #before = new RowList()
   /** Touched row → its entry of `#before`, while reads are to see rows as they were before the running transaction. */
@@ -111,6 +113,7 @@ export class FoldedView implements HandlerOwner {
     for (const field of hidden) zero[field.name] = new Map()
     this.table = new StateTable(definition.origin, this.value, hidden, this.key, zero, memory, owned)
     this.changes = new Changes(this.table)
+    this.#order = new KeyOrder(this.table)
     this.emissions = new Emissions(name, spec.emits ?? [])
     this.#context = new HandlerContext(info, this.table, this.key, this.emissions)
     this.routes = definition.ons.map(on => {
@@ -433,8 +436,9 @@ export class FoldedView implements HandlerOwner {
       for (let n = 0; n < count; n++) if (!this.#end(this.#touched.at(n))) return
     } else {
       // A canonical order, so that what folds these changes does not depend on how records interleaved.
-      const order = Array.from({ length: count }, (_, n) => n)
-      for (const n of count < 2 ? order : order.sort(this.#byKey())) {
+      const order = this.#order.of(this.#touched)
+      for (let at = 0; at < count; at++) {
+        const n = order[at]!
         const row = this.#touched.at(n)
         if (!this.#end(row)) return
         this.#passOn(row, this.#before.at(n) - 1)

@@ -11,6 +11,8 @@ const PAGE_BYTES = PAGE_UNITS * UNIT
 /** Bound of a key's bytes; keys are at most KEY_BYTES_MAX long. */
 const LENGTHS = 2048
 
+const RANK_BYTES = 6
+
 const EMPTY = Buffer.alloc(0)
 
 interface Page {
@@ -132,6 +134,18 @@ export class KeyHeap {
     const { bytes } = this.#pages[Math.floor(place / PAGE_UNITS)]!
     const at = (place % PAGE_UNITS) * UNIT
     return bytes.subarray(at, at + (Math.floor(ref) % LENGTHS))
+  }
+
+  /** The first six bytes as one number: less only where the key is before. */
+  rankOf(ref: number): number {
+    const place = Math.floor(ref / LENGTHS)
+    const length = Math.floor(ref) % LENGTHS
+    if (length === 0) return 0
+    const { bytes } = this.#pages[Math.floor(place / PAGE_UNITS)]!
+    const at = (place % PAGE_UNITS) * UNIT
+    let rank = 0
+    for (let n = 0; n < RANK_BYTES; n++) rank = rank * 256 + (n < length ? bytes[at + n]! : 0)
+    return rank
   }
 
   compare(a: number, b: number): number {

@@ -380,6 +380,13 @@ export class StateTable implements RowPlaces {
     return this.keys.keyOf(this.idOf(row))
   }
 
+  /** A number that is less only where a row's key is before. */
+  rankOf(row: number): number {
+    const key = this.#pageOf(row).words[this.#baseOf(row) + KEY]!
+    if (Number.isInteger(key)) return key
+    return this.keys.own === 'bigint' ? Number(this.idOf(row)) : this.#keyHeap.rankOf(key)
+  }
+
   /** Compares the keys of two rows, as their key bytes: the same order on every replay. */
   compareKeys(a: number, b: number): number {
     const [keyA, keyB] = [this.#pageOf(a).words[this.#baseOf(a) + KEY]!, this.#pageOf(b).words[this.#baseOf(b) + KEY]!]
