@@ -11,7 +11,6 @@ import {
 
 /** As many as there are groups of keys. */
 export const SHARDS_MAX = 128
-const SLICE_MS = 2
 /** Where the application's file finds no `mainstem` of its own, it finds this one: in threads as on the command line. */
 const RESOLVE_HOOK = new URL('./resolve-hook.mjs', import.meta.url).href
 
@@ -27,7 +26,7 @@ export async function openAnyEngine({ application, shards, ...options }: AnyEngi
   if (shards === undefined) return openEngine(options)
   if (!Number.isInteger(shards) || shards < 1 || shards > SHARDS_MAX)
     throw fail('REQUEST_INVALID', `shards: expected a whole number from 1 to ${SHARDS_MAX}, received ${shards}`)
-  const { log, sliceMs = SLICE_MS, stateBytesMax } = options
+  const { log, sliceMs, stateBytesMax } = options
   const crew = await startThreadCrew({
     count: shards,
     log,

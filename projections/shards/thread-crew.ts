@@ -3,6 +3,7 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { type EmbeddedLog, type FollowChannel, portChannel, reportOf } from '../../core/index.ts'
 import type { Application } from '../application.ts'
 import { StateMemory } from '../state/memory.ts'
+import { SLICE_MS } from './coordinator.ts'
 import { peersAmong, type ShardCrew } from './crew.ts'
 import { type DefinitionPlace, placeOf, SHARD_THREAD } from './definition.ts'
 import type { FromShard, ShardChannel, ToShard } from './messages.ts'
@@ -40,7 +41,8 @@ export interface ThreadCrewOptions {
   readonly log: Pick<EmbeddedLog, 'follow'>
   /** Its file's default export. */
   readonly application: Application
-  readonly sliceMs: number
+  /** Longest run without a yield, milliseconds. Default 2. */
+  readonly sliceMs?: number | undefined
   /** For all together. Default: as for one shard. */
   readonly stateBytesMax?: number | undefined
   /** URLs of modules that threads import before the application's file: those by which it finds its packages. */
@@ -78,7 +80,7 @@ export async function startThreadCrew(options: ThreadCrewOptions): Promise<Shard
 type ShardThread = Thread<ToShard, FromShard>
 
 function startShard(
-  { log, count, sliceMs, stateBytesMax }: ThreadCrewOptions,
+  { log, count, sliceMs = SLICE_MS, stateBytesMax }: ThreadCrewOptions,
   definition: DefinitionPlace,
   among: number,
   peers: readonly (MessagePort | undefined)[],

@@ -27,10 +27,14 @@ export class ScanBlocks implements ScanSource {
 
   async positionAt(timeMs: number): Promise<number> {
     const lease = this.#parts.leases.acquire()
+    const segments = [...lease.segments]
+    // They may be sealed meanwhile: hot files stay until then.
+    for (const segment of segments) segment.hold()
     try {
       const { fs, topics } = this.#parts
-      return await positionAt({ fs, topics, segments: [...lease.segments] }, timeMs)
+      return await positionAt({ fs, topics, segments }, timeMs)
     } finally {
+      for (const segment of segments) segment.release()
       lease.release()
     }
   }

@@ -10,7 +10,7 @@ import {
   type LogTopic,
   openEmbeddedLog,
 } from '../../../core/index.ts'
-import { blocksOf } from '../../support/log-records.ts'
+import { appendMarkers, blocksOf, markersContract } from '../../support/log-records.ts'
 import { Random } from '../../support/random.ts'
 import { randomObject } from '../../support/random-schema.ts'
 import { SimulatedDisk } from '../../support/simulated-disk.ts'
@@ -165,3 +165,49 @@ describe('sealed segments', () => {
     await log.close()
   })
 })
+
+describe('a reader between two segments', () => {
+  it('reads on in the sealed one where the next was sealed, and its file removed, while it closed the one before', async () => {
+    const disk = new SimulatedDisk()
+    const options = { path: FOLDER, fileSystem: disk, segmentBytesMax: 1 }
+    const hot = await openEmbeddedLog({ ...options, seal: false })
+    const topic = await hot.topic(markersContract)
+    for (let n = 1; n <= 4; n++) await appendMarkers(hot, topic, n, 1)
+    await hot.close()
+    const gate = Promise.withResolvers<void>()
+    const closing = Promise.withResolvers<void>()
+    const slow = slowToClose(disk, `${FOLDER}/00000000000000000001.segment`, () => {
+      closing.resolve()
+      return gate.promise
+    })
+    const log = await openEmbeddedLog({ ...options, fileSystem: slow })
+    const reader = log.read(0)
+    expect((await reader.ready()).map(({ first }) => first)).toEqual([1])
+    const following = reader.ready()
+    await closing.promise
+    await log.sealed()
+    expect(disk.paths).not.toContain(`${FOLDER}/00000000000000000002.segment`)
+    gate.resolve()
+    expect((await following).map(({ first }) => first)).toEqual([2])
+    await log.close()
+  })
+})
+
+/** A disk of which one file is closed, after it was opened for reading, only when something has come about. */
+function slowToClose(disk: SimulatedDisk, path: string, closed: () => Promise<void>): SimulatedDisk {
+  let reads = 0
+  return new Proxy(disk, {
+    get(target, name) {
+      if (name !== 'open') {
+        const member: unknown = Reflect.get(target, name, target)
+        return typeof member === 'function' ? member.bind(target) : member
+      }
+      return async (opened: string, mode: 'read' | 'write' | 'create') => {
+        const file = await target.open(opened, mode)
+        // The first is of the log's start, which checks the header.
+        if (opened !== path || mode !== 'read' || ++reads !== 2) return file
+        return { ...file, close: () => closed().then(() => file.close()) }
+      }
+    },
+  })
+}
