@@ -44,6 +44,8 @@ export interface EngineOptions {
   /** Views that keep their checkpoint although their code changed. Default none. */
   readonly continueFrom?: readonly string[]
   readonly onEvent?: (event: EngineEvent) => void
+  /** The clock of the log's append times, milliseconds since 1970: says when rows are due to go. Default: the system's. */
+  readonly wallClockMs?: () => number
   /** Clock and turns. Default: the process's own. */
   readonly scheduler?: Scheduler
 }

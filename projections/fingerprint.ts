@@ -44,6 +44,7 @@ export function shapeOf(parts: ApplicationParts): string {
 export function shapeOfView({ spec, ons }: ProjectionDefinition): string {
   const lines = [JSON.stringify(spec.key._zod.def) + JSON.stringify(Object.keys(spec.state.shape))]
   for (const { name } of spec.emits ?? []) lines.push(`emits ${name}`)
+  if (spec.ttl !== undefined) lines.push(`ttl ${spec.ttl}`)
   if (spec.onError === 'skip') lines.push(`skips ${spec.deadLettersMax ?? DEAD_LETTERS_MAX}`)
   for (const { input, by, handlers } of ons) {
     const parts = typeof handlers === 'function' ? { on: handlers } : handlers

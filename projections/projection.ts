@@ -75,6 +75,11 @@ export interface ProjectionSpec {
    */
   readonly emits?: readonly AnyTopic[]
   /**
+   * Milliseconds after which a row goes that no event has touched, by append times: `minutes(10)`. For views that fold events only.
+   * An event that comes later starts the row anew. Default: rows stay.
+   */
+  readonly ttl?: number
+  /**
    * What an error in a handler does, or one of a record's key. `stop`, the default: the view stops there. `skip`: the call has no
    * effect, becomes a dead letter that can be called again (`mainstem dead-letters`), and the view goes on.
    */
@@ -137,6 +142,14 @@ export interface Projection<N extends string, P extends ProjectionSpec>
   ): Projection<N, P>
 }
 
+function checkTtl(name: string, { ttl }: ProjectionSpec): void {
+  if (ttl === undefined || (Number.isSafeInteger(ttl) && ttl > 0)) return
+  throw fail('DEFINITION_INVALID', `${name}: ttl is a number of milliseconds above 0`, {
+    detail: `it is ${String(ttl)}`,
+    hint: 'say minutes(10)',
+  })
+}
+
 function checkSkipping(name: string, { onError, deadLettersMax }: ProjectionSpec): void {
   if (onError !== undefined && onError !== 'stop' && onError !== 'skip')
     throw fail('DEFINITION_INVALID', `${name}: onError is 'stop' or 'skip'`, { detail: `it is ${String(onError)}` })
@@ -184,6 +197,10 @@ export class ProjectionDefinition {
 
   /** A new definition with one input more: declarations are never changed. */
   on(input: On['input'], by: On['by'], handlers: On['handlers']): ProjectionDefinition {
+    if (this.spec.ttl !== undefined && (input.kind === 'table' || input.kind === 'projection'))
+      throw fail('DEFINITION_INVALID', `${this.name} has a ttl and folds ${input.name}, whose rows go by themselves`, {
+        hint: 'a ttl is for views that fold topics of events, or the changes of tables as events (table.changes)',
+      })
     if (!areAggregates(handlers)) checkHandlers(`${this.name}.on(${input.name})`, input, handlers)
     return new ProjectionDefinition(this.name, this.spec, [...this.ons, { input, by, handlers }])
   }
@@ -237,5 +254,6 @@ export function projection<const N extends string, const P extends ProjectionSpe
 ): Projection<N, P> {
   checkName('projection', name)
   checkSkipping(name, spec)
+  checkTtl(name, spec)
   return new ProjectionDefinition(name, spec) as unknown as Projection<N, P>
 }

@@ -33,6 +33,7 @@ export const commitTimeOf = ({ mark, appendTimeMs }: LogBlock): number =>
 
 export class RecordFolder {
   readonly #views: readonly FoldedView[]
+  readonly #expiring: readonly FoldedView[]
   readonly #info: RecordInfo
   readonly #byTopic = new Map<string, TopicRoutes>()
   /** The topic of the last record, and what folds it. */
@@ -49,6 +50,7 @@ export class RecordFolder {
    */
   constructor(views: readonly FoldedView[], parts: ApplicationParts, info: RecordInfo) {
     this.#views = views
+    this.#expiring = views.filter(view => view.expires)
     this.#info = info
     this.#connect(views, parts)
     this.#chain(views)
@@ -140,6 +142,9 @@ export class RecordFolder {
   /** To be called before the records of a block: of the first one of a transaction at least. */
   beginTransaction(block: LogBlock): void {
     this.#info.appendTimeMs = block.appendTimeMs
+    // What has no position is no time that a view could be a function of.
+    if (this.#expiring.length === 0 || block.end < block.first) return
+    for (const view of this.#expiring) if (view.position < block.end) view.expire(block.appendTimeMs)
   }
 
   /** What handlers of changes that are passed on are told: it does not depend on how records were taken together. */

@@ -19,6 +19,7 @@ import {
 } from '../core/index.ts'
 import { areAggregates } from './aggregate.ts'
 import { aggregateHandlers, hiddenFields } from './aggregate-code.ts'
+import { Expiry, TOUCHED_AT } from './expiry/expiry.ts'
 import { HandlerContext, type RecordInfo } from './handler-context.ts'
 import type { DeclaredHandlers, ProjectionDefinition } from './projection.ts'
 import { Emissions } from './publish/emissions.ts'
@@ -70,6 +71,7 @@ export class FoldedView implements HandlerOwner {
   /** Calls that were skipped; undefined where the first one stops the view. */
   readonly deadLetters: DeadLetters | undefined
   readonly #skipping: SkippingCalls | undefined
+  readonly #expiry: Expiry | undefined
   readonly routes: readonly Route[]
   /** Routes of other views that fold this one. */
   readonly consumers: Route[] = []
@@ -108,12 +110,17 @@ export class FoldedView implements HandlerOwner {
     const zero = zeroOf(spec.state, name)
     this.value = describeFields(spec.state, 'output', `${name}.state`)
     const hidden = hiddenFields(definition, this.value)
+    for (const field of hidden) zero[field.name] = new Map()
+    if (spec.ttl !== undefined) {
+      hidden.push(TOUCHED_AT)
+      zero[TOUCHED_AT.name] = 0
+    }
     this.storedFields = [...this.value.fields, ...hidden]
     this.codec = createRowCodec({ kind: 'object', fields: this.storedFields })
-    for (const field of hidden) zero[field.name] = new Map()
     this.table = new StateTable(definition.origin, this.value, hidden, this.key, zero, memory, owned)
     this.changes = new Changes(this.table)
     this.#order = new KeyOrder(this.table)
+    this.#expiry = spec.ttl === undefined ? undefined : new Expiry(spec.ttl, this.table, memory)
     this.emissions = new Emissions(name, spec.emits ?? [])
     this.#context = new HandlerContext(info, this.table, this.key, this.emissions)
     this.routes = definition.ons.map(on => {
@@ -322,7 +329,7 @@ export class FoldedView implements HandlerOwner {
   /** Notes which rows of a run are about to change. */
   #touchRun({ rows, count }: RunRows): void {
     const { pages, shift, mask, layout } = this.table
-    const settled = this.#copies ? TOUCHED : this.changes.settled
+    const settled = this.#copies || this.#expiry !== undefined ? TOUCHED : this.changes.settled
     for (let n = 0; n < count; n++) {
       const row = rows[n]!
       if (row === NO_ROW) continue
@@ -428,6 +435,34 @@ export class FoldedView implements HandlerOwner {
     })
   }
 
+  /** Whether rows go that nothing touches. */
+  get expires(): boolean {
+    return this.#expiry !== undefined
+  }
+
+  /** When the next row is due to go, by append time; Infinity where there is none. */
+  get nextExpiryMs(): number {
+    return this.error === undefined ? (this.#expiry?.nextMs ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY
+  }
+
+  /** Rows were exchanged, and when they were touched with them. */
+  touchesChanged(): void {
+    this.#expiry?.drop()
+  }
+
+  /** Begins a transaction of this append time: rows that are due go, before anything is folded. */
+  expire(nowMs: number): void {
+    const expiry = this.#expiry
+    if (expiry === undefined || this.error) return
+    const { table } = this
+    expiry.begin(nowMs)
+    for (let row = expiry.due(); row >= 0; row = expiry.due()) {
+      if ((table.flags(row) & TOUCHED) === 0) this.#touch(row)
+      table.clear(row)
+      table.setSupport(row, 0)
+    }
+  }
+
   /** Ends a transaction: rows that lost their support go, and what changed on balance reaches the views that fold this one. */
   endTransaction(position: number): void {
     if (this.error) return
@@ -503,9 +538,22 @@ export class FoldedView implements HandlerOwner {
     const flags = table.flags(row) & ~TOUCHED
     const lives = table.support(row) > 0
     if (!lives && !this.#leave(row)) return false
+    if (this.#expiry !== undefined && !this.#noteTouch(this.#expiry, row, lives)) return false
     if (lives !== ((flags & LIVE) !== 0)) this.#grown += lives ? 1 : -1
     this.changes.add(row, lives ? flags | LIVE : flags & ~LIVE)
     return true
+  }
+
+  /** False where that stops the view: there is no memory for it. */
+  #noteTouch(expiry: Expiry, row: number, lives: boolean): boolean {
+    try {
+      if (lives) expiry.touch(row)
+      else expiry.leave(row)
+      return true
+    } catch (error) {
+      this.stop(asMainstemError(error))
+      return false
+    }
   }
 
   /** Passes a row's change on to the views that fold this one. @param copy the row as it was; −1 where it was not there */
@@ -556,6 +604,7 @@ export class FoldedView implements HandlerOwner {
   #drop(): void {
     this.changes.end()
     this.emissions.drop()
+    this.#expiry?.drop()
     this.table.drop()
     this.#touched.clear()
     this.#before.clear()

@@ -116,6 +116,21 @@ export class Evaluation {
     this.#check()
   }
 
+  /** Lets rows go that are due at a cut, where only records at some positions were folded. */
+  async expireAt(cut: number): Promise<void> {
+    if (cut <= this.#position || ![...this.views.values()].some(view => view.expires)) return
+    const reader = this.#log.read(cut - 1)
+    try {
+      const [block] = await reader.ready()
+      if (block === undefined) return
+      this.#records.beginTransaction(block)
+      this.#endTransaction(block, 0)
+    } finally {
+      reader.close()
+    }
+    this.#check()
+  }
+
   #endTransaction(block: LogBlock, records: number): void {
     this.#position = block.end
     this.#records.endTransaction(block)

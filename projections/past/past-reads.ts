@@ -317,6 +317,7 @@ export class PastReads implements Past {
       else {
         const range = { after: 0, upTo: work.cut, most: TOUCHES_MAX }
         await evaluation.foldAt(await this.#index.positions(wanted.keys, range, work.pace), observer)
+        await evaluation.expireAt(work.cut)
       }
       learning.done(this.#feeds, work.cut)
       return evaluation

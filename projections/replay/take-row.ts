@@ -27,5 +27,6 @@ export function takeRow(live: FoldedView, refolded: FoldedView, id: KeyId, write
     table.setSupport(row, support)
     changes.add(row, table.flags(row) | LIVE)
   }
+  live.touchesChanged()
   live.size += (stored === undefined ? 0 : 1) - (wasThere ? 1 : 0)
 }

@@ -14,6 +14,7 @@ import {
 import { Checkpoints } from '../checkpoint/checkpoints.ts'
 import type { CutRead, Engine, EngineStatus, LiveView, Progress, RowRequest, ViewStatus } from '../engine.ts'
 import type { EngineEvent, EngineOptions } from '../engine-options.ts'
+import { LogClock } from '../expiry/log-clock.ts'
 import { historyGone, ViewHolds } from '../history.ts'
 import type { Past } from '../past/past.ts'
 import { Publishing } from '../publish/publishing.ts'
@@ -54,6 +55,9 @@ export interface CoordinatorParts {
   readonly shard: Shard | undefined
 }
 
+/** Taken before the purity guards wrap the global one. */
+const wallClockMs = Date.now
+
 export abstract class Coordinator implements Engine {
   readonly #options: EngineOptions
   readonly #scheduler: Scheduler
@@ -66,6 +70,7 @@ export abstract class Coordinator implements Engine {
   readonly #logEnd: LogEnd
   readonly #sliceSize = new SliceSize()
   readonly #publishing: Publishing
+  readonly #clock: LogClock
   readonly #lag = new LagMeter()
   readonly #waiters = new PositionWaiters()
   abstract readonly views: ReadonlyMap<string, LiveView>
@@ -97,6 +102,7 @@ export abstract class Coordinator implements Engine {
     this.#folding = folding
     this.#shard = shard
     this.#publishing = new Publishing(log, options.parts.projections, (name, error) => this.#cannotPublish(name, error))
+    this.#clock = new LogClock(log, options.wallClockMs ?? wallClockMs, () => this.position >= log.end)
     this.deadLetters = new DeadLetterDesk(log, async name => {
       const view = folding.views.find(each => each.name === name)
       if (view === undefined) throw unknownView(name, this.views.keys())
@@ -204,6 +210,7 @@ export abstract class Coordinator implements Engine {
   }
 
   #start(): void {
+    this.#clock.due(this.#folding.nextExpiryMs)
     this.#running = this.#run().catch(error => this.fail(error))
     this.#timer = setInterval(
       () => this.#checkpointIfDue(),
@@ -252,6 +259,7 @@ export abstract class Coordinator implements Engine {
     for (const commitTimeUs of commitTimesUs) this.#lag.record(commitTimeUs)
     this.#endCatchingUp(position)
     this.#waiters.wake(position)
+    this.#clock.due(this.#folding.nextExpiryMs)
   }
 
   #endCatchingUp(position: number): void {
@@ -386,6 +394,7 @@ export abstract class Coordinator implements Engine {
     await this.past.stop()
     await this.verifier.stop()
     await this.replayer.stop()
+    await this.#clock.stop()
     this.#publishing.release()
     this.#logEnd.close()
     await this.#folding.close()

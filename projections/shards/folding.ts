@@ -15,6 +15,8 @@ export interface Folding {
   isComplete(source: string): boolean
   /** Bytes that a view's rows take, everywhere. */
   stateBytes(view: FoldedView): number
+  /** When the next row of a view with a `ttl` is due to go, by append time; Infinity where none is. */
+  readonly nextExpiryMs: number
   /** Calls of a view that were skipped, everywhere; null where it skips none. */
   skipped(view: FoldedView): { readonly count: number; readonly total: number } | null
   /** The same as they are listed, in the order of the log. */

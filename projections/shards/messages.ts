@@ -25,6 +25,7 @@ export type FromShard =
       readonly type: 'at'
       readonly end: SliceEnd
       readonly views: readonly ViewFacts[]
+      readonly nextExpiryMs: number
       /** Sources whose snapshots are complete, where that is not as it was. */
       readonly complete: readonly string[] | undefined
     }

@@ -56,11 +56,11 @@ export class Pass {
 
   #begin(block: LogBlock, readers: Readers): void {
     const { last, count, end } = block
-    this.#records.beginTransaction(block)
     this.#inTransaction = true
     this.#large = !last || count > LARGE_RECORDS
     const seen = readers === 'in-turns' ? this.#large : readers === 'between-slices' && !last
     if (seen) for (const view of this.views) if (view.position < end) view.keepOld()
+    this.#records.beginTransaction(block)
   }
 
   async #foldInTurns(cursor: RecordCursor, block: LogBlock): Promise<void> {

@@ -75,6 +75,7 @@ export class RemoteShards implements Folding {
   #facts: readonly (readonly ViewFacts[])[] = []
   #complete: ReadonlySet<string> = new Set()
   #position = 0
+  #nextExpiryMs = Number.POSITIVE_INFINITY
   #asking: Batch = newBatch()
   #keysPending = 0
   readonly #asked = new Map<number, Batch>()
@@ -111,6 +112,10 @@ export class RemoteShards implements Folding {
   stateBytes(view: FoldedView): number {
     const number = this.views.indexOf(view)
     return this.#facts.reduce((sum, facts) => sum + facts[number]!.bytes, 0)
+  }
+
+  get nextExpiryMs(): number {
+    return this.#nextExpiryMs
   }
 
   skipped(view: FoldedView): { readonly count: number; readonly total: number } | null {
@@ -186,6 +191,7 @@ export class RemoteShards implements Folding {
       return
     }
     this.#facts = ends.map(({ views }) => views)
+    this.#nextExpiryMs = Math.min(...ends.map(({ nextExpiryMs }) => nextExpiryMs))
     for (const [n, view] of this.views.entries())
       this.#takeFacts(
         view,

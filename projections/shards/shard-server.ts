@@ -100,7 +100,7 @@ export class ShardServer {
         stopped: error && { error: reportOf(error), position },
       }
     })
-    this.#channel.post({ type: 'at', end, views, complete })
+    this.#channel.post({ type: 'at', end, views, nextExpiryMs: this.#shard.nextExpiryMs, complete })
   }
 
   #read({ id, views, keys }: RowsWanted): void {

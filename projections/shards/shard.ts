@@ -71,6 +71,7 @@ export class Shard implements Folding {
   readonly #passes: readonly Pass[]
   readonly #exchange: Exchange | undefined
   readonly views: readonly FoldedView[]
+  readonly #expiring: readonly FoldedView[]
   readonly memory: StateMemory
   readonly complete = new Completeness()
   #position = 0
@@ -94,6 +95,7 @@ export class Shard implements Folding {
     const owned = among ? groupsOf(among.shard, among.peers.length) : ALL_GROUPS
     this.views = parts.projections.map(definition => new FoldedView(definition, info, this.memory, owned))
     connectViews(this.views)
+    this.#expiring = this.views.filter(view => view.expires)
     const ranks = ranksOf(this.views)
     if (among && among.peers.length > 1 && ranks.length > 1)
       this.#exchange = new Exchange({ peers: among.peers, views: this.views, info })
@@ -123,6 +125,12 @@ export class Shard implements Folding {
 
   stateBytes(view: FoldedView): number {
     return view.table.bytes
+  }
+
+  get nextExpiryMs(): number {
+    let next = Number.POSITIVE_INFINITY
+    for (const view of this.#expiring) next = Math.min(next, view.nextExpiryMs)
+    return next
   }
 
   skipped({ deadLetters }: FoldedView): { readonly count: number; readonly total: number } | null {

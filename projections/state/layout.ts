@@ -35,6 +35,8 @@ export interface Layout {
   readonly fields: readonly NamedSlot[]
   /** Fields that are kept with a row and shown to nobody; they stand last. */
   readonly hidden: readonly NamedSlot[]
+  /** Words of a row without those of its hidden fields. */
+  readonly shownWords: number
   /** References of a row without those of its hidden fields. */
   readonly shownRefs: number
   /** Words of a row, the hidden ones too. */
@@ -47,13 +49,13 @@ export interface Layout {
   readonly maps: ReadonlySet<number>
 }
 
-/** @param hiddenMaps fields of maps that are kept with each row and shown to nobody */
-export function layoutOf(type: ObjectType, hiddenMaps: readonly Field[]): Layout {
+/** @param hiddenFields fields that are kept with each row and shown to nobody */
+export function layoutOf(type: ObjectType, hiddenFields: readonly Field[]): Layout {
   const next: Next = { words: HEADER_WORDS, refs: 0, drifting: new Set(), maps: new Set() }
   const fields = slotsOf(type.fields, next)
-  const shownRefs = next.refs
-  const hidden = slotsOf(hiddenMaps, next)
-  return { fields, hidden, shownRefs, ...next }
+  const [shownWords, shownRefs] = [next.words, next.refs]
+  const hidden = slotsOf(hiddenFields, next)
+  return { fields, hidden, shownWords, shownRefs, ...next }
 }
 
 interface Next {

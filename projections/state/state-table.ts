@@ -479,18 +479,27 @@ export class StateTable implements RowPlaces {
 
   /** Whether two rows have equal values; keys, support, flags and hidden fields aside. */
   isEqual(a: number, b: number): boolean {
-    return this.#equals(a, this.#pageOf(b), this.#baseOf(b), this.#refBaseOf(b), this.layout.shownRefs, false)
+    const { shownWords, shownRefs } = this.layout
+    return this.#equals(a, this.#pageOf(b), this.#baseOf(b), this.#refBaseOf(b), shownWords, shownRefs, false)
   }
 
   /** Whether a row is as it began; floats aside, since their sums drift. */
   isZero(row: number): boolean {
-    return this.#equals(row, this.#template, 0, 0, this.layout.refs, true)
+    return this.#equals(row, this.#template, 0, 0, this.layout.words, this.layout.refs, true)
   }
 
-  #equals(row: number, other: Page, otherBase: number, otherRefBase: number, refsEnd: number, drift: boolean): boolean {
+  #equals(
+    row: number,
+    other: Page,
+    otherBase: number,
+    otherRefBase: number,
+    wordsEnd: number,
+    refsEnd: number,
+    drift: boolean,
+  ): boolean {
     const { words, refs } = this.#pageOf(row)
     const base = this.#baseOf(row)
-    for (let n = FLAGS + 1; n < this.layout.words; n++) {
+    for (let n = FLAGS + 1; n < wordsEnd; n++) {
       if (drift && this.layout.drifting.has(n)) continue
       if (!Object.is(words[base + n], other.words[otherBase + n])) return false
     }

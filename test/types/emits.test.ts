@@ -1,4 +1,4 @@
-// What the types promise of projections that publish events, checked by tsc: each `@ts-expect-error` is a mistake that must not
+// What the types promise of what a projection's spec says besides key and state: of events that it publishes, errors and time, checked by tsc: each `@ts-expect-error` is a mistake that must not
 // compile. The functions are never called.
 import { projection, topic } from 'mainstem'
 import { describe, expect, it } from 'vitest'
@@ -38,6 +38,10 @@ function wrongUses() {
   cards.on(payments, 'card', (_card, _payment, ctx) => ctx.emit(verdicts, { card: 'a' }))
   // @ts-expect-error a freed seat is not held
   cards.on(payments, 'card', (_card, _payment, ctx) => ctx.emit(seats, { type: 'Held', seat: 1 }))
+  // @ts-expect-error an error stops a view or is skipped
+  projection('bad', { key: z.string(), state, onError: 'ignore' })
+  // @ts-expect-error a number of milliseconds: minutes(10)
+  projection('bad', { key: z.string(), state, ttl: '10 minutes' })
   // @ts-expect-error topics are emitted to, views are not
   projection('bad', { key: z.string(), state, emits: [silent] })
 }
