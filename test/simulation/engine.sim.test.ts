@@ -26,10 +26,12 @@ describe('a simulated engine', () => {
   })
 
   it('has been read, killed and stopped often enough to mean something', () => {
-    const total = (of: (outcome: (typeof outcomes)[0]) => number) => outcomes.reduce((sum, each) => sum + of(each), 0)
-    expect(total(({ answers }) => answers)).toBeGreaterThan(20 * outcomes.length)
-    expect(total(({ transactions }) => transactions)).toBeGreaterThan(20 * outcomes.length)
+    // A seed alone says nothing of that.
     if (outcomes.length < SEEDS_USUAL) return
+    const mean = (of: (outcome: (typeof outcomes)[0]) => number) =>
+      outcomes.reduce((sum, each) => sum + of(each), 0) / outcomes.length
+    expect(mean(({ answers }) => answers)).toBeGreaterThan(20)
+    expect(mean(({ transactions }) => transactions)).toBeGreaterThan(20)
     const ends = new Set(outcomes.flatMap(each => each.ends))
     expect([...ends].sort()).toEqual(['crash', 'kill', 'stop'])
   })

@@ -15,7 +15,7 @@ import { recompute } from './recomputed.ts'
 const STEPS = 400
 const IN_FLIGHT_MAX = 6
 /** One in so many steps, for each kind of thing that happens. */
-const ODDS = { transaction: 4, read: 5, past: 40, checkpoint: 20, fault: 60, end: 90 }
+const ODDS = { transaction: 4, read: 5, past: 40, rows: 60, checkpoint: 20, fault: 60, end: 90 }
 
 /** What an engine said of rows at a position. */
 interface Answer {
@@ -118,6 +118,7 @@ class Simulation {
     if (happens('transaction') && this.#inFlight < IN_FLIGHT_MAX) this.#transact(process)
     if (happens('read')) this.#read(process)
     if (happens('past')) this.#readPast(process)
+    if (happens('rows')) this.#readRows(process)
     if (happens('checkpoint')) this.#watch(process.engine.checkpoint(), process, ['EIO', 'ENOSPC'])
     if (happens('fault')) this.#failSoon()
     if (happens('end')) return this.#end(process)
@@ -169,6 +170,24 @@ class Simulation {
       if (process !== this.#process) return
       if (answer.position > position) throw new Error(`the past at ${position} answered as of ${answer.position}`)
       this.#take('past', answer.position, requests, answer.rows)
+    })()
+    this.#watch(work, process)
+  }
+
+  /** A whole view at one cut, while folding goes on: of now, or of the past. */
+  #readRows(process: Process): void {
+    const { engine } = process
+    const { name } = this.#random.pick(this.#simulated.app.views)
+    const at = this.#random.next() < 0.5 ? undefined : { position: this.#random.int(engine.position + 1) }
+    const work = (async () => {
+      const exported = await engine.past.rows(name, at)
+      const rows = new Map<string, AnyRow>()
+      for await (const batch of exported) for (const { key, value } of batch) rows.set(JSON.stringify(key), value)
+      if (process !== this.#process) return
+      if (rows.size !== exported.rows) throw new Error(`an export of ${exported.rows} rows has ${rows.size}`)
+      const requests = this.#simulated.rows.filter(({ view }) => view === name)
+      const found = requests.map(({ key }) => rows.get(JSON.stringify(key)))
+      this.#take('export', exported.position, requests, found)
     })()
     this.#watch(work, process)
   }
