@@ -1,18 +1,18 @@
 // How fast views are made from a log, against Flink and Kafka Streams; and what shards, checkpoints and a kill cost. Goals are printed under
 // the names that they were set with. MAINSTEM_BENCH_SCALE=0.1 for a quick look; steps are told on stderr.
 
-import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { BenchResult } from './harness.ts'
 import { inFolder, type Part } from './log-data.ts'
 import { checkpoints } from './replay/checkpoints.ts'
 import { memory } from './replay/memory.ts'
 import { againstPeers } from './replay/peers.ts'
 import { recovery } from './replay/recovery.ts'
+import { shards } from './replay/shards.ts'
 import { eightViews } from './replay/sharing.ts'
 
 const PARTS: Readonly<Record<string, (folder: string, say: (what: string) => void) => Promise<Part>>> = {
   peers: againstPeers,
+  shards,
   views: eightViews,
   checkpoints,
   recovery,
@@ -25,9 +25,7 @@ export const run = (): Promise<BenchResult> =>
     const goals: BenchResult['goals'][number][] = []
     const figures: Record<string, number | string> = {}
     for (const [name, part] of Object.entries(PARTS)) {
-      const home = join(folder, name)
-      await mkdir(home)
-      const measured = await part(home, what => {
+      const measured = await part(folder, what => {
         const seconds = Math.round((performance.now() - startedMs) / 1000)
         process.stderr.write(`${String(seconds).padStart(5)} s  ${name}: ${what}\n`)
       })

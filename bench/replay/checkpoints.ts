@@ -33,7 +33,7 @@ export interface CheckpointsMeasured {
 }
 
 export async function checkpoints(folder: string, say: (what: string) => void): Promise<Part> {
-  const dataDir = join(folder, WORK)
+  const dataDir = join(folder, 'checkpoints')
   say(`writing ${EVENTS / 1e6} M events`)
   await writeLog(dataDir, WORK, EVENTS, false)
   say('checkpoints')

@@ -5,7 +5,7 @@ import type { Goal } from '../harness.ts'
 import { check, type Order, type Part, scaled } from '../log-data.ts'
 import { writeLines, writeRecords } from '../orders-data.ts'
 import { Peers, whyNoPeers } from '../peers.ts'
-import { inChild, writeLog } from './ours.ts'
+import { inChild, sealedLog } from './ours.ts'
 import { type Result, resultOf } from './work.ts'
 import { WORKS, type WorkName } from './works.ts'
 
@@ -39,8 +39,7 @@ export async function memory(folder: string, say: (what: string) => void): Promi
   await using peers = skipped === undefined ? await Peers.open(folder) : undefined
   for (const { work, peer, keys } of KINDS) {
     say(`${keys}: ours`)
-    const dataDir = join(folder, work)
-    await writeLog(dataDir, work, EVENTS)
+    const dataDir = await sealedLog(folder, work, EVENTS)
     const emptyDir = join(folder, `${work}-empty`)
     const ours = await inChild<MemoryMeasured>('memory-child.ts', {
       work,

@@ -4,13 +4,9 @@ import { z } from 'zod'
 import { topic } from '../../core/index.ts'
 import { application, count, countBy, max, projection, sum } from '../../projections/index.ts'
 import { CUSTOMERS, orderSource, STATUSES } from '../log-data.ts'
+import ordersApp, { fields, orders, totals } from './orders-app.ts'
 import { type ComparedRow, type ComparedView, type Id, numbersOf, type Work } from './work.ts'
 
-const Status = z.enum(STATUSES)
-const fields = { order_id: z.int(), status: Status, amount_cents: z.int(), updated_at: z.int() }
-const totals = { count: z.int(), cents: z.int(), by: z.record(Status, z.int32()) }
-
-const orders = topic('orders', { key: 'order_id', value: z.object({ ...fields, customer_id: z.int() }) })
 const uuidOrders = topic('orders', { key: 'order_id', value: z.object({ ...fields, customer_id: z.string() }) })
 
 /** Of a customer: count, cents, count per status, last time. */
@@ -57,16 +53,6 @@ const customersView = (keys: number, keyOf: (n: number) => Id): ComparedView => 
   },
 })
 
-const ordersByHandler = projection('customers', { key: z.int(), state: z.object({ ...totals, last: z.int() }) }).on(
-  orders,
-  'customer_id',
-  (customer, order) => {
-    customer.count++
-    customer.cents += order.amount_cents
-    customer.by[order.status]++
-    if (order.updated_at > customer.last) customer.last = order.updated_at
-  },
-)
 const declared = { count: count(), cents: sum('amount_cents'), by: countBy('status'), last: max('updated_at') } as const
 const lastOrNull = z.object({ ...totals, last: z.int().nullable() })
 const ordersByAggregates = projection('customers', { key: z.int(), state: lastOrNull }).on(
@@ -81,7 +67,7 @@ const number = (n: number): number => n
 const ordersOf = (customers: number): Work => ({
   topics: [orders],
   apps: {
-    handler: application('replay', { views: [ordersByHandler] }),
+    handler: ordersApp,
     aggregates: application('replay', { views: [ordersByAggregates] }),
   },
   source: () => orderSource(customers),

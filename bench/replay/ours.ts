@@ -1,5 +1,6 @@
 // Our side of `bench replay`: logs with the events of a work, and what a process that folds them prints.
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -25,6 +26,8 @@ export interface Measurement {
   readonly dataDir: string
   /** Instead of the log. */
   readonly input?: { readonly path: string; readonly format: EventsFormat }
+  /** In so many threads. Default: in the main one. */
+  readonly shards?: number
   readonly events: number
   readonly warmup: number
 }
@@ -56,6 +59,13 @@ export async function writeLog(dataDir: string, name: WorkName, events: number, 
     await log.sealed()
   }
   if (sealed) await sealAll(path)
+}
+
+/** The data folder of a sealed log, written when it is first asked for. */
+export async function sealedLog(folder: string, name: WorkName, events: number): Promise<string> {
+  const dataDir = join(folder, `${name}-${events}`)
+  if (!existsSync(dataDir)) await writeLog(dataDir, name, events)
+  return dataDir
 }
 
 /** Folds a log, or a file, anew in a process of its own. */

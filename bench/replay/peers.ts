@@ -4,7 +4,7 @@ import type { Goal } from '../harness.ts'
 import { type Order, type Part, scaled } from '../log-data.ts'
 import { type EventsFormat, writeLines, writeRecords } from '../orders-data.ts'
 import { type FlinkWork, Peers, whyNoPeers } from '../peers.ts'
-import { replay, writeLog } from './ours.ts'
+import { replay, sealedLog } from './ours.ts'
 import { type Comparison, Contest, type Side } from './versus.ts'
 import { WORKS, type WorkName } from './works.ts'
 
@@ -12,7 +12,7 @@ const ROUNDS = 5
 /** Of sides of which no goal speaks. */
 const FIGURE_ROUNDS = 3
 /** Where the log is ours, or the records are compact. */
-const COMPACT_EVENTS = scaled(50_000_000, 1_000)
+export const COMPACT_EVENTS = scaled(50_000_000, 1_000)
 const LINES = scaled(5_000_000, 1_000)
 /** Kafka Streams does 50,000 in a second. */
 const STREAMS_EVENTS = scaled(2_000_000, 1_000)
@@ -92,8 +92,8 @@ export async function againstPeers(folder: string, say: (what: string) => void):
 }
 
 async function ourSides(folder: string, inputs: Inputs): Promise<readonly Side[]> {
-  const side = (name: string, work: WorkName, app: string, events: number): Side => {
-    const dataDir = join(folder, work)
+  const side = async (name: string, work: WorkName, app: string, events: number): Promise<Side> => {
+    const dataDir = await sealedLog(folder, work, events)
     return { name, work, events, run: () => replay({ work, app, dataDir, events }) }
   }
   const file = (name: string, { input: path, format, events }: Inputs[keyof Inputs]): Side => {
@@ -101,21 +101,14 @@ async function ourSides(folder: string, inputs: Inputs): Promise<readonly Side[]
     const told = { work: 'orders', app: 'handler', dataDir, input: { path, format }, events } as const
     return { name, work: 'orders', events, run: () => replay(told) }
   }
-  const logs: readonly (readonly [WorkName, number])[] = [
-    ['orders', COMPACT_EVENTS],
-    ['uuid', LINES],
-    ['union', LINES],
-    ['stages', LINES],
-  ]
-  for (const [work, events] of logs) await writeLog(join(folder, work), work, events)
   return [
     file('NDJSON file', inputs.orders),
     file('binary file', inputs.binary),
-    side('own log, handler', 'orders', 'handler', COMPACT_EVENTS),
-    side('own log, aggregates', 'orders', 'aggregates', COMPACT_EVENTS),
-    side('own log, UUIDs', 'uuid', 'handler', LINES),
-    side('own log, union', 'union', 'handler', LINES),
-    side('own log, two stages', 'stages', 'handler', LINES),
+    await side('own log, handler', 'orders', 'handler', COMPACT_EVENTS),
+    await side('own log, aggregates', 'orders', 'aggregates', COMPACT_EVENTS),
+    await side('own log, UUIDs', 'uuid', 'handler', LINES),
+    await side('own log, union', 'union', 'handler', LINES),
+    await side('own log, two stages', 'stages', 'handler', LINES),
   ]
 }
 

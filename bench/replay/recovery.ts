@@ -35,7 +35,7 @@ export interface Restarted extends Result {
 }
 
 export async function recovery(folder: string, say: (what: string) => void): Promise<Part> {
-  const dataDir = join(folder, RECOVERED)
+  const dataDir = join(folder, 'killed')
   say(`writing ${EVENTS / 1e6} M events`)
   await writeLog(dataDir, RECOVERED, EVENTS, false)
   let eventsPerSecond = 0

@@ -1,9 +1,8 @@
 // Eight views in one scan of the log, and each alone in a process of its own: what it costs them to share a scan and a helper function.
-import { join } from 'node:path'
 import { median } from '../harness.ts'
 import { type Part, scaled } from '../log-data.ts'
 import { ALONE, TOGETHER } from './eight-views.ts'
-import { replay, writeLog } from './ours.ts'
+import { replay, sealedLog } from './ours.ts'
 import { Contest, type Side } from './versus.ts'
 
 const EVENTS = scaled(4_000_000, 1_000)
@@ -14,9 +13,8 @@ const CALLS_PER_RECORD = 2
 /** Eight views in one scan, against the sum of eight scans of one. */
 export async function eightViews(folder: string, say: (what: string) => void): Promise<Part> {
   const work = 'eight-views'
-  const dataDir = join(folder, work)
   say(`writing ${EVENTS / 1e6} M events`)
-  await writeLog(dataDir, work, EVENTS)
+  const dataDir = await sealedLog(folder, work, EVENTS)
   const sides = [...ALONE, TOGETHER].map(
     (app): Side => ({
       name: app,

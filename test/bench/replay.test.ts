@@ -7,7 +7,7 @@ import { type Goal, lineOf } from '../../bench/harness.ts'
 import { type Order, orderSource } from '../../bench/log-data.ts'
 import { type EventsFormat, writeLines, writeRecords } from '../../bench/orders-data.ts'
 import { measure } from '../../bench/replay/measure.ts'
-import { type Measured, writeLog } from '../../bench/replay/ours.ts'
+import { type Measured, replay, writeLog } from '../../bench/replay/ours.ts'
 import { Contest, type Side } from '../../bench/replay/versus.ts'
 import { resultOf, type Work } from '../../bench/replay/work.ts'
 import { WORKS, type WorkName } from '../../bench/replay/works.ts'
@@ -39,6 +39,15 @@ describe.for(NAMES)('the work %s', name => {
       expect(measured.measuredEvents).toBeLessThanOrEqual(EVENTS - WARMUP)
       expect(measured.cpuSeconds).toBeGreaterThan(0)
     }
+  })
+})
+
+describe('the orders in two threads', () => {
+  it('come to the rows of a plain loop', async () => {
+    const dataDir = join(folder, 'threads')
+    await writeLog(dataDir, 'orders', EVENTS)
+    const measured = await replay({ work: 'orders', app: 'handler', dataDir, shards: 2, events: EVENTS })
+    expect(measured).toMatchObject(await resultOf(WORKS.orders.expected(EVENTS)))
   })
 })
 
