@@ -1,5 +1,5 @@
 // The composition: log, sources, views and, where wanted, the HTTP server of one application, opened and closed together.
-import { join } from 'node:path'
+import { basename, dirname, join, sep } from 'node:path'
 import type { z } from 'zod'
 import {
   type AnyTopic,
@@ -10,6 +10,7 @@ import {
   type Log,
   type LogEvent,
   type LogTopic,
+  nodeFileSystem,
   openEmbeddedLog,
   type Retain,
   type Scans,
@@ -21,11 +22,15 @@ import {
 import {
   type Application,
   type ApplicationParts,
+  checkUsable,
   type Engine,
   type EngineEvent,
+  findSavepoint,
   fingerprintOf,
   inShardThread,
   partsOf,
+  readSavepoint,
+  type Savepoint,
   shapeOf,
 } from '../projections/index.ts'
 import { Appends, type Client, createLocalClient, openReads, openServer, type Reads } from '../query-api/index.ts'
@@ -58,6 +63,11 @@ export interface OpenOptions {
    * made it, which is written down and shown in `GET /v1/views/{view}`. Default none: changed code folds the log anew.
    */
   readonly continueFrom?: readonly string[]
+  /**
+   * Name of a savepoint, or its file: all views begin with its rows, and what came after it in the log is folded. It must be of this
+   * log; views of other code go on from it only where `continueFrom` names them, or their rows are migrated. Default: the newest checkpoint.
+   */
+  readonly fromSavepoint?: string
   /**
    * Rewrite closed segments of the log into compressed columns, in a thread of their own: about a fifth of the space.
    * Default true. False leaves what is closed from now on as it was appended.
@@ -101,7 +111,7 @@ export interface Running<A extends Application = Application> extends EventStore
 
 /**
  * Opens an application: its log, its sources, its views. On return everything is checked and runs.
- * @throws DATA_DIR_IN_USE, LOG_CORRUPT, CONTRACT_…, SOURCE_…, VIEW_CANNOT_CONTINUE; an AggregateError where several sources cannot open
+ * @throws DATA_DIR_IN_USE, LOG_CORRUPT, CONTRACT_…, SOURCE_…, SAVEPOINT_…, VIEW_CANNOT_CONTINUE, MIGRATION_FAILED; an AggregateError where several sources cannot open
  * @example
  * await using app = await openApplication(definition)
  * const token = await app.append(purchases, [{ customer: 'ada', cents: 1250 }])
@@ -178,6 +188,8 @@ async function openParts<A extends Application>(
   closers.push(async () => {
     await Promise.all([...sources.values()].map(source => source.stop()))
   })
+  const savepoint =
+    options.fromSavepoint === undefined ? undefined : await openSavepoint(options.fromSavepoint, dataDir, log)
   const fingerprint = await fingerprintOf(app.file, shapeOf(parts))
   const { checkpointIntervalMs, stateBytesMax } = options
   const engine = await openAnyEngine({
@@ -190,6 +202,7 @@ async function openParts<A extends Application>(
     onEvent,
     acceptHistoryGone: options.acceptHistoryGone ?? [],
     continueFrom: options.continueFrom ?? [],
+    ...(savepoint === undefined ? {} : { savepoint }),
     ...(checkpointIntervalMs === undefined ? {} : { checkpointIntervalMs }),
     ...(stateBytesMax === undefined ? {} : { stateBytesMax }),
   })
@@ -211,6 +224,16 @@ async function openParts<A extends Application>(
     close: closeAll,
     [Symbol.asyncDispose]: closeAll,
   }
+}
+
+/** @param wanted a name, or the path of a file @throws SAVEPOINT_UNKNOWN, SAVEPOINT_UNUSABLE */
+async function openSavepoint(wanted: string, dataDir: string, log: Log): Promise<Savepoint> {
+  const isPath = wanted.includes('/') || wanted.includes(sep) || wanted.endsWith('.savepoint')
+  const savepoint = isPath
+    ? await readSavepoint(nodeFileSystem, dirname(wanted), basename(wanted))
+    : await findSavepoint(nodeFileSystem, join(dataDir, 'savepoints'), wanted)
+  checkUsable(savepoint, log)
+  return savepoint
 }
 
 function checkResnapshot(names: readonly string[], parts: ApplicationParts): void {

@@ -105,6 +105,7 @@ export const ERRORS = {
     retriable: false,
     hint: 'nothing is lost: an older checkpoint is used, or the views are folded anew from the log',
   },
+  MIGRATION_FAILED: { status: 500, retriable: false, hint: 'mend the function given to migrate, and start again' },
   VIEW_HISTORY_GONE: {
     status: 503,
     retriable: false,
@@ -123,8 +124,15 @@ export const ERRORS = {
     retriable: false,
     hint: 'read nearer to a savepoint of this code, or export the view instead',
   },
-  SAVEPOINT_UNKNOWN: { status: 404, retriable: false },
   REPLAY_UNSUPPORTED: { status: 501, retriable: false },
+  SAVEPOINT_UNKNOWN: { status: 404, retriable: false, hint: 'mainstem savepoint list shows those there are' },
+  SAVEPOINT_NAME_INVALID: {
+    status: 400,
+    retriable: false,
+    hint: 'take letters, digits, dots, dashes and underscores, up to 100, beginning with a letter or digit',
+  },
+  SAVEPOINT_EXISTS: { status: 409, retriable: false, hint: 'take another name, or delete that one first' },
+  SAVEPOINT_UNUSABLE: { status: 500, retriable: false },
   // reads and appends over HTTP
   ROW_NOT_FOUND: { status: 404, retriable: true },
   ROUTE_UNKNOWN: { status: 404, retriable: false },

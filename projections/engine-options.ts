@@ -1,6 +1,7 @@
 // What an engine is opened with, and what it tells of itself.
 import type { ErrorReport, FileSystem, Log } from '../core/index.ts'
 import type { ApplicationParts } from './application.ts'
+import type { Savepoint } from './savepoint/savepoint-file.ts'
 import type { Scheduler } from './shards/scheduler.ts'
 import type { ViewPlan } from './start-plan.ts'
 
@@ -43,6 +44,8 @@ export interface EngineOptions {
   readonly acceptHistoryGone?: readonly string[]
   /** Views that keep their checkpoint although their code changed. Default none. */
   readonly continueFrom?: readonly string[]
+  /** What views begin with, in place of their checkpoints, which are given up. It is of this log, and not beyond its end. */
+  readonly savepoint?: Savepoint
   readonly onEvent?: (event: EngineEvent) => void
   /** The clock of the log's append times, milliseconds since 1970: says when rows are due to go. Default: the system's. */
   readonly wallClockMs?: () => number

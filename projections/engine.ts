@@ -2,6 +2,7 @@
 import type { AnyRow, ErrorReport, KeyCodec, ObjectType } from '../core/index.ts'
 import type { Past } from './past/past.ts'
 import type { Replays } from './replay/replayer.ts'
+import type { Savepoints } from './savepoint/savepoints.ts'
 import type { DeadLetterDesk } from './skip/redrive.ts'
 import type { ContinuedFrom, ViewPlan } from './start-plan.ts'
 import type { Verifier } from './verifier.ts'
@@ -18,6 +19,13 @@ export interface Progress {
   readonly recordsPerSecond: number
   /** At that rate; null while it is not known. */
   readonly secondsLeft: number | null
+}
+
+export interface ViewCheckpointStatus {
+  readonly position: number
+  readonly rows: number
+  /** Of all rows, in no order, however many shards hold them: 16 hex digits. */
+  readonly hash: string
 }
 
 export interface ViewStatus {
@@ -40,6 +48,8 @@ export interface ViewStatus {
   readonly continued: readonly ContinuedFrom[]
   /** Calls that were skipped: how many wait to be called again, and how many there were. Null where the first one stops the view. */
   readonly deadLetters: { readonly count: number; readonly total: number } | null
+  /** What its newest checkpoint holds; null where it has none. */
+  readonly checkpoint: ViewCheckpointStatus | null
   readonly error: ErrorReport | null
 }
 
@@ -112,6 +122,8 @@ export interface Engine {
   readonly deadLetters: DeadLetterDesk
   /** Folds a view anew beside the live one, and exchanges rows that differ. */
   readonly replayer: Replays
+  /** What stands alone and lasts: all rows of all views at a cut, by name. */
+  readonly savepoints: Pick<Savepoints, 'create' | 'start' | 'status' | 'list' | 'get' | 'remove'>
   /** Writes a checkpoint now. */
   checkpoint(): Promise<void>
   stop(): Promise<void>

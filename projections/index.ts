@@ -25,6 +25,13 @@ export {
   type View,
 } from './projection.ts'
 export type { ReplayOptions, ReplayReport, ReplayStatus } from './replay/replayer.ts'
+export { readSavepoint, type Savepoint, type SavepointDescription } from './savepoint/savepoint-file.ts'
+export {
+  checkUsable,
+  findSavepoint,
+  type ListedSavepoint,
+  type SavepointsStatus,
+} from './savepoint/savepoints.ts'
 export { type LocalCrewOptions, localCrew, type ShardCrew } from './shards/crew.ts'
 export { inShardThread } from './shards/definition.ts'
 export { openEngine } from './shards/local-engine.ts'

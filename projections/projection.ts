@@ -20,6 +20,7 @@ import {
   type TopicInput,
 } from '../core/index.ts'
 import { type Aggregate, type Aggregates, areAggregates } from './aggregate.ts'
+import type { Migration } from './migrate.ts'
 
 type Columns<R, V> = { [C in keyof R & string]: NonNullable<R[C]> extends V ? C : never }[keyof R & string]
 type Scalar<V> = V extends Atom ? true : false
@@ -140,6 +141,14 @@ export interface Projection<N extends string, P extends ProjectionSpec>
     by: ByColumn<C['~input']['row'], Key<P>> | ByFunction<C['~input'], Key<P>>,
     handlers: Handlers<C['~input'], Draft<Value<P>>, Context<P>> | Aggregates<C['~input']['row'], Value<P>>,
   ): Projection<N, P>
+  /**
+   * Takes rows over that were stored by another state schema, instead of folding the log anew: at a start after the change, each
+   * row of the newest checkpoint (or savepoint) goes through the function. Further calls are for further former schemas.
+   * @param from the state's schema as it was; the key's must be what it is now
+   * @param to gives the row in its new form; pure, as handlers are
+   * @throws HANDLER_ASYNC, DEFINITION_INVALID; at a start MIGRATION_FAILED naming the key, and the checkpoint stays as it was
+   */
+  migrate<Z extends z.ZodObject>(from: Z, to: (old: z.output<Z>) => Value<P>): Projection<N, P>
 }
 
 function checkTtl(name: string, { ttl }: ProjectionSpec): void {
@@ -187,12 +196,20 @@ export class ProjectionDefinition {
   readonly ons: readonly On[]
   /** The definition of which this one is a restricted form; otherwise itself. */
   readonly origin: ProjectionDefinition
+  readonly migrations: readonly Migration[]
 
-  constructor(name: string, spec: ProjectionSpec, ons: readonly On[] = [], origin?: ProjectionDefinition) {
+  constructor(
+    name: string,
+    spec: ProjectionSpec,
+    ons: readonly On[] = [],
+    origin?: ProjectionDefinition,
+    migrations: readonly Migration[] = [],
+  ) {
     this.name = name
     this.spec = spec
     this.ons = ons
     this.origin = origin ?? this
+    this.migrations = migrations
   }
 
   /** A new definition with one input more: declarations are never changed. */
@@ -202,7 +219,15 @@ export class ProjectionDefinition {
         hint: 'a ttl is for views that fold topics of events, or the changes of tables as events (table.changes)',
       })
     if (!areAggregates(handlers)) checkHandlers(`${this.name}.on(${input.name})`, input, handlers)
-    return new ProjectionDefinition(this.name, this.spec, [...this.ons, { input, by, handlers }])
+    const ons = [...this.ons, { input, by, handlers }]
+    return new ProjectionDefinition(this.name, this.spec, ons, undefined, this.migrations)
+  }
+
+  migrate(from: z.ZodObject, to: Migration['to']): ProjectionDefinition {
+    if (typeof to !== 'function') throw fail('DEFINITION_INVALID', `${this.name}.migrate needs a function`)
+    if (to.constructor.name === 'AsyncFunction') throw fail('HANDLER_ASYNC', `${this.name}.migrate is async`)
+    const migrations = [...this.migrations, { from, to }]
+    return new ProjectionDefinition(this.name, this.spec, this.ons, undefined, migrations)
   }
 }
 

@@ -2,9 +2,18 @@
 // fold the log from its beginning. Views that fold each other stand at one position or are made anew together: what one passed
 // on while the other did not listen is in neither.
 import { createHash } from 'node:crypto'
-import { fail, type Log, type MainstemError, type SourceTable } from '../core/index.ts'
+import {
+  type Field,
+  fail,
+  type KeyCodec,
+  type Log,
+  type MainstemError,
+  type ObjectType,
+  type SourceTable,
+} from '../core/index.ts'
 import type { ViewCheckpoint } from './checkpoint/manifest.ts'
 import { shapeOfView } from './fingerprint.ts'
+import { migrationOf } from './migrate.ts'
 import type { FoldedView } from './view.ts'
 
 /** Taken for the estimate until a start has measured it here; docs/performance.md has what machines do. */
@@ -15,9 +24,10 @@ export interface ViewPlan {
   readonly view: string
   /**
    * unchanged: its checkpoint is of this code; new: there is no checkpoint of it; rebuild: its checkpoint is not used;
-   * continue: its checkpoint is of other code and is used because `continueFrom` says so.
+   * continue: its checkpoint is of other code and is used because `continueFrom` says so, or because its rows are migrated;
+   * savepoint: it begins with the rows of a savepoint.
    */
-  readonly plan: 'unchanged' | 'new' | 'rebuild' | 'continue'
+  readonly plan: 'unchanged' | 'new' | 'rebuild' | 'continue' | 'savepoint'
   /** Position after which it folds. */
   readonly from: number
   /** Positions of the log from there to its end. */
@@ -32,6 +42,10 @@ export interface ViewPlan {
 export interface ContinuedFrom {
   readonly position: number
   readonly fingerprint: string
+  /** Its rows were given another form. */
+  readonly migrated?: true
+  /** It began with the rows of the savepoint of this name. */
+  readonly savepoint?: string
 }
 
 /** Digests of what a view is made of, so that a changed one can be named. */
@@ -54,6 +68,8 @@ export interface PlanInput {
   readonly logId: string | undefined
   /** Why there is nothing although there was; undefined where nothing is wrong. */
   readonly fault?: string | undefined
+  /** The name of the savepoint of which `saved` is; undefined where it is the newest checkpoint. */
+  readonly savepoint?: string | undefined
   /** Views to be continued whatever their code. */
   readonly continueFrom: readonly string[]
   readonly recordsPerSecond: number | null
@@ -64,7 +80,7 @@ type Verdict = Pick<ViewPlan, 'plan' | 'from' | 'why'>
 /** @throws VIEW_CANNOT_CONTINUE */
 export function planStart(input: PlanInput): readonly ViewPlan[] {
   const verdicts = new Map(input.views.map(view => [view, judge(view, input)]))
-  for (const family of families(input.views)) alignFamily(family, verdicts)
+  for (const family of families(input.views)) alignFamily(family, verdicts, input)
   const rate = input.recordsPerSecond ?? RECORDS_PER_SECOND_DEFAULT
   return [...verdicts].map(([{ name }, { plan, from, why }]) => {
     const records = Math.max(0, input.log.end - from)
@@ -76,22 +92,34 @@ function judge(view: FoldedView, input: PlanInput): Verdict {
   const saved = input.saved[view.name]
   const wanted = input.continueFrom.includes(view.name)
   if (saved === undefined) {
-    const why = input.fault ?? 'it has no checkpoint'
+    const why =
+      input.fault ?? (input.savepoint === undefined ? 'it has no checkpoint' : 'the savepoint does not have it')
     if (wanted) throw cannotContinue(view.name, why)
     return { plan: input.fault === undefined ? 'new' : 'rebuild', from: 0, why }
   }
   const lost = lostBase(saved, input)
   if (lost !== undefined) {
-    if (wanted) throw cannotContinue(view.name, lost)
+    if (wanted || input.savepoint !== undefined) throw cannotContinue(view.name, lost)
     return { plan: 'rebuild', from: 0, why: lost }
   }
-  if (saved.fingerprint === input.fingerprint) return { plan: 'unchanged', from: saved.position, why: null }
   const facts = factsOf(view, input.log)
-  const why = changed(saved.facts, facts)
+  const why = saved.fingerprint === input.fingerprint ? null : changed(saved.facts, facts)
+  const isSame = saved.facts.state === facts.state
+  const isMigrated = !isSame && migrationOf(view, saved.facts.state) !== undefined
+  if (input.savepoint !== undefined) {
+    const other = why === null ? '' : `, ${isMigrated ? `${why}; its rows are migrated` : why}`
+    if (why !== null && !wanted && !isMigrated) throw otherCode(view.name, input.savepoint, why)
+    if (!isSame && !isMigrated) throw cannotContinue(view.name, STATE_CHANGED)
+    return { plan: 'savepoint', from: saved.position, why: `savepoint '${input.savepoint}'${other}` }
+  }
+  if (why === null) return { plan: 'unchanged', from: saved.position, why }
+  if (isMigrated) return { plan: 'continue', from: saved.position, why: `${why}; its rows are migrated` }
   if (!wanted) return { plan: 'rebuild', from: 0, why }
-  if (saved.facts.state !== facts.state) throw cannotContinue(view.name, 'its key or state schema changed')
+  if (!isSame) throw cannotContinue(view.name, STATE_CHANGED)
   return { plan: 'continue', from: saved.position, why }
 }
+
+const STATE_CHANGED = 'its key or state schema changed'
 
 /** Why a checkpoint is worth nothing, whatever the code. */
 function lostBase({ position, generation }: ViewCheckpoint, { log, logId }: PlanInput): string | undefined {
@@ -127,7 +155,11 @@ function families(views: readonly FoldedView[]): FoldedView[][] {
   return [...new Set(of.values())]
 }
 
-function alignFamily(family: readonly FoldedView[], verdicts: Map<FoldedView, Verdict>): void {
+function alignFamily(
+  family: readonly FoldedView[],
+  verdicts: Map<FoldedView, Verdict>,
+  { continueFrom }: PlanInput,
+): void {
   const first = verdicts.get(family[0]!)!
   if (family.every(view => verdicts.get(view)!.from === first.from)) return
   const anew = family.filter(view => verdicts.get(view)!.from === 0)
@@ -139,13 +171,20 @@ function alignFamily(family: readonly FoldedView[], verdicts: Map<FoldedView, Ve
   for (const view of family) {
     const verdict = verdicts.get(view)!
     if (verdict.from === 0) continue
-    if (verdict.plan === 'continue') throw cannotContinue(view.name, why)
+    if (continueFrom.includes(view.name) || verdict.plan === 'savepoint') throw cannotContinue(view.name, why)
     verdicts.set(view, { plan: 'rebuild', from: 0, why })
   }
 }
 
 const cannotContinue = (view: string, why: string): MainstemError =>
   fail('VIEW_CANNOT_CONTINUE', `view '${view}' cannot be continued`, { detail: why, data: { view } })
+
+const otherCode = (view: string, savepoint: string, why: string): MainstemError =>
+  fail('VIEW_CANNOT_CONTINUE', `view '${view}' is of other code than savepoint '${savepoint}'`, {
+    detail: why,
+    hint: `start with --continue ${view} to go on from the rows that the former code made, or run that code`,
+    data: { view },
+  })
 
 /** What a view is made of, now. Its topics are registered. */
 export function factsOf(view: FoldedView, log: Log): ViewFacts {
@@ -155,10 +194,14 @@ export function factsOf(view: FoldedView, log: Log): ViewFacts {
     return [input.kind === 'changes' ? (input as unknown as { table: SourceTable }).table.name : input.name]
   })
   return {
-    state: digest(JSON.stringify([key.columns, value, storedFields])),
+    state: stateDigest(key, value, storedFields),
     definition: digest(shapeOfView(definition)),
     contracts: Object.fromEntries(topics.map(name => [name, log.findTopic(name)?.contract.version ?? 0])),
   }
 }
+
+/** Of how keys and rows are stored. */
+export const stateDigest = (key: KeyCodec, value: ObjectType, stored: readonly Field[]): string =>
+  digest(JSON.stringify([key.columns, value, stored]))
 
 const digest = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 32)

@@ -1,6 +1,6 @@
 // What the application has and how it is: bodies of the calls about views and sources.
 import { type ErrorReport, type Log, type LogStatus, type ParkedEntry, wireSchema } from '../core/index.ts'
-import type { Progress, ViewPlan } from '../projections/index.ts'
+import type { ContinuedFrom, Progress, ViewCheckpointStatus, ViewPlan } from '../projections/index.ts'
 import { keyType, type Reads, type ServedView } from './reads.ts'
 
 export interface ViewSummary {
@@ -20,9 +20,10 @@ export interface ViewSummary {
   readonly indexes: readonly (readonly string[])[]
   readonly progress: Progress | null
   readonly plan: Omit<ViewPlan, 'view' | 'from'> & { readonly from: string }
-  readonly continued: readonly { readonly position: string; readonly fingerprint: string }[]
+  readonly continued: readonly (Omit<ContinuedFrom, 'position'> & { readonly position: string })[]
   /** What it has skipped; null where the first error stops it. */
   readonly deadLetters: { readonly count: number; readonly total: number } | null
+  readonly checkpoint: (Omit<ViewCheckpointStatus, 'position'> & { readonly position: string }) | null
   readonly error: ErrorReport | null
 }
 
@@ -39,7 +40,8 @@ export function viewSummary(reads: Reads, { live }: ServedView): ViewSummary {
     // A stopped view stands where it stopped; the others are at the cut.
     position: String(status.position),
     plan: { ...status.plan, from: String(status.plan.from) },
-    continued: status.continued.map(({ position, fingerprint }) => ({ position: String(position), fingerprint })),
+    continued: status.continued.map(each => ({ ...each, position: String(each.position) })),
+    checkpoint: status.checkpoint && { ...status.checkpoint, position: String(status.checkpoint.position) },
     ageMs: status.status === 'stopped' ? null : reads.freshness([live]).ageMs,
     final: live.final,
     sources: live.sources,

@@ -43,6 +43,8 @@ const progress = object({
   secondsLeft: { ...nullable({ type: 'number' }), description: 'null while the rate is not known' },
 })
 
+const hash: Json = { type: 'string', pattern: '^[0-9a-f]{16}$', description: 'Of all rows, in no order' }
+
 const view = {
   name: text,
   status: { type: 'string', enum: ['live', 'snapshotting', 'catching-up', 'rebuilding', 'stopped'] },
@@ -62,7 +64,7 @@ const view = {
   plan: object({
     plan: {
       type: 'string',
-      enum: ['unchanged', 'new', 'rebuild', 'continue'],
+      enum: ['unchanged', 'new', 'rebuild', 'continue', 'savepoint'],
       description: 'What the start did with its checkpoint',
     },
     from: position,
@@ -71,8 +73,13 @@ const view = {
     why: { ...nullable(text), description: 'What changed since the checkpoint' },
   }),
   continued: {
-    ...array(object({ position, fingerprint: text })),
-    description: 'Where a checkpoint was kept under changed code, oldest first, and whose code had made it',
+    ...array(object({ position, fingerprint: text, migrated: flag, savepoint: text }, ['migrated', 'savepoint'])),
+    description:
+      'Where a checkpoint was kept under changed code or a savepoint was put in its place, oldest first, and whose code had made it',
+  },
+  checkpoint: {
+    ...nullable(object({ position, rows: count, hash })),
+    description: 'What the newest checkpoint holds',
   },
   deadLetters: {
     ...nullable(object({ count, total: count })),
@@ -91,6 +98,18 @@ const deadLetter = object({
   appendTime: { type: 'string', format: 'date-time' },
   redriven: count,
 })
+
+const savepoint = {
+  name: text,
+  position,
+  madeAt: { type: 'string', format: 'date-time' },
+  path: text,
+  bytes: count,
+  views: {
+    type: 'object',
+    additionalProperties: object({ position, rows: count, hash, fingerprint: text }),
+  },
+}
 
 const source = {
   name: text,
@@ -251,6 +270,18 @@ export const SCHEMAS = {
     ),
     error,
   }),
+  Savepoint: object(savepoint),
+  Savepoints: object({
+    savepoints: array({ anyOf: [object(savepoint), object({ name: text, error })] }),
+    running: nullable(object({ name: text, rowsDone: count, rows: { type: ['integer', 'null'], minimum: 0 } })),
+    last: { ...nullable(object({ name: text, error })), description: 'The last one that ended, and why it failed' },
+  }),
+  SavepointRequest: { ...object({ name: text }), additionalProperties: false },
+  SavepointStatus: object({
+    running: nullable(object({ name: text, rowsDone: count, rows: { type: ['integer', 'null'], minimum: 0 } })),
+    last: nullable(object({ name: text, error })),
+  }),
+  SavepointDeleted: object({ deleted: text }),
   Source: object(source),
   Sources: object({ sources: array(ref('Source')) }),
   Parked: object({ parked: array(parked), total: count }),

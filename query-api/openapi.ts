@@ -21,6 +21,7 @@ import {
 } from './openapi-parts.ts'
 import { anyPastPaths, pastPathsOf } from './openapi-past.ts'
 import { problemResponses, problemSchema } from './openapi-problems.ts'
+import { savepointPaths } from './openapi-savepoints.ts'
 import { SCHEMAS } from './openapi-schemas.ts'
 import { keyType } from './reads.ts'
 import type { ServerOptions } from './server-options.ts'
@@ -45,6 +46,7 @@ export function createOpenApi({ application, reads, topics, version }: Omit<Serv
       ...topicPaths(),
       ...sourcePaths(),
       ...operationPaths(),
+      ...savepointPaths(),
     }),
     components: {
       schemas: {

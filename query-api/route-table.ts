@@ -26,6 +26,8 @@ export const ROUTES: readonly RoutePath[] = [
   { path: '/v1/log/{topic}', methods: ['GET'] },
   { path: '/v1/topics/{topic}', methods: ['POST'] },
   { path: '/v1/verify', methods: ['GET', 'POST'] },
+  { path: '/v1/savepoints', methods: ['GET', 'POST'] },
+  { path: '/v1/savepoints/{name}', methods: ['GET', 'DELETE'] },
   { path: '/health/live', methods: ['GET'] },
   { path: '/health/ready', methods: ['GET'] },
   { path: '/openapi.json', methods: ['GET'] },

@@ -21,6 +21,7 @@ import { addOperationRoutes } from './routes-operations.ts'
 import { addPastRoutes, addReplayStatus } from './routes-past.ts'
 import { addReadRoutes } from './routes-reads.ts'
 import { addWriteRoutes } from './routes-writes.ts'
+import { addSavepointRoutes } from './savepoints.ts'
 import type { RunningServer, ServerOptions } from './server-options.ts'
 
 /** @throws ADDRESS_IN_USE, ADDRESS_INVALID */
@@ -37,6 +38,7 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   addDeadLetterRoutes(server, reads)
   addReplayStatus(server, reads)
   addWriteRoutes(server, appends, reads)
+  addSavepointRoutes(server, reads)
   addOperationRoutes(server, { application: options.application, reads, health, openapi: JSON.stringify(openapi) })
   const close = async () => {
     clearInterval(sampler)

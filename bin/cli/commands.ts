@@ -8,6 +8,7 @@ import { addLogCommands } from './log/index.ts'
 import { addExport, addLineage } from './past.ts'
 import { addReplay } from './replay.ts'
 import { addRun } from './run.ts'
+import { addSavepoint } from './savepoint.ts'
 import { addSourcesDrop } from './sources-drop.ts'
 import { addVerify } from './verify.ts'
 
@@ -26,6 +27,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   addDeadLetters,
   addVerify,
   addReplay,
+  addSavepoint,
   addLogCommands,
   addSourcesCommands,
   addInit,

@@ -152,7 +152,7 @@ function planLines({ views, records, estimatedSeconds }: StartPlan): string | un
   if (records === 0 && views.every(({ plan }) => plan === 'unchanged' || plan === 'new')) return undefined
   const lines = formatTable(views, [
     { text: ({ view }) => view },
-    { text: ({ plan, from }) => (plan === 'continue' ? `continue from ${count(from)}` : plan) },
+    { text: ({ plan, from }) => (plan === 'continue' || plan === 'savepoint' ? `${plan} from ${count(from)}` : plan) },
     { text: view => (view.records > 0 ? `${count(view.records)} records` : ''), align: 'right' },
     { text: ({ why }) => why ?? '' },
   ])

@@ -14,6 +14,7 @@ interface RunFlags {
   readonly resnapshot?: string[]
   readonly acceptHistoryGone?: string[]
   readonly continue?: string[]
+  readonly fromSavepoint?: string
   readonly checkpointInterval: number
   readonly seal: boolean
   readonly logLimit?: number
@@ -48,6 +49,10 @@ export function addRun(program: Command): void {
     .option(
       '--continue <view...>',
       'keep the checkpoints of these views although their code changed, instead of folding the log anew',
+    )
+    .option(
+      '--from-savepoint <name|file>',
+      'begin with the rows of a savepoint instead of the newest checkpoint, and fold what came after it',
     )
     .option('--checkpoint-interval <ms>', 'milliseconds between checkpoints', wholeNumber(0, 3_600_000), 1_000)
     .option('--no-seal', 'leave closed segments of the log as they are: five times the space, no background thread')
@@ -91,6 +96,7 @@ async function run(file: string, flags: RunFlags): Promise<void> {
     ...(flags.logFreeMin === undefined ? {} : { logFreeBytesMin: flags.logFreeMin }),
     ...(flags.dataDir === undefined ? {} : { dataDir: flags.dataDir }),
     ...(flags.acceptHistoryGone === undefined ? {} : { acceptHistoryGone: flags.acceptHistoryGone }),
+    ...(flags.fromSavepoint === undefined ? {} : { fromSavepoint: flags.fromSavepoint }),
     ...(flags.continue === undefined ? {} : { continueFrom: flags.continue }),
     ...(flags.resnapshot === undefined ? {} : { resnapshot: flags.resnapshot }),
   })

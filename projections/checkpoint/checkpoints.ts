@@ -1,15 +1,24 @@
-// The checkpoints of an engine whose views are all in this thread: plans a start, loads what it keeps, writes what changed.
-import { type FileSystem, type Held, type Log, type MainstemError, nodeFileSystem } from '../../core/index.ts'
-import { type Scheduler, Turns } from '../shards/scheduler.ts'
-import { LettersSink, lettersName } from '../skip/letters-file.ts'
+// The checkpoints of an engine, in the coordinator's thread: plans a start, has shards load what it keeps and write what changed.
+import { dirname, join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
+import {
+  errorOf,
+  type FileSystem,
+  type Held,
+  isMainstemError,
+  type Log,
+  type MainstemError,
+  nodeFileSystem,
+} from '../../core/index.ts'
+import { migrationOf } from '../migrate.ts'
+import { type Savepoint, unusable } from '../savepoint/savepoint-file.ts'
 import { type ContinuedFrom, factsOf, planStart, type ViewPlan } from '../start-plan.ts'
-import { ALL_GROUPS } from '../state/key-groups.ts'
-import type { StateMemory } from '../state/memory.ts'
 import type { FoldedView } from '../view.ts'
-import { loadRows, type RowsWanted, ViewRows } from './load.ts'
-import { readManifest, type ViewCheckpoint } from './manifest.ts'
-import { CheckpointPart } from './part.ts'
+import { type Checkpoint, readManifest, type ViewCheckpoint } from './manifest.ts'
+import type { CheckpointMember, LoadReport } from './member.ts'
+import type { RowFile } from './part.ts'
 import { corrupt } from './row-file-reader.ts'
+import { addHashes, type RowsHash } from './row-hash.ts'
 import { type CheckpointStore, openCheckpointStore, type ViewFactsSaved } from './store.ts'
 
 /** Code changes over which a view was continued that are remembered. */
@@ -31,38 +40,39 @@ export interface CheckpointsOptions {
   readonly fs: FileSystem
   readonly path: string
   readonly log: Log
-  readonly views: readonly FoldedView[]
-  readonly memory: StateMemory
+  /** The shards among which the key groups are divided. */
+  readonly members: readonly CheckpointMember[]
   readonly fingerprint: string
-  readonly scheduler: Scheduler
-  /** Longest run without a yield to the event loop. */
-  readonly sliceMs: number
+  /** What views are to begin with, in place of the newest checkpoint. It is of this log. */
+  readonly savepoint?: Savepoint | undefined
+}
+
+/** Where a start begins. */
+interface Begin {
+  readonly folder: string
+  readonly views: Readonly<Record<string, ViewCheckpoint>>
+  readonly complete: readonly string[]
+}
+
+/** A view whose rows are loaded. */
+interface Kept {
+  readonly view: FoldedView
+  readonly saved: ViewCheckpoint
+  /** Whether they are stored in the form that the view has. */
+  readonly asStored: boolean
 }
 
 export class Checkpoints {
   readonly #options: CheckpointsOptions
   readonly #store: CheckpointStore
-  readonly #part: CheckpointPart
   /** What the views are now, beside their rows; the generation is that of the last checkpoint. */
   readonly #facts = new Map<string, Omit<ViewFactsSaved, 'generation'>>()
   /** Views whose rows the newest checkpoint has, or has had when this began. */
   readonly #saved = new Set<string>()
 
   private constructor(options: CheckpointsOptions, store: CheckpointStore) {
-    const { fs, path, log, views, scheduler, sliceMs, memory } = options
     this.#options = options
     this.#store = store
-    this.#part = new CheckpointPart({
-      fs,
-      folder: path,
-      logId: log.id,
-      shard: 0,
-      groups: ALL_GROUPS,
-      views,
-      scheduler,
-      sliceMs,
-      take: bytes => (bytes > 0 ? memory.take(bytes) : memory.release(-bytes, 0)),
-    })
   }
 
   static async open(options: CheckpointsOptions): Promise<Checkpoints> {
@@ -81,79 +91,102 @@ export class Checkpoints {
 
   /** What a start is to do with these views; changes nothing. @throws VIEW_CANNOT_CONTINUE */
   plan(views: readonly FoldedView[], continueFrom: readonly string[]): readonly ViewPlan[] {
-    const { log, fingerprint } = this.#options
-    const { latest, foundLogId: logId, fault, recordsPerSecond } = this.#store
-    const saved = latest?.views ?? {}
-    return planStart({ views, log, fingerprint, saved, logId, fault, continueFrom, recordsPerSecond })
+    const { log, fingerprint, savepoint } = this.#options
+    const { foundLogId: logId, fault, recordsPerSecond } = this.#store
+    const shared = { views, log, fingerprint, saved: this.#begin.views, continueFrom, recordsPerSecond }
+    if (savepoint) return planStart({ ...shared, logId: savepoint.logId, savepoint: savepoint.name })
+    return planStart({ ...shared, logId, fault })
+  }
+
+  /** What a start begins with: the savepoint that is wanted, or else the newest checkpoint. */
+  get #begin(): Begin {
+    const { savepoint, path } = this.#options
+    if (savepoint === undefined) return { folder: path, views: {}, complete: [], ...this.#store.latest }
+    const files = [savepoint.file]
+    const views = Object.entries(savepoint.views).map(([name, view]) => [name, { ...view, files }] as const)
+    return { folder: dirname(savepoint.path), views: Object.fromEntries(views), complete: savepoint.complete }
   }
 
   /**
    * Loads the views' rows and positions as planned. A stopped view is left as it is on disk. Returns the sources whose snapshot was complete.
-   * @throws CHECKPOINT_CORRUPT: views hold a part of their rows then, and are to be reset; `discard` leads to an older checkpoint
+   * @throws CHECKPOINT_CORRUPT: views hold a part of their rows then, and are to be reset; `discard` leads to an older checkpoint;
+   * SAVEPOINT_UNUSABLE, MIGRATION_FAILED: nothing has changed on disk
    */
   async load(views: readonly FoldedView[], plans: readonly ViewPlan[]): Promise<readonly string[]> {
-    const { latest } = this.#store
-    const kept: { readonly rows: ViewRows; readonly view: FoldedView; readonly saved: ViewCheckpoint }[] = []
+    const begin = this.#begin
+    const kept: Kept[] = []
     this.#saved.clear()
     for (const [n, view] of views.entries()) {
       const { plan } = plans[n]!
-      const saved = plan === 'new' || plan === 'rebuild' ? undefined : latest?.views[view.name]
-      this.#facts.set(view.name, this.#factsOf(view, plan, saved))
+      const saved = plan === 'new' || plan === 'rebuild' ? undefined : begin.views[view.name]
+      const asStored = saved === undefined || migrationOf(view, saved.facts.state) === undefined
+      this.#facts.set(view.name, this.#factsOf(view, plan, saved, !asStored))
       if (saved === undefined) continue
       this.#saved.add(view.name)
       if (view.error) continue
       view.position = saved.position
-      kept.push({ rows: new ViewRows(this.#part.views[n]!), view, saved })
+      kept.push({ view, saved, asStored })
     }
-    await this.#loadRows(new Map(kept.map(({ rows, view, saved }) => [view.name, { sink: rows, files: saved.files }])))
-    await this.#loadLetters(kept)
-    for (const { rows, view, saved } of kept) {
-      // Where the rows are more than the memory limit, the view stops; with more memory the next start goes on from them.
-      if (rows.error) view.stop(rows.error)
-      else this.#checkLoaded(rows, view, saved)
+    const isWhole = kept.length === views.length && kept.every(({ asStored }) => asStored)
+    const resumed = isWhole && !this.#options.savepoint ? this.#resumed(kept) : undefined
+    await this.#loadKept(kept, begin.folder, resumed)
+    if (this.#options.savepoint) this.#store.forget()
+    else await this.#goOn(kept, plans, resumed)
+    return begin.complete
+  }
+
+  async #loadKept(kept: readonly Kept[], folder: string, resumed: readonly RowFile[] | undefined): Promise<void> {
+    const { members, savepoint } = this.#options
+    const views = kept.map(({ view: { name }, saved: { files, facts } }) => ({ name, files, state: facts.state }))
+    const loading = members.map((member, n) => member.load({ folder, views, resume: resumed?.[n] }))
+    try {
+      const reports = (await Promise.allSettled(loading)).map(result => {
+        if (result.status === 'rejected') throw result.reason
+        return result.value
+      })
+      for (const each of kept) endLoad(each, reports, folder)
+    } catch (error) {
+      if (savepoint && isMainstemError(error) && error.code === 'CHECKPOINT_CORRUPT')
+        throw unusable(savepoint.path, error.detail ?? error.message, error)
+      throw error
     }
-    const continued = plans.filter(({ plan }) => plan === 'continue').map(({ view }) => view)
-    if (continued.length > 0) await this.#restate(continued)
-    if (kept.length === views.length && kept.every(({ rows }) => !rows.error))
-      this.#resume(kept.map(({ saved }) => saved))
-    return latest?.complete ?? []
   }
 
-  async #loadLetters(kept: readonly { readonly view: FoldedView; readonly saved: ViewCheckpoint }[]): Promise<void> {
-    const sinks = kept.flatMap(({ view, saved: { files } }) =>
-      view.deadLetters ? [{ view, sink: new LettersSink(view.deadLetters), files }] : [],
-    )
-    if (sinks.length === 0) return
-    await this.#loadRows(new Map(sinks.map(({ view, sink, files }) => [lettersName(view.name), { sink, files }])))
-    for (const { view, sink } of sinks) if (sink.error) view.stop(sink.error)
+  /** The members' files of the newest checkpoint, where they hold all rows of all views, divided as they are now. */
+  #resumed(kept: readonly Kept[]): readonly RowFile[] | undefined {
+    const { members } = this.#options
+    const files = kept[0]?.saved.files ?? []
+    const isDivided = members.every(({ groups }, n) => isDeepStrictEqual(files[n]?.groups, groups))
+    const areAll = kept.every(({ saved }) => isDeepStrictEqual(saved.files, files))
+    return isDivided && areAll && files.length === members.length ? files : undefined
   }
 
-  async #loadRows(wanted: ReadonlyMap<string, RowsWanted>): Promise<void> {
-    const { fs, path: folder, log, scheduler, sliceMs } = this.#options
-    const turns = new Turns(scheduler, sliceMs)
-    await loadRows({ fs, folder, logId: log.id, groups: ALL_GROUPS, turns }, wanted)
+  /** What follows from where the newest checkpoint was loaded. */
+  async #goOn(kept: readonly Kept[], plans: readonly ViewPlan[], resumed: unknown): Promise<void> {
+    // Of what is migrated, the rows on disk are still of the former form.
+    const stored = kept.filter(({ asStored }) => asStored).map(({ view }) => view.name)
+    const continued = plans.filter(({ plan, view }) => plan === 'continue' && stored.includes(view))
+    if (continued.length > 0) await this.#restate(continued.map(({ view }) => view))
+    if (resumed !== undefined && kept.every(({ view }) => !view.error)) this.#store.resume()
   }
 
-  #checkLoaded(rows: ViewRows, view: FoldedView, saved: ViewCheckpoint): void {
-    rows.end()
-    const part = this.#part.views.find(each => each.view === view)!
-    const { rows: count, hash } = part.sums.total()
-    if (count === saved.rows && hash === saved.hash) return
-    const detail = `${count} rows of '${view.name}' with hash ${hash}, expected ${saved.rows} with ${saved.hash}`
-    throw corrupt(saved.files.map(({ name }) => name).join(', ') || view.name, detail)
-  }
-
-  /** What is known of a view from here on; where the code that folded it before ended is written down. */
+  /** What is known of a view from here on; where what it had before ended is written down. */
   #factsOf(
     view: FoldedView,
     plan: ViewPlan['plan'],
     saved: ViewCheckpoint | undefined,
+    isMigrated: boolean,
   ): Omit<ViewFactsSaved, 'generation'> {
-    const { fingerprint, log } = this.#options
-    const facts = { ...factsOf(view, log), contracts: { ...factsOf(view, log).contracts } }
+    const { fingerprint, log, savepoint } = this.#options
+    const facts = factsOf(view, log)
     const before = saved?.continued ?? []
-    if (plan !== 'continue' || saved === undefined) return { fingerprint, facts, continued: before }
-    const handedOver = { position: saved.position, fingerprint: saved.fingerprint }
+    if (saved === undefined || plan === 'unchanged') return { fingerprint, facts, continued: before }
+    const handedOver = {
+      position: saved.position,
+      fingerprint: saved.fingerprint,
+      ...(isMigrated ? { migrated: true as const } : {}),
+      ...(savepoint ? { savepoint: savepoint.name } : {}),
+    }
     return { fingerprint, facts, continued: [...before, handedOver].slice(-CONTINUED_MAX) }
   }
 
@@ -166,27 +199,16 @@ export class Checkpoints {
     await this.#store.restate(Object.fromEntries(stated))
   }
 
-  /** Goes on with the file of the newest checkpoint, where it has all rows of all views. */
-  #resume(saved: readonly ViewCheckpoint[]): void {
-    const [file, ...others] = saved[0]?.files ?? []
-    if (file === undefined || others.length > 0) return
-    if (file.groups.from !== ALL_GROUPS.from || file.groups.to !== ALL_GROUPS.to) return
-    if (saved.some(({ files }) => files.length !== 1 || files[0]!.name !== file.name || files[0]!.bytes !== file.bytes))
-      return
-    this.#part.resume(file)
-    this.#store.resume()
-  }
-
   /** The newest checkpoint is damaged: the one before is the newest now. Its views are empty, and plans are to be made anew. */
   discard(): void {
     const { latest } = this.#store
     if (latest !== undefined) this.#store.discard(latest)
-    for (const part of this.#part.views) part.drop()
+    for (const member of this.#options.members) member.reset()
   }
 
-  /** Where a view's rows were last written. */
-  position(view: FoldedView): number | undefined {
-    return this.#saved.has(view.name) ? this.#store.latest?.views[view.name]?.position : undefined
+  /** What the newest checkpoint says of a view; undefined where it has none of it. */
+  of({ name }: FoldedView): ViewCheckpoint | undefined {
+    return this.#saved.has(name) ? this.#store.latest?.views[name] : undefined
   }
 
   /** Where other code handed the view over, oldest first. */
@@ -199,6 +221,7 @@ export class Checkpoints {
    * change is written first (copy on write), the others between other work. Resolves when all of it is on disk.
    * @param generation of the log's base from which they were folded
    * @param published resolves when all that they emitted up to here is in the log: a restart from here does not emit it again
+   * @param full writes all rows, into new files
    * @throws what the disk threw: the next one writes all rows; and what `published` throws
    */
   async write(
@@ -206,23 +229,45 @@ export class Checkpoints {
     complete: readonly string[],
     generation: number,
     published: Promise<void>,
-  ): Promise<void> {
+    full = false,
+  ): Promise<Checkpoint> {
     const store = this.#store
-    const request = store.request()
-    this.#part.begin(request)
+    const next = store.request()
+    const request = { ...next, full: full || next.full }
+    // All at the same cut: that of this call.
+    const writing = Promise.allSettled(this.#options.members.map(member => member.write(request)))
     try {
-      const report = await this.#part.finish()
+      const parts = (await writing).map(result => {
+        if (result.status === 'rejected') throw result.reason
+        return result.value
+      })
       await published
       const views = Object.fromEntries([...this.#facts].map(([name, facts]) => [name, { ...facts, generation }]))
-      await store.commit({ request, position, parts: [report], complete, views })
-      for (const [name, { error }] of Object.entries(report.views)) if (error === null) this.#saved.add(name)
+      const checkpoint = await store.commit({ request, position, parts, complete, views })
+      for (const name of this.#facts.keys())
+        if (parts.every(part => part.views[name]?.error === null)) this.#saved.add(name)
+      return checkpoint
     } catch (error) {
       store.failed()
       throw error
     }
   }
+}
 
-  close(): Promise<void> {
-    return this.#part.close()
+/** @throws CHECKPOINT_CORRUPT, MIGRATION_FAILED */
+function endLoad({ view, saved }: Kept, reports: readonly LoadReport[], folder: string): void {
+  const files = saved.files.map(({ name }) => join(folder, name)).join(', ')
+  const hashes: RowsHash[] = []
+  for (const report of reports) {
+    const found = report[view.name]!
+    if ('hash' in found) hashes.push(found)
+    else if (found.error.code === 'STATE_TOO_LARGE') view.stop(errorOf(found.error))
+    else if (found.error.code === 'MIGRATION_FAILED') throw errorOf(found.error)
+    else throw corrupt(files, found.error.detail ?? found.error.message)
   }
+  // With more memory the next start goes on from its rows.
+  if (view.error) return
+  const { rows, hash } = addHashes(hashes)
+  if (rows === saved.rows && hash === saved.hash) return
+  throw corrupt(files, `${rows} rows of '${view.name}' with hash ${hash}, expected ${saved.rows} with ${saved.hash}`)
 }

@@ -1,6 +1,7 @@
 // Rows of a checkpoint back into views, or to whoever else wants them: from the newest row of each key to the oldest, so that each
 // key is decoded once. A shard takes the rows of its key groups, from whatever files there are.
 import { ByteReader, type FileSystem, isMainstemError, type MainstemError, textOf } from '../../core/index.ts'
+import type { ReadRow } from '../migrate.ts'
 import type { Turns } from '../shards/scheduler.ts'
 import { LIVE, TOUCHED } from '../state/changes.ts'
 import { GROUP_SHIFT, type KeyGroups } from '../state/key-groups.ts'
@@ -85,16 +86,20 @@ function takeChunk({ rows, columns, body }: Chunk, groups: KeyGroups, sink: RowS
   }
 }
 
-/** Puts rows into a view that is empty, and remembers their hashes. */
+/** Puts rows into a view that is empty, and remembers the hashes they have as they are stored. */
 export class ViewRows implements RowSink {
   readonly #part: ViewPart
+  readonly #read: ReadRow
   readonly #reader = new ByteReader(Buffer.alloc(0))
   /** Keys that left: they stand in the table until all older rows have come. */
   readonly #left = new RowList()
   error: MainstemError | undefined
 
-  constructor(part: ViewPart) {
+  /** @param read sets a row's fields where they are stored in another form than the view's */
+  constructor(part: ViewPart, read?: ReadRow) {
+    const { table } = part.view
     this.#part = part
+    this.#read = read ?? ((row, reader) => table.readStored(row, reader))
   }
 
   take(bytes: Buffer, from: number, to: number, keyHash: number): void {
@@ -112,7 +117,7 @@ export class ViewRows implements RowSink {
       this.#left.push(row)
       return
     }
-    table.readStored(row, reader)
+    this.#read(row, reader)
     if (reader.at !== to) throw new RangeError('a row is not of its layout')
     table.checkHeap()
     table.setSupport(row, support)

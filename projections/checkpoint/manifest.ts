@@ -22,13 +22,20 @@ const files = z.array(
   }),
 )
 
-const viewSchema = z.object({
+export const viewSchema = z.object({
   position: count,
   /** Of the log's base from which it was folded. */
   generation: count,
   fingerprint: z.string(),
   facts: z.object({ state: z.string(), definition: z.string(), contracts: z.record(z.string(), z.int()) }),
-  continued: z.array(z.object({ position: count, fingerprint: z.string() })),
+  continued: z.array(
+    z.object({
+      position: count,
+      fingerprint: z.string(),
+      migrated: z.literal(true).exactOptional(),
+      savepoint: z.string().exactOptional(),
+    }),
+  ),
   rows: count,
   /** Of all rows, in no order: 64 bits as 16 hex digits. */
   hash: z.string().regex(/^[0-9a-f]{16}$/),

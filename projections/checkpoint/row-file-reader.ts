@@ -9,6 +9,7 @@ import {
   END,
   HEADER_BYTES,
   headerFault,
+  headerLogId,
   openChunk,
   ROWS,
   readSegment,
@@ -27,18 +28,20 @@ export const corrupt = (path: string, detail: string, cause?: unknown): Mainstem
 
 export class RowFileReader {
   readonly path: string
+  readonly logId: string
   readonly #file: File
   #window: Buffer = Buffer.alloc(0)
   /** The file's byte with which the window begins. */
   #windowFrom = 0
 
-  private constructor(path: string, file: File) {
+  private constructor(path: string, logId: string, file: File) {
     this.path = path
+    this.logId = logId
     this.#file = file
   }
 
-  /** @throws CHECKPOINT_CORRUPT */
-  static async open(fs: FileSystem, folder: string, name: string, logId: string): Promise<RowFileReader> {
+  /** @param logId the log of which it is to be, if that matters @throws CHECKPOINT_CORRUPT */
+  static async open(fs: FileSystem, folder: string, name: string, logId?: string): Promise<RowFileReader> {
     const path = join(folder, name)
     let file: File | undefined
     try {
@@ -47,7 +50,7 @@ export class RowFileReader {
       const bytes = await file.read(header, 0)
       const fault = headerFault(header.subarray(0, bytes), logId)
       if (fault !== undefined) throw corrupt(path, fault)
-      return new RowFileReader(path, file)
+      return new RowFileReader(path, headerLogId(header), file)
     } catch (error) {
       await file?.close()
       throw isMainstemError(error) ? error : corrupt(path, textOf(error), error)
@@ -61,11 +64,10 @@ export class RowFileReader {
   async *chunks(bytes: number): AsyncGenerator<{ readonly chunk: Chunk; readonly segment: Segment }> {
     let segment: Segment | undefined
     for (let end = bytes; end > HEADER_BYTES; ) {
-      const { chunk, from } = await this.#chunkBefore(end)
+      const { chunk, from } = await this.chunkBefore(end)
       if (chunk.kind === END) {
         if (segment !== undefined && segment.from !== end) throw corrupt(this.path, 'a segment ends within another one')
-        segment = this.#parsed(() => readSegment(chunk))
-        if (segment.from > from || segment.from < HEADER_BYTES) throw corrupt(this.path, 'a segment begins nowhere')
+        segment = this.#segmentOf(chunk, from)
       } else {
         if (
           chunk.kind !== ROWS ||
@@ -78,6 +80,19 @@ export class RowFileReader {
       }
       end = from
     }
+  }
+
+  /** The segment that ends there. @throws CHECKPOINT_CORRUPT */
+  async segmentBefore(end: number): Promise<Segment> {
+    const { chunk, from } = await this.chunkBefore(end)
+    if (chunk.kind !== END) throw corrupt(this.path, 'no segment ends there')
+    return this.#segmentOf(chunk, from)
+  }
+
+  #segmentOf(chunk: Chunk, at: number): Segment {
+    const segment = this.#parsed(() => readSegment(chunk))
+    if (segment.from > at || segment.from < HEADER_BYTES) throw corrupt(this.path, 'a segment begins nowhere')
+    return segment
   }
 
   /** The chunk that begins there. @throws CHECKPOINT_CORRUPT */
@@ -96,7 +111,8 @@ export class RowFileReader {
     return into
   }
 
-  async #chunkBefore(end: number): Promise<{ chunk: Chunk; from: number }> {
+  /** The chunk that ends there, and where it begins; it is good until the next one is asked for. @throws CHECKPOINT_CORRUPT */
+  async chunkBefore(end: number): Promise<{ chunk: Chunk; from: number }> {
     if (this.#view(end, CHUNK_BYTES_MIN) === undefined) await this.#load(end, WINDOW_BYTES)
     const last = this.#view(end, CHUNK_BYTES_MIN)
     const bytes = this.#parsed(() => chunkBytesBefore(last ?? Buffer.alloc(0)))
@@ -124,6 +140,10 @@ export class RowFileReader {
     } catch (error) {
       throw corrupt(this.path, textOf(error), error)
     }
+  }
+
+  size(): Promise<number> {
+    return this.#file.size()
   }
 
   close(): Promise<void> {

@@ -5,6 +5,7 @@ import { ByteWriter, type File, type FileSystem } from '../../core/index.ts'
 import {
   CHUNK_ROW_BYTES,
   CHUNK_ROWS_MAX,
+  type Chunk,
   chunkPieces,
   END,
   fileHeader,
@@ -51,6 +52,12 @@ export class OpenChunk {
     this.#hashes[this.#rows] = keyHash
     this.#ends[this.#rows++] = at
     if (at >= CHUNK_ROW_BYTES || this.#rows === CHUNK_ROWS_MAX) this.flush()
+  }
+
+  /** Appends a chunk of another file's rows. @param body its rows, in the form that is said */
+  copy({ rows, columns }: Chunk, body: Buffer, form: number): void {
+    const pieces = chunkPieces(ROWS, this.view, rows, Buffer.from(columns), body, form)
+    this.written.push([this.file.append(pieces, undefined), rows])
   }
 
   flush(): void {
@@ -174,12 +181,17 @@ export class RowFileWriter {
     return this.#file
   }
 
-  /** Ends the segment. On return it is on disk, but for the name of a new file. Gives its bytes. @throws what the disk threw */
-  async end(groupsOf: (view: string) => SegmentView['groups']): Promise<number> {
+  /**
+   * Ends the segment. On return it is on disk, but for the name of a new file. Gives its bytes.
+   * @param last a chunk that stands behind it
+   * @throws what the disk threw
+   */
+  async end(groupsOf: (view: string) => SegmentView['groups'], last?: Buffer[]): Promise<number> {
     for (const chunk of this.#chunks) chunk.flush()
     const views = this.#chunks.map(({ name, written }) => ({ name, chunks: written, groups: groupsOf(name) }))
     const from = this.#segmentFrom
     this.append(chunkPieces(END, 0, 0, segmentColumns({ from, views }), Buffer.alloc(0)), undefined)
+    if (last !== undefined) this.append(last, undefined)
     this.#chunks = []
     while (this.#writing) await this.#writing
     if (this.#error !== undefined) throw this.#error

@@ -4,11 +4,12 @@
 // File = header · chunks. Header, 64 bytes: 0 "MSCK" · 4 u32 format · 8 u32 CRC-32 of bytes 12..64 · 12 u32 probe of the hash of keys ·
 //   16 u16 length and 18 text of the log's id. Chunk = head · columns · rows · u32 bytes of the chunk, so that files can be read from
 //   their end, newest rows first. Head, 20 bytes: 0 u32 bytes of the chunk · 4 u32 CRC-32 of bytes 8.. of the chunk without its last
-//   four · 8 u8 kind · 9 zero · 10 u16 number of the view in its segment · 12 u32 rows · 16 u32 bytes of the columns.
+//   four · 8 u8 kind · 9 u8 form of the rows: 0 as they are, 1 zstd · 10 u16 number of the view in its segment · 12 u32 rows · 16 u32 bytes of the columns.
 // Chunk of rows: columns = u32 hash of each key, then the varint length of each row; row = varint length of key, key, varint support,
 //   fields by the row codec; a row of support 0 and no fields says that the key left. One key stands once in a segment.
 // End of segment: no rows; its columns name what the checkpoint added: varint first byte of the segment, then views (`SegmentView`).
-import { crc32 } from 'node:zlib'
+// A savepoint is such a file of one segment, with a last chunk that describes it: JSON, in place of the columns.
+import { crc32, zstdDecompressSync } from 'node:zlib'
 import { ByteReader, ByteWriter } from '../../core/index.ts'
 import { hashProbe } from '../state/keys.ts'
 
@@ -28,6 +29,11 @@ const CHUNK_BYTES_MAX = 0x7fffffff
 
 export const ROWS = 1
 export const END = 2
+export const DESCRIPTION = 3
+
+/** Forms of a chunk's rows. */
+const PLAIN = 0
+export const ZSTD = 1
 
 /** Where another version hashes keys in another way, rows are in other groups than files say. */
 const PROBE = hashProbe()
@@ -44,21 +50,32 @@ export function fileHeader(logId: string): Buffer {
   return header
 }
 
-/** Why the bytes are not the header of a file of rows of this log; undefined where they are. */
-export function headerFault(header: Buffer, logId: string): string | undefined {
+/** Why the bytes are not the header of a file of rows; undefined where they are. @param logId the log of which it is to be, if that matters */
+export function headerFault(header: Buffer, logId?: string): string | undefined {
   if (header.length < HEADER_BYTES || header.readUInt32LE(0) !== MAGIC) return 'it is not a file of rows'
   if (header.readUInt32LE(4) !== ROW_FILE_FORMAT) return `its format is ${header.readUInt32LE(4)}`
   if (header.readUInt32LE(8) !== crc32(header.subarray(12))) return 'the checksum of its header is wrong'
   if (header.readUInt32LE(12) !== PROBE) return 'its keys are hashed in another way'
-  return header.equals(fileHeader(logId)) ? undefined : 'it is of another log'
+  return logId === undefined || header.equals(fileHeader(logId)) ? undefined : 'it is of another log'
 }
 
+/** The log's id in a header without fault. */
+export const headerLogId = (header: Buffer): string => header.toString('utf8', 18, 18 + header.readUInt16LE(16))
+
 /** A chunk's pieces, to be written one after the other. */
-export function chunkPieces(kind: number, view: number, rows: number, columns: Buffer, body: Buffer): Buffer[] {
+export function chunkPieces(
+  kind: number,
+  view: number,
+  rows: number,
+  columns: Buffer,
+  body: Buffer,
+  form = PLAIN,
+): Buffer[] {
   const head = Buffer.alloc(HEAD_BYTES)
   const bytes = CHUNK_BYTES_MIN + columns.length + body.length
   head.writeUInt32LE(bytes, 0)
   head.writeUInt8(kind, 8)
+  head.writeUInt8(form, 9)
   head.writeUInt16LE(view, 10)
   head.writeUInt32LE(rows, 12)
   head.writeUInt32LE(columns.length, 16)
@@ -94,12 +111,15 @@ export function openChunk(bytes: Buffer): Chunk {
   const rows = bytes.readUInt32LE(12)
   if (columnsEnd > end || rows * 4 > columnsEnd - HEAD_BYTES)
     throw new RangeError('the columns of a chunk are cut short')
+  const body = bytes.subarray(columnsEnd, end)
+  const form = bytes.readUInt8(9)
+  if (form > ZSTD) throw new RangeError(`${form} is not a form of rows`)
   return {
     kind: bytes.readUInt8(8),
     view: bytes.readUInt16LE(10),
     rows,
     columns: bytes.subarray(HEAD_BYTES, columnsEnd),
-    body: bytes.subarray(columnsEnd, end),
+    body: form === ZSTD ? zstdDecompressSync(body) : body,
   }
 }
 

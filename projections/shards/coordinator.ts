@@ -1,9 +1,9 @@
 // The coordinator: says how far shards fold, slice by slice, and is the engine that reads and operations see: start plan,
 // progress, waiting readers, lag, checkpoints.
 // Guarantees: a read sees whole transactions only; a restart continues at the last checkpoint and folds the same records.
+import { dirname, join } from 'node:path'
 import {
   asMainstemError,
-  describeError,
   fail,
   isMainstemError,
   type Log,
@@ -12,19 +12,34 @@ import {
   reportOf,
 } from '../../core/index.ts'
 import { Checkpoints } from '../checkpoint/checkpoints.ts'
-import type { CutRead, Engine, EngineStatus, LiveView, Progress, RowRequest, ViewStatus } from '../engine.ts'
+import type { Checkpoint } from '../checkpoint/manifest.ts'
+import { ShardCheckpoints } from '../checkpoint/member.ts'
+import type {
+  CutRead,
+  Engine,
+  EngineStatus,
+  LiveView,
+  Progress,
+  RowRequest,
+  ViewCheckpointStatus,
+  ViewStatus,
+} from '../engine.ts'
 import type { EngineEvent, EngineOptions } from '../engine-options.ts'
 import { LogClock } from '../expiry/log-clock.ts'
 import { historyGone, ViewHolds } from '../history.ts'
 import type { Past } from '../past/past.ts'
 import { Publishing } from '../publish/publishing.ts'
 import type { Replayer } from '../replay/replayer.ts'
+import { schemasOf } from '../savepoint/savepoint-file.ts'
+import { Savepoints } from '../savepoint/savepoints.ts'
 import { DeadLetterDesk } from '../skip/redrive.ts'
 import { type ContinuedFrom, planStart, type ViewPlan } from '../start-plan.ts'
+import { ALL_GROUPS } from '../state/key-groups.ts'
 import { unknownView } from '../unknown-view.ts'
 import type { Verifier } from '../verifier.ts'
 import type { FoldedView } from '../view.ts'
 import { CatchingUp } from './catching-up.ts'
+import { type CheckpointCut, CheckpointRuns } from './checkpoint-runs.ts'
 import type { Folding } from './folding.ts'
 import { LagMeter } from './lag-meter.ts'
 import { LogEnd } from './log-end.ts'
@@ -37,8 +52,6 @@ import { SliceSize } from './slice-size.ts'
 export const SLICE_MS = 2
 /** Of a slice while nobody may read. */
 const REBUILD_SLICE_MS = 50
-/** From one checkpoint's start to the next: this many times what it took. */
-const CHECKPOINT_REST = 10
 const CHECKPOINT_INTERVAL_MS = 1_000
 
 /** A slice that has been asked for. */
@@ -67,6 +80,7 @@ export abstract class Coordinator implements Engine {
   readonly #shard: Shard | undefined
   /** Undefined until it is loaded. */
   #checkpoints: Checkpoints | undefined
+  #member: ShardCheckpoints | undefined
   readonly #logEnd: LogEnd
   readonly #sliceSize = new SliceSize()
   readonly #publishing: Publishing
@@ -79,13 +93,12 @@ export abstract class Coordinator implements Engine {
   abstract readonly verifier: Pick<Verifier, 'start' | 'status' | 'cancel' | 'stop'>
   readonly deadLetters: DeadLetterDesk
   abstract readonly replayer: Pick<Replayer, 'start' | 'status' | 'cancel' | 'stop'>
+  readonly savepoints: Savepoints
   abstract readonly past: Past & { stop(): Promise<void> }
   #catchingUp: CatchingUp
   #running: Promise<void> = Promise.resolve()
   #timer: NodeJS.Timeout | undefined
-  #checkpointing: Promise<void> | undefined
-  #checkpointPosition = -1
-  #checkpointDueMs = 0
+  readonly #checkpointRuns: CheckpointRuns
   #loaded = false
   #reported = new Set<string>()
   #failure: MainstemError | undefined
@@ -109,6 +122,20 @@ export abstract class Coordinator implements Engine {
       return folding.deadLetters(view)
     })
     this.#catchingUp = new CatchingUp(this.#scheduler, 0, 0, false)
+    this.#checkpointRuns = new CheckpointRuns({
+      scheduler: this.#scheduler,
+      atCut: begin => this.#atCut(begin),
+      emit: event => this.#emit(event),
+    })
+    const { path, fs = nodeFileSystem } = options
+    this.savepoints = new Savepoints({
+      fs,
+      folder: join(dirname(path), 'savepoints'),
+      checkpoints: path,
+      logId: log.id,
+      schemas: schemasOf(folding.views),
+      checkpoint: () => this.#checkpointRuns.whole(),
+    })
   }
 
   abstract read(requests: readonly RowRequest[]): CutRead | Promise<CutRead>
@@ -144,6 +171,8 @@ export abstract class Coordinator implements Engine {
   async #load(): Promise<void> {
     const { views } = this.#folding
     const complete = this.#shard ? await this.#loadCheckpoint(this.#shard) : []
+    if (!this.#shard && this.#options.savepoint)
+      throw fail('SAVEPOINT_UNUSABLE', 'several shards cannot begin with a savepoint yet')
     if (!this.#shard) this.#plan(undefined)
     this.#holds = new ViewHolds(this.#log, views)
     const positions = views.filter(view => !view.error).map(view => view.position)
@@ -154,9 +183,13 @@ export abstract class Coordinator implements Engine {
 
   /** Loads the newest checkpoint that is not damaged. Returns the sources whose snapshot was complete there. */
   async #loadCheckpoint({ views, memory }: Shard): Promise<readonly string[]> {
-    const { path, fingerprint, fs = nodeFileSystem } = this.#options
+    const { path, fingerprint, savepoint, fs = nodeFileSystem } = this.#options
     const [log, scheduler, sliceMs] = [this.#log, this.#scheduler, this.#sliceMs]
-    const checkpoints = await Checkpoints.open({ fs, path, log, views, memory, fingerprint, scheduler, sliceMs })
+    const take = (bytes: number) => (bytes > 0 ? memory.take(bytes) : memory.release(-bytes, 0))
+    const place = { fs, folder: path, logId: log.id, shard: 0, groups: ALL_GROUPS }
+    const member = new ShardCheckpoints({ ...place, views, scheduler, sliceMs, take })
+    this.#member = member
+    const checkpoints = await Checkpoints.open({ fs, path, log, members: [member], fingerprint, savepoint })
     this.#checkpoints = checkpoints
     if (checkpoints.damage) this.#emit({ event: 'checkpoint-damaged', ...reportOf(checkpoints.damage) })
     for (;;) {
@@ -213,15 +246,10 @@ export abstract class Coordinator implements Engine {
     this.#clock.due(this.#folding.nextExpiryMs)
     this.#running = this.#run().catch(error => this.fail(error))
     this.#timer = setInterval(
-      () => this.#checkpointIfDue(),
+      () => this.#checkpointRuns.ifDue(),
       this.#options.checkpointIntervalMs ?? CHECKPOINT_INTERVAL_MS,
     )
     this.#timer.unref()
-  }
-
-  /** In the background checkpoints take a tenth of the time at most: while much changes, fewer and larger ones. */
-  #checkpointIfDue(): void {
-    if (this.#scheduler.nowMs() >= this.#checkpointDueMs) void this.checkpoint().catch(() => {})
   }
 
   async #run(): Promise<void> {
@@ -327,6 +355,10 @@ export abstract class Coordinator implements Engine {
     return this.#checkpoints?.continued(view) ?? []
   }
 
+  checkpointOf(view: FoldedView): ViewCheckpointStatus | undefined {
+    return this.#checkpoints?.of(view)
+  }
+
   stateBytes(view: FoldedView): number {
     return this.#folding.stateBytes(view)
   }
@@ -343,7 +375,7 @@ export abstract class Coordinator implements Engine {
     return {
       position: this.position,
       logEnd: this.#log.end,
-      checkpointPosition: Math.max(this.#checkpointPosition, 0),
+      checkpointPosition: Math.max(this.#checkpointRuns.position, 0),
       recordsPerSecond: this.#catchingUp.recordsPerSecond(this.position),
       progress: this.catchingUp ? this.progress() : null,
       lag: this.#lag.recent(),
@@ -355,42 +387,35 @@ export abstract class Coordinator implements Engine {
   }
 
   checkpoint(): Promise<void> {
-    this.#checkpointing ??= this.#checkpointNow().finally(() => {
-      this.#checkpointing = undefined
-    })
-    return this.#checkpointing
+    return this.#checkpointRuns.now()
   }
 
-  async #checkpointNow(): Promise<void> {
+  async #atCut<T>(begin: (cut: CheckpointCut | undefined) => T): Promise<Awaited<T>> {
     const shard = this.#shard
-    if (!shard) return
     // The scan may begin a transaction between the cut and this continuation: half of it must not be in a checkpoint.
-    do await shard.cut()
-    while (shard.inTransaction && !this.#abandoned)
-    const { position } = shard
+    if (shard)
+      do await shard.cut()
+      while (shard.inTransaction && !this.#abandoned)
     const checkpoints = this.#checkpoints
-    if (!checkpoints || position === this.#checkpointPosition || this.#failure || this.#abandoned) return
-    const startedMs = this.#scheduler.nowMs()
-    this.#emit({ event: 'checkpoint-started', position })
-    try {
-      this.#publishing.take(shard.takeEmissions())
-      const published = this.#publishing.durableThrough(position)
-      published.catch(() => {})
-      await checkpoints.write(position, shard.complete.sources, shard.generation, published)
-      this.#holds?.update(view => checkpoints.position(view))
-      this.#checkpointPosition = position
-      const ms = this.#scheduler.nowMs() - startedMs
-      this.#checkpointDueMs = startedMs + ms * CHECKPOINT_REST
-      this.#emit({ event: 'checkpoint-ended', position, ms })
-    } catch (error) {
-      this.#emit({ event: 'checkpoint-failed', message: describeError(error) })
-      throw error
-    }
+    if (!shard || !checkpoints || this.#failure || this.#abandoned) return await begin(undefined)
+    const { position } = shard
+    return await begin({ position, write: full => this.#write(checkpoints, shard, full) })
+  }
+
+  async #write(checkpoints: Checkpoints, shard: Shard, full: boolean): Promise<Checkpoint> {
+    const { position, complete, generation } = shard
+    this.#publishing.take(shard.takeEmissions())
+    const published = this.#publishing.durableThrough(position)
+    published.catch(() => {})
+    const made = await checkpoints.write(position, complete.sources, generation, published, full)
+    this.#holds?.update(view => checkpoints.of(view)?.position)
     for (const view of shard.views) this.#reportStopped(view)
+    return made
   }
 
   async stop(): Promise<void> {
     clearInterval(this.#timer)
+    await this.savepoints.stop()
     await this.past.stop()
     await this.verifier.stop()
     await this.replayer.stop()
@@ -406,9 +431,9 @@ export abstract class Coordinator implements Engine {
       this.#abandoned = true
       this.#shard.stopViews(fail('SHUTTING_DOWN', 'the application is shutting down'))
     }
-    await this.#checkpointing?.catch(() => {})
+    await this.#checkpointRuns.ended()
     if (this.#loaded && !this.#abandoned) await this.checkpoint().catch(() => {})
     this.#holds?.release()
-    await this.#checkpoints?.close()
+    await this.#member?.close()
   }
 }

@@ -1,6 +1,6 @@
 // A view as reads see it.
 import { type AnyRow, fail, type KeyCodec, type ObjectType, reportOf } from '../../core/index.ts'
-import type { LiveView, LocalView, Progress, ViewState, ViewStatus } from '../engine.ts'
+import type { LiveView, LocalView, Progress, ViewCheckpointStatus, ViewState, ViewStatus } from '../engine.ts'
 import type { ContinuedFrom, ViewPlan } from '../start-plan.ts'
 import type { FoldedView } from '../view.ts'
 
@@ -13,6 +13,8 @@ export interface EngineState {
   progress(): Progress
   readonly plans: ReadonlyMap<string, ViewPlan>
   continued(view: FoldedView): readonly ContinuedFrom[]
+  /** What the newest checkpoint says of a view. */
+  checkpointOf(view: FoldedView): ViewCheckpointStatus | undefined
   stateBytes(view: FoldedView): number
   skipped(view: FoldedView): ViewStatus['deadLetters']
   /** In words, what its events wait for to be published; null where nothing does. */
@@ -89,6 +91,7 @@ export class ReadView implements LiveView {
     const state = this.#state()
     const { error } = this.#view
     const { view: _, ...plan } = this.#engine.plans.get(this.name)!
+    const checkpoint = this.#engine.checkpointOf(this.#view)
     return {
       name: this.name,
       status: state,
@@ -102,6 +105,7 @@ export class ReadView implements LiveView {
       plan,
       continued: this.#engine.continued(this.#view),
       deadLetters: this.#engine.skipped(this.#view),
+      checkpoint: checkpoint ? { position: checkpoint.position, rows: checkpoint.rows, hash: checkpoint.hash } : null,
       error: error ? reportOf(error) : null,
     }
   }

@@ -211,12 +211,36 @@ function rightUses() {
   )
 }
 
+const former = z.object({ n: z.int32(), name: z.string() })
+const kept = { key: z.int(), state: z.object({ count: z.int(), name: z.string().nullable() }) }
+
+function migrations() {
+  projection('x', kept).migrate(former, old => {
+    expectTypeOf(old).toEqualTypeOf<{ n: number; name: string }>()
+    return { count: old.n, name: null }
+  })
+  projection('x', kept)
+    .migrate(former, old => ({ count: old.n, name: old.name }))
+    .on(orders, 'customer_id', {
+      add: s => void s.count++,
+      remove: s => void s.count--,
+    })
+  // @ts-expect-error the new state has a name
+  projection('x', kept).migrate(former, old => ({ count: old.n }))
+  // @ts-expect-error a count is a number
+  projection('x', kept).migrate(former, old => ({ count: old.name, name: null }))
+  // @ts-expect-error the former state had no total
+  projection('x', kept).migrate(former, old => ({ count: old.total, name: null }))
+  // @ts-expect-error a promise is no row
+  projection('x', kept).migrate(former, async old => ({ count: old.n, name: null }))
+}
+
 describe('the types of the public API', () => {
   it('compile with this file, mistakes included as errors that tsc expects', () => {
     expect([wrongUpcasts, rightUpcasts]).toHaveLength(2)
     expectTypeOf<Wire<{ id: bigint; at: Date | null }>>().toEqualTypeOf<{ id: string; at: string | null }>()
     expectTypeOf<Row<{ tags: string[] }>>().toEqualTypeOf<{ readonly tags: readonly string[] }>()
     expectTypeOf<Draft<{ n: number }>>().toEqualTypeOf<{ n: number }>()
-    expect([wrongUses, rightUses, aggregates].map(uses => typeof uses)).toEqual(['function', 'function', 'function'])
+    expect([wrongUses, rightUses, aggregates, migrations].every(uses => typeof uses === 'function')).toBe(true)
   })
 })
