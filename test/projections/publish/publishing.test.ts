@@ -11,9 +11,9 @@ const turns = async (count: number) => {
 }
 
 /** Traffic, checkpoints and kills as a seed decides. */
-async function killedOften(seed: number, rounds: number): Promise<void> {
+async function killedOften(seed: number, rounds: number, shards = 0): Promise<void> {
   const random = new Random(seed)
-  await world.open()
+  await world.open(app, 'one', shards)
   for (let round = 0; round < rounds; round++) {
     for (let n = random.int(6); n > 0; n--) {
       void world.pay(random, 1 + random.int(random.int(4) === 0 ? 200 : 4))
@@ -22,7 +22,7 @@ async function killedOften(seed: number, rounds: number): Promise<void> {
     }
     await turns(random.int(20))
     await world.kill(random)
-    await world.open()
+    await world.open(app, 'one', shards)
   }
   await world.settle()
 }
@@ -47,6 +47,17 @@ describe('what projections emit', () => {
 
   it.each([1, 2, 3, 4, 5, 6, 7, 8])('is neither lost nor doubled by kills (seed %i)', async seed => {
     await killedOften(seed, 12)
+    const published = await publishedIn(world.log)
+    expect(published['cards']?.length, `seed ${seed}`).toBeGreaterThan(10)
+    expect(published, `seed ${seed}`).toEqual(await emittedFrom(world.log, app))
+  })
+
+  it.each([1, 2, 3])('is neither lost nor doubled where several shards fold (seed %i)', async seed => {
+    await killedOften(seed, 4, 1 + seed)
+    const countOf = (events: Record<string, unknown[]>) =>
+      Object.values(events).reduce((sum, { length }) => sum + length, 0)
+    // They keep no checkpoint whose end would say that all is published.
+    while (countOf(await publishedIn(world.log)) < countOf(await emittedFrom(world.log, app))) await turns(5)
     const published = await publishedIn(world.log)
     expect(published['cards']?.length, `seed ${seed}`).toBeGreaterThan(10)
     expect(published, `seed ${seed}`).toEqual(await emittedFrom(world.log, app))

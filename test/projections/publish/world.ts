@@ -1,6 +1,6 @@
 // Projections that publish events, over a log on a simulated disk that can be killed at any moment; and what the log should
 // hold of what they published, computed from the log itself.
-import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach } from 'vitest'
@@ -20,9 +20,12 @@ import {
   type Application,
   application,
   type Engine,
+  localCrew,
   openEngine,
+  openShardedEngine,
   partsOf,
   projection,
+  realScheduler,
 } from '../../../projections/index.ts'
 import { emittedTopic, inOrder } from '../../../projections/publish/emissions.ts'
 import { RecordFolder } from '../../../projections/record-folder.ts'
@@ -119,20 +122,16 @@ export class World {
     return this.#log
   }
 
-  async open(definition: Application = app, fingerprint = 'one'): Promise<Engine> {
+  /** @param shards 0: in this thread alone, without a channel */
+  async open(definition: Application = app, fingerprint = 'one', shards = 0): Promise<Engine> {
     const log = await openEmbeddedLog({ path: '/log', fileSystem: this.disk, segmentBytesMax: 64 * 1024 })
     this.#log = log
     const parts = partsOf(definition)
     for (const each of parts.topics as readonly (AnyTopic & { key: unknown })[])
       this.#topics.set(each.name, await log.topic(compileContract(each.name, 'topic', each.value, each.key)))
-    this.engine = await openEngine({
-      log,
-      parts,
-      path: this.#path(),
-      fingerprint,
-      checkpointIntervalMs: 3_600_000,
-      sliceMs: 0,
-    })
+    const options = { log, parts, path: this.#path(), fingerprint, checkpointIntervalMs: 3_600_000, sliceMs: 0 }
+    const crew = { count: shards, log, parts, scheduler: realScheduler, sliceMs: 0 }
+    this.engine = await (shards === 0 ? openEngine(options) : openShardedEngine(options, localCrew(crew)))
     return this.engine
   }
 
@@ -173,6 +172,7 @@ export class World {
   async kill(random: Random): Promise<void> {
     const from = this.#path()
     this.#views++
+    await mkdir(from, { recursive: true })
     await cp(from, this.#path(), { recursive: true })
     const disk = this.disk.crash(random)
     await this.stop()
