@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import {
+  type AnyRow,
   CONTROL_TOPIC,
   enterHandlers,
   type FileSystem,
@@ -13,7 +14,7 @@ import {
   type SourceTable,
   VIEWS_TOPIC,
 } from '../../core/index.ts'
-import type { Route } from '../route.ts'
+import type { InputKey, Route } from '../route.ts'
 import type { FoldedView } from '../view.ts'
 import { readViewControl } from '../view-control.ts'
 import { atTooFar } from './errors.ts'
@@ -281,23 +282,28 @@ function touch({ touches, direct, changes }: Feed, cursor: RecordCursor): void {
   try {
     const key = cursor.topic.contract.key
     for (const row of direct.length > 0 ? [cursor.lendBefore(), cursor.lendAfter()] : [])
-      if (row !== null) for (const route of direct) add(touches, route.keysOf(row, key), position)
+      if (row !== null) for (const route of direct) add(touches, route, row, key, position)
     cursor.recall()
     if (changes.length === 0) return
     const [before, after] = [cursor.before(), cursor.after()]
     const inputKey = { fromRow: () => key.fromRow(after ?? before ?? {}) }
-    for (const route of changes) add(touches, route.keysOf({ op, before, after }, inputKey), position)
+    for (const route of changes) add(touches, route, { op, before, after }, inputKey, position)
   } catch {
-    // The view has stopped at such a record, or passed it over: it has no key.
+    // A record that its upcast cannot read: the view has stopped there.
   } finally {
     leaveHandlers()
   }
 }
 
-function add({ view, open }: Touches, keys: unknown, position: number): void {
-  const { table } = view!
-  for (const key of Array.isArray(keys) ? keys : [keys])
-    if (key !== null && key !== undefined) open.add(table.keys.hashOf(table.keys.idOf(key)), position)
+function add({ view, open }: Touches, route: Route, row: AnyRow, inputKey: InputKey, position: number): void {
+  const { keys } = view!.table
+  try {
+    const found = route.keysOf(row, inputKey)
+    for (const key of Array.isArray(found) ? found : [found])
+      if (key !== null && key !== undefined) open.add(keys.hashOf(keys.idOf(key)), position)
+  } catch {
+    // It has no key: the view has stopped there, or has passed over this call and made the record's others.
+  }
 }
 
 /** Sorts what was added since `from`. */
