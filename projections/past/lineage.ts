@@ -91,6 +91,8 @@ export class LineageObserver implements EvaluationObserver {
     const id = model.table.keys.idOf(key)
     if (input.kind !== 'projection') {
       this.#noted = true
+      // A row may have gone by itself since the record before.
+      if (view === this.#target.view && id === this.#target.id && this.#position !== position) this.#last = this.#row()
       this.#position = position
       this.#causesOf(view, id).add(position)
       return

@@ -131,7 +131,9 @@ export class PastReads implements Past {
   }
 
   #keep(view: string, id: KeyId, { whole }: LineageObserver, { cut }: Work): void {
-    if (whole !== undefined) this.#histories.keep(view, id, { steps: whole, upTo: cut })
+    // Where rows go by themselves, the last record does not say what is there.
+    const expires = this.#closure([view]).some(({ name }) => this.#models.get(name)?.expires)
+    if (whole !== undefined && !expires) this.#histories.keep(view, id, { steps: whole, upTo: cut })
   }
 
   async #readAll(requests: readonly RowRequest[], work: Work): Promise<(AnyRow | undefined)[]> {
