@@ -1,5 +1,6 @@
 // How fast views are made from a log, against Flink and Kafka Streams; and what shards, checkpoints and a kill cost. Goals are printed under
-// the names that they were set with. MAINSTEM_BENCH_SCALE=0.1 for a quick look; steps are told on stderr.
+// the names that they were set with. MAINSTEM_BENCH_SCALE=0.1 for a quick look, MAINSTEM_BENCH_PARTS=views,memory for some parts only;
+// steps are told on stderr.
 
 import type { BenchResult } from './harness.ts'
 import { inFolder, type Part } from './log-data.ts'
@@ -19,13 +20,22 @@ const PARTS: Readonly<Record<string, (folder: string, say: (what: string) => voi
   memory,
 }
 
+/** Those that MAINSTEM_BENCH_PARTS names; all without it. */
+function partsWanted(): readonly string[] {
+  const all = Object.keys(PARTS)
+  const wanted = process.env['MAINSTEM_BENCH_PARTS']?.split(',') ?? all
+  const unknown = wanted.find(name => !all.includes(name))
+  if (unknown !== undefined) throw new Error(`bench replay has no part '${unknown}': there are ${all.join(', ')}`)
+  return wanted
+}
+
 export const run = (): Promise<BenchResult> =>
   inFolder(async folder => {
     const startedMs = performance.now()
     const goals: BenchResult['goals'][number][] = []
     const figures: Record<string, number | string> = {}
-    for (const [name, part] of Object.entries(PARTS)) {
-      const measured = await part(folder, what => {
+    for (const name of partsWanted()) {
+      const measured = await PARTS[name]!(folder, what => {
         const seconds = Math.round((performance.now() - startedMs) / 1000)
         process.stderr.write(`${String(seconds).padStart(5)} s  ${name}: ${what}\n`)
       })

@@ -1,19 +1,9 @@
 // One measurement, as users run it: an application over a log, or its views over a file, folded from the beginning with checkpoints
 // each second.
 
-import { join } from 'node:path'
 import { openApplication } from '../../bin/open-application.ts'
-import { compileContract, openEmbeddedLog, openFileLog } from '../../core/index.ts'
-import {
-  type Application,
-  type Engine,
-  fingerprintOf,
-  openEngine,
-  openShardedEngine,
-  partsOf,
-  shapeOf,
-  startThreadCrew,
-} from '../../projections/index.ts'
+import { compileContract, openFileLog } from '../../core/index.ts'
+import { type Application, type Engine, fingerprintOf, openEngine, partsOf, shapeOf } from '../../projections/index.ts'
 import { ORDER_RECORD } from '../orders-data.ts'
 import type { Measured, Measurement } from './ours.ts'
 import { resultOf, rowsOf, type Work } from './work.ts'
@@ -31,8 +21,8 @@ interface Opened extends AsyncDisposable {
   folded(): number
 }
 
-async function openLog(app: Application, { dataDir }: Measurement): Promise<Opened> {
-  const running = await openApplication(app, { dataDir })
+async function openLog(app: Application, { dataDir, shards }: Measurement): Promise<Opened> {
+  const running = await openApplication(app, { dataDir, ...(shards === undefined ? {} : { shards }) })
   const { engine } = running
   return {
     engine,
@@ -40,25 +30,6 @@ async function openLog(app: Application, { dataDir }: Measurement): Promise<Open
     positionOf: events => events,
     folded: () => engine.position,
     [Symbol.asyncDispose]: () => running.close(),
-  }
-}
-
-async function openShards(app: Application, { dataDir, shards: count = 1 }: Measurement): Promise<Opened> {
-  const log = await openEmbeddedLog({ path: join(dataDir, 'log') })
-  const parts = partsOf(app)
-  for (const { name, value, key } of parts.topics) await log.topic(compileContract(name, 'topic', value, key as string))
-  const fingerprint = await fingerprintOf(app.file, shapeOf(parts))
-  const crew = await startThreadCrew({ count, log, application: app, sliceMs: 2 })
-  const engine = await openShardedEngine({ log, parts, path: join(dataDir, 'views'), fingerprint }, crew)
-  return {
-    engine,
-    end: log.end,
-    positionOf: events => events,
-    folded: () => engine.position,
-    async [Symbol.asyncDispose]() {
-      await engine.stop()
-      await log.close()
-    },
   }
 }
 
@@ -89,11 +60,7 @@ export async function measure(measurement: Measurement): Promise<Measured> {
   const work: Work = WORKS[measurement.work]
   const app = work.apps[measurement.app]
   if (!app) throw new Error(`the work '${measurement.work}' has no application '${measurement.app}'`)
-  await using opened = await (measurement.input
-    ? openFile(work, app, measurement)
-    : measurement.shards
-      ? openShards(app, measurement)
-      : openLog(app, measurement))
+  await using opened = await (measurement.input ? openFile(work, app, measurement) : openLog(app, measurement))
   const { engine, end } = opened
   const patience = AbortSignal.timeout(FOLD_TIMEOUT_MS)
   await engine.waitFor(opened.positionOf(warmup), patience)
