@@ -58,6 +58,8 @@ export interface PastHost {
   isComplete(source: string): boolean
   continuedTo(view: string): number
   foldsWhatIsLeft(view: string): boolean
+  /** Where a savepoint of this log stands. @throws SAVEPOINT_UNKNOWN, SAVEPOINT_NAME_INVALID, SAVEPOINT_UNUSABLE */
+  savepointPosition(name: string): Promise<number>
 }
 
 type Hashes = ReadonlySet<number>
@@ -242,7 +244,7 @@ export class PastReads implements Past {
 
   async #positionOf(at: At): Promise<number> {
     const { log } = this.#host
-    if ('savepoint' in at) throw fail('SAVEPOINT_UNKNOWN', `there is no savepoint '${at.savepoint.slice(0, 100)}'`)
+    if ('savepoint' in at) return this.#host.savepointPosition(at.savepoint)
     if ('position' in at) {
       if (at.position > log.end) throw atAhead(`position ${at.position}`, log.end)
       return at.position

@@ -31,7 +31,7 @@ import type { Past } from '../past/past.ts'
 import { Publishing } from '../publish/publishing.ts'
 import type { Replayer } from '../replay/replayer.ts'
 import { schemasOf } from '../savepoint/savepoint-file.ts'
-import { Savepoints } from '../savepoint/savepoints.ts'
+import { checkUsable, Savepoints } from '../savepoint/savepoints.ts'
 import { DeadLetterDesk } from '../skip/redrive.ts'
 import { type ContinuedFrom, planStart, type ViewPlan } from '../start-plan.ts'
 import { ALL_GROUPS } from '../state/key-groups.ts'
@@ -151,6 +151,11 @@ export abstract class Coordinator implements Engine {
       path: `${path}-past`,
       checkReadable: (view: string) => this.views.get(view)!.check(),
       isComplete: (source: string) => this.isComplete(source),
+      savepointPosition: async (name: string) => {
+        const savepoint = await this.savepoints.get(name)
+        checkUsable(savepoint, this.#log)
+        return savepoint.position
+      },
       continuedTo: (view: string) => this.continued(named(view)).at(-1)?.position ?? 0,
       foldsWhatIsLeft: (view: string) =>
         acceptHistoryGone.includes(view) &&

@@ -41,6 +41,18 @@ test('a row at a time is as the log was then', async () => {
   expect((await world.get('/v1/views/spending/rows/ada?at=1999-12-31')).status).toBe(404)
 })
 
+test('a row at a savepoint is as it was when that was made', async () => {
+  const { position } = await world.engine.savepoints.create('before')
+  const { token } = await world.appends.append('purchases', [{ customer: 'eve', cents: 1 }])
+  await client.views.spending.get('eve', { after: token })
+  expect((await world.get('/v1/views/spending/rows/eve?at=savepoint:before')).body).toMatchObject({
+    code: 'ROW_NOT_FOUND',
+    position: String(position),
+  })
+  const { value } = await client.views.spending.get('ada', { at: { savepoint: 'before' } })
+  expect(value).toEqual({ count: 3, cents: 10 })
+})
+
 test('a row that was not there yet is 404, with the position', async () => {
   const { status, body } = await world.get('/v1/views/spending/rows/bob?at=1')
   expect([status, body['code'], body['position'], body['ageMs']]).toEqual([404, 'ROW_NOT_FOUND', '1', null])
@@ -106,7 +118,7 @@ test('the client in this process reads the past by position, time and key', asyn
 test('lineage lists the records that made a row, newest first, and what each did', async () => {
   const { status, body } = await world.get('/v1/views/spending/rows/ada/lineage')
   expect(status).toBe(200)
-  expect(body).toMatchObject({ key: 'ada', next: null, position: '4', ageMs: null, final: true })
+  expect(body).toMatchObject({ key: 'ada', next: null, position: '5', ageMs: null, final: true })
   const step = (position: string, cents: number, before: unknown, after: unknown) => ({
     position,
     topic: 'purchases',
@@ -174,12 +186,13 @@ test('an export has every row as reads have it, and says where and how many', as
   const { headers, body } = await text('/v1/views/spending/export')
   const [last, ...rows] = lines(body).reverse()
   const position = String(world.engine.position)
-  expect(last).toEqual({ position, rows: 2, final: true })
+  expect(last).toEqual({ position, rows: 3, final: true })
   expect(rows.sort((a, b) => (a.key < b.key ? -1 : 1))).toEqual([
     { key: 'ada', value: { count: 3, cents: 10 } },
     { key: 'bob', value: { count: 1, cents: 100 } },
+    { key: 'eve', value: { count: 1, cents: 1 } },
   ])
-  expect([headers.get('mainstem-position'), headers.get('mainstem-rows')]).toEqual([position, '2'])
+  expect([headers.get('mainstem-position'), headers.get('mainstem-rows')]).toEqual([position, '3'])
   expect(headers.get('content-disposition')).toBe(`attachment; filename="spending-${position}.ndjson"`)
 })
 
@@ -236,7 +249,7 @@ test('clients that leave amidst an export hold nothing', async () => {
     leave.abort()
   }
   const { body } = await text('/v1/views/spending/export')
-  expect(lines(body).length).toBe(2 + 20 * 900 + 1)
+  expect(lines(body).length).toBe(3 + 20 * 900 + 1)
 })
 
 test('a replay is begun and told over HTTP', async () => {

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import type { AnyRow } from '../../../core/index.ts'
 import type { Engine } from '../../../projections/index.ts'
 import { Random } from '../../support/random.ts'
-import { app, KEYS, level, open, RandomTables, rowsOf, useWorld, world } from '../ledger.ts'
+import { app, KEYS, level, open, payments, RandomTables, rowsOf, useWorld, world } from '../ledger.ts'
 
 useWorld()
 
@@ -79,4 +79,16 @@ test('a lineage ends with the live row, and each step leads to what was there at
       }
     }
   }
+})
+
+test('at a savepoint a view is what it was when that was made', async () => {
+  const history = await randomHistory(6, 40)
+  const engine = await open()
+  await level(engine)
+  const { position } = await engine.savepoints.create('then')
+  await world.writer.transaction([{ op: 'insert', table: payments, after: { id: 9_999, invoice: 1, cents: 1 } }])
+  const reads = Array.from({ length: KEYS }, (_, key) => ({ view: 'accounts', key }))
+  const read = await engine.past.read(reads, { savepoint: 'then' })
+  expect(read).toMatchObject({ position, rows: history.at(-1)!.accounts })
+  await expect(engine.past.read(reads, { savepoint: 'never' })).rejects.toMatchObject({ code: 'SAVEPOINT_UNKNOWN' })
 })
