@@ -63,7 +63,7 @@ class Simulation {
   #transactions = 0
   #nowMs = 1_700_000_000_000
   /** Of the process that runs. */
-  #inFlight = 0
+  #inFlight = new Set<Promise<unknown>>()
   #lastPosition = 0
   #failure: unknown
   /** Up to here the log was durable when somebody was told so: no crash may take it. */
@@ -105,7 +105,7 @@ class Simulation {
       nowMs: this.#nowMs,
       trace: this.#note,
     })
-    this.#inFlight = 0
+    this.#inFlight = new Set()
     this.#lastPosition = 0
     const { end } = this.#process.log
     if (end < this.#acknowledged) throw new Error(`position ${this.#acknowledged} was durable, the log ends at ${end}`)
@@ -115,7 +115,7 @@ class Simulation {
   async #step(): Promise<void> {
     const process = this.#process!
     const happens = (what: keyof typeof ODDS) => this.#random.int(ODDS[what]) === 0
-    if (happens('transaction') && this.#inFlight < IN_FLIGHT_MAX) this.#transact(process)
+    if (happens('transaction') && this.#inFlight.size < IN_FLIGHT_MAX) this.#transact(process)
     if (happens('read')) this.#read(process)
     if (happens('past')) this.#readPast(process)
     if (happens('rows')) this.#readRows(process)
@@ -136,14 +136,15 @@ class Simulation {
   }
 
   #transact(process: Process): void {
-    this.#inFlight++
+    const inFlight = this.#inFlight
     const done = process.workload.transaction().then(() => {
+      inFlight.delete(done)
       if (process !== this.#process) return
-      this.#inFlight--
       this.#transactions++
       this.#acknowledged = process.log.end
       this.#note(`durable ${process.log.end}`)
     })
+    inFlight.add(done)
     this.#watch(done, process)
   }
 
@@ -250,6 +251,7 @@ class Simulation {
     const process = this.#process!
     const { log, engine } = process
     this.#disk.fault = () => undefined
+    await process.during(Promise.all(this.#inFlight))
     // One that was under way is of an earlier cut, and what is published is folded, and may be published again.
     do {
       await process.during(engine.waitFor(log.end, AbortSignal.timeout(60_000)))
