@@ -1,4 +1,4 @@
-import { cp } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
@@ -114,5 +114,77 @@ describe('a checkpoint', () => {
     const again = await open()
     await level(again)
     expect(again.views.get('accounts')?.get(1)).toEqual({ bills: 100_000, open: 100_000 })
+  })
+
+  it('whose file is damaged is passed over for an older one, which is said, and all of them for none', async () => {
+    const transaction = (id: number): TestOp[] => [
+      { op: 'insert', table: invoices, after: { id, customer: id % 3, cents: 10 } },
+    ]
+    const views = join(world.folder, 'views')
+    const engine = await open()
+    for (let id = 0; id < 6; id++) {
+      await world.writer.transaction(transaction(id))
+      await level(engine)
+      await engine.checkpoint()
+    }
+    await world.stopAll()
+    // A second file: its checkpoint is the newest, those of the first stay.
+    await (await open()).savepoints.create('whole')
+    await world.stopAll()
+    const files = (await readdir(views)).filter(name => name.endsWith('.rows')).sort()
+    expect(files).toHaveLength(2)
+    const damage = async (name: string) => {
+      const bytes = await readFile(join(views, name))
+      bytes[bytes.length >> 1]! ^= 1
+      await writeFile(join(views, name), bytes)
+    }
+    const starts = () => world.events.filter(({ event }) => event === 'checkpoint-damaged' || event === 'start-plan')
+    const plan = (plan: string, from: number) => ({
+      event: 'start-plan',
+      views: [expect.objectContaining({ plan, from }), expect.objectContaining({ plan, from })],
+    })
+    const damaged = (name: string) => ({
+      event: 'checkpoint-damaged',
+      code: 'CHECKPOINT_CORRUPT',
+      detail: expect.stringContaining(name),
+    })
+    for (const hurt of [files[1]!, files[0]!]) {
+      await damage(hurt)
+      world.events.length = 0
+      const again = await open()
+      await level(again)
+      expect(again.views.get('accounts')?.get(1)).toEqual({ bills: 2, open: 20 })
+      if (hurt === files[1]) expect(starts()).toMatchObject([plan('unchanged', 6), damaged(hurt), plan('unchanged', 6)])
+      else {
+        const events = starts()
+        expect(events.at(-1)).toMatchObject({ views: [{ plan: 'rebuild', why: 'its checkpoint is damaged' }, {}] })
+        expect(events.filter(({ event }) => event === 'checkpoint-damaged').length).toBeGreaterThan(1)
+      }
+      // As a crash would leave it: nothing was written.
+      world.engines = []
+      await cp(views, join(world.folder, 'kept'), { recursive: true })
+      await again.stop()
+      await rm(views, { recursive: true })
+      await cp(join(world.folder, 'kept'), views, { recursive: true })
+    }
+  })
+
+  it('of an earlier version is recognised: views are made anew once, and its files go', async () => {
+    const views = join(world.folder, 'views')
+    await mkdir(views)
+    for (const name of ['data.mdb', 'lock.mdb']) await writeFile(join(views, name), 'x')
+    await world.writer.transaction([{ op: 'insert', table: invoices, after: { id: 1, customer: 1, cents: 10 } }])
+    const engine = await open()
+    expect(world.events[0]).toMatchObject({
+      event: 'start-plan',
+      views: [{ plan: 'rebuild', from: 0, why: 'an earlier version wrote its checkpoint, in another form' }, {}],
+    })
+    await level(engine)
+    await engine.checkpoint()
+    expect((await readdir(views)).some(name => name.endsWith('.mdb'))).toBe(false)
+    await world.stopAll()
+    world.events.length = 0
+    await open()
+    expect(world.events[0]).toMatchObject({ views: [{ plan: 'unchanged', from: 1 }, {}] })
   })
 })

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { ByteReader } from '../../../core/index.ts'
+import { RowLookup } from '../../../projections/checkpoint/lookup.ts'
 import type { RowsHash } from '../../../projections/checkpoint/row-hash.ts'
 import { Random } from '../../support/random.ts'
 import { SimulatedDisk, systemError } from '../../support/simulated-disk.ts'
-import { FOLDER, type Order, randomOrder, Shards, type State } from './shards.ts'
+import { FOLDER, KEYS, LOG_ID, type Order, randomOrder, Shards, type State } from './shards.ts'
 
 const orders = (random: Random, most = 5): Order[] =>
   Array.from({ length: 1 + random.int(most) }, () => randomOrder(random))
@@ -212,5 +214,34 @@ describe('checkpoints', () => {
     }
     expect(written).toBe(60)
     expect(bytes / rows / (full / count)).toBeLessThan(2)
+  })
+
+  it('give single rows without being loaded, from the newest row of each key', async () => {
+    const disk = new SimulatedDisk()
+    const random = new Random(12)
+    const shards = await Shards.open(disk, 2)
+    const states = new Map<number, State>()
+    for (let n = 0; n < 30; n++) {
+      shards.fold(orders(random, 12))
+      states.set(shards.position, shards.state())
+      await shards.checkpoint()
+    }
+    let found = 0
+    for (const { views, position } of shards.store.kept) {
+      for (const view of shards.shards[0]!.views) {
+        const lookup = await RowLookup.open(disk, FOLDER, LOG_ID, views[view.name]!.files, view.name)
+        for (let n = 0; n < KEYS + 3; n++) {
+          const key = view.name === 'customers' ? n : `customer ${n}`
+          const { keys } = view.table
+          const row = await lookup.find(view.key.encode(key), keys.hashOf(keys.idOf(key)))
+          const value = row && view.codec.decode(new ByteReader(row.stored))
+          expect(value, `${view.name} ${key}`).toEqual(states.get(position)![view.name]![String(key)])
+          if (row) found++
+        }
+        await lookup.close()
+      }
+    }
+    expect(found).toBeGreaterThan(60)
+    expect(disk.filesOpen).toBe(2)
   })
 })
