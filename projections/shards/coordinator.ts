@@ -273,6 +273,8 @@ export abstract class Coordinator implements Engine {
         continue
       }
       if (this.#publishing.full) await this.#publishing.room()
+      // Rows that are about to change are written first: a slow disk holds folding up, not memory.
+      await this.#member?.room()
       const logEnd = await this.#logEnd.beyond(asked)
       if (logEnd === undefined) return
       const to = Math.min(this.rebuilding ? most : logEnd, asked + this.#sliceSize.records)
