@@ -40,7 +40,8 @@ export function readKey(keys: Keys, codec: KeyCodec, bytes: Buffer, from: number
   return keys.idOf(codec.decode(bytes.subarray(from, to)))
 }
 
-function readInteger(bytes: Buffer, from: number, to: number): number {
+/** Of an integer of at most 4 bytes. */
+export function readInteger(bytes: Buffer, from: number, to: number): number {
   const negative = bytes[from]! < 0x80
   const sign = negative ? 0xff : 0
   let magnitude = 0
