@@ -1,9 +1,9 @@
 // The publishers of an engine: one for each projection that emits. Whoever folds hands over what was emitted slice by slice,
 // pauses while too much is unpublished, and calls a checkpoint good only when all that is caused up to it is in the log.
 import { fail, type Log, type MainstemError } from '../../core/index.ts'
+import { keyCodecOf } from '../key-codec.ts'
 import type { ProjectionDefinition } from '../projection.ts'
 import { keysOf } from '../state/keys.ts'
-import { keyCodecOf } from '../view.ts'
 import { type Emission, type Emitted, emittedTopic, inOrder } from './emissions.ts'
 import { UNPUBLISHED_BYTES_MAX } from './limits.ts'
 import { Publisher } from './publisher.ts'
