@@ -1,6 +1,6 @@
 // The folder of checkpoints, in the coordinator's thread: which can be restored, which file of rows comes next, and the exchange
 // of the manifest by which a new one counts. A chain of files begins with all rows; when what changed since outweighs them, the
-// next checkpoint begins a new one. So a row that changes is written at most once and a half in the long run, however few change,
+// next checkpoint begins a new one. So a row that changes is written 1.4 times in the long run, however few change at a time,
 // and nothing is ever merged: rows come from memory, where they are, and not from files that would have to be read again.
 import { join } from 'node:path'
 import type { FileSystem, MainstemError } from '../../core/index.ts'
@@ -18,7 +18,7 @@ import { addHashes } from './row-hash.ts'
 
 const KEPT_DEFAULT = 3
 /** A chain ends when what was appended to it is so many times what it began with. */
-const GROWTH_MAX = 2
+const GROWTH_MAX = 2.5
 const APPENDED_BYTES_MIN = 1024 * 1024
 /** Files of the checkpoints of earlier versions, in LMDB. */
 const EARLIER_FILES = ['data.mdb', 'lock.mdb']
