@@ -26,10 +26,11 @@ export async function openAnyEngine({ application, shards, ...options }: AnyEngi
   if (shards === undefined) return openEngine(options)
   if (!Number.isInteger(shards) || shards < 1 || shards > SHARDS_MAX)
     throw fail('REQUEST_INVALID', `shards: expected a whole number from 1 to ${SHARDS_MAX}, received ${shards}`)
-  const { log, sliceMs, stateBytesMax } = options
+  const { log, path, sliceMs, stateBytesMax } = options
   const crew = await startThreadCrew({
     count: shards,
     log,
+    path,
     application,
     sliceMs,
     stateBytesMax,

@@ -13,7 +13,7 @@ import {
 } from '../../core/index.ts'
 import { Checkpoints } from '../checkpoint/checkpoints.ts'
 import type { Checkpoint } from '../checkpoint/manifest.ts'
-import { ShardCheckpoints } from '../checkpoint/member.ts'
+import type { CheckpointMember } from '../checkpoint/member.ts'
 import type {
   CutRead,
   Engine,
@@ -33,8 +33,7 @@ import type { Replayer } from '../replay/replayer.ts'
 import { schemasOf } from '../savepoint/savepoint-file.ts'
 import { checkUsable, Savepoints } from '../savepoint/savepoints.ts'
 import { DeadLetterDesk } from '../skip/redrive.ts'
-import { type ContinuedFrom, planStart, type ViewPlan } from '../start-plan.ts'
-import { ALL_GROUPS } from '../state/key-groups.ts'
+import type { ContinuedFrom, ViewPlan } from '../start-plan.ts'
 import { unknownView } from '../unknown-view.ts'
 import type { Verifier } from '../verifier.ts'
 import type { FoldedView } from '../view.ts'
@@ -45,7 +44,7 @@ import { LagMeter } from './lag-meter.ts'
 import { LogEnd } from './log-end.ts'
 import { PositionWaiters } from './position-waiters.ts'
 import { realScheduler, type Scheduler } from './scheduler.ts'
-import type { Shard, SliceEnd } from './shard.ts'
+import type { SliceEnd } from './shard.ts'
 import { SliceSize } from './slice-size.ts'
 
 /** Of a slice while rows are read. */
@@ -57,15 +56,17 @@ const CHECKPOINT_INTERVAL_MS = 1_000
 /** A slice that has been asked for. */
 interface Slice {
   readonly from: number
-  readonly ended: Promise<SliceEnd | undefined>
+  readonly ended: Promise<SliceEnd>
 }
 
 /** What a coordinator works with. */
 export interface CoordinatorParts {
   readonly options: EngineOptions
   readonly folding: Folding
-  /** The shard, where it is in this thread; undefined where there are several: they keep no checkpoints yet. */
-  readonly shard: Shard | undefined
+  /** What shards do for checkpoints. */
+  readonly members: readonly CheckpointMember[]
+  /** Resolves when the disk of checkpoints is not far behind, where shards do not see to that themselves. */
+  readonly room?: () => Promise<void> | undefined
 }
 
 /** Taken before the purity guards wrap the global one. */
@@ -77,10 +78,10 @@ export abstract class Coordinator implements Engine {
   readonly #sliceMs: number
   readonly #log: Log
   readonly #folding: Folding
-  readonly #shard: Shard | undefined
+  readonly #members: readonly CheckpointMember[]
+  readonly #room: CoordinatorParts['room']
   /** Undefined until it is loaded. */
   #checkpoints: Checkpoints | undefined
-  #member: ShardCheckpoints | undefined
   readonly #logEnd: LogEnd
   readonly #sliceSize = new SliceSize()
   readonly #publishing: Publishing
@@ -95,6 +96,12 @@ export abstract class Coordinator implements Engine {
   abstract readonly replayer: Pick<Replayer, 'start' | 'status' | 'cancel' | 'stop'>
   readonly savepoints: Savepoints
   abstract readonly past: Past & { stop(): Promise<void> }
+  /** Slices that have been asked for, and not passed. */
+  readonly #under: Slice[] = []
+  /** Called when no slice is under way and no transaction, or when there is nothing more to come. */
+  readonly #cutWaiters: (() => void)[] = []
+  #stopping = false
+  #ended = false
   #catchingUp: CatchingUp
   #running: Promise<void> = Promise.resolve()
   #timer: NodeJS.Timeout | undefined
@@ -102,10 +109,9 @@ export abstract class Coordinator implements Engine {
   #loaded = false
   #reported = new Set<string>()
   #failure: MainstemError | undefined
-  #abandoned = false
   #holds: ViewHolds | undefined
 
-  constructor({ options, folding, shard }: CoordinatorParts) {
+  constructor({ options, folding, members, room }: CoordinatorParts) {
     const { log } = options
     this.#options = options
     this.#scheduler = options.scheduler ?? realScheduler
@@ -113,7 +119,8 @@ export abstract class Coordinator implements Engine {
     this.#log = log
     this.#logEnd = new LogEnd(log)
     this.#folding = folding
-    this.#shard = shard
+    this.#members = members
+    this.#room = room
     this.#publishing = new Publishing(log, options.parts.projections, (name, error) => this.#cannotPublish(name, error))
     this.#clock = new LogClock(log, options.wallClockMs ?? wallClockMs, () => this.position >= log.end)
     this.deadLetters = new DeadLetterDesk(log, async name => {
@@ -175,10 +182,7 @@ export abstract class Coordinator implements Engine {
 
   async #load(): Promise<void> {
     const { views } = this.#folding
-    const complete = this.#shard ? await this.#loadCheckpoint(this.#shard) : []
-    if (!this.#shard && this.#options.savepoint)
-      throw fail('SAVEPOINT_UNUSABLE', 'several shards cannot begin with a savepoint yet')
-    if (!this.#shard) this.#plan(undefined)
+    const complete = await this.#loadCheckpoint()
     this.#holds = new ViewHolds(this.#log, views)
     const positions = views.filter(view => !view.error).map(view => view.position)
     const from = positions.length > 0 ? Math.min(...positions) : this.#log.end
@@ -187,14 +191,10 @@ export abstract class Coordinator implements Engine {
   }
 
   /** Loads the newest checkpoint that is not damaged. Returns the sources whose snapshot was complete there. */
-  async #loadCheckpoint({ views, memory }: Shard): Promise<readonly string[]> {
+  async #loadCheckpoint(): Promise<readonly string[]> {
     const { path, fingerprint, savepoint, fs = nodeFileSystem } = this.#options
-    const [log, scheduler, sliceMs] = [this.#log, this.#scheduler, this.#sliceMs]
-    const take = (bytes: number) => (bytes > 0 ? memory.take(bytes) : memory.release(-bytes, 0))
-    const place = { fs, folder: path, logId: log.id, shard: 0, groups: ALL_GROUPS }
-    const member = new ShardCheckpoints({ ...place, views, scheduler, sliceMs, take })
-    this.#member = member
-    const checkpoints = await Checkpoints.open({ fs, path, log, members: [member], fingerprint, savepoint })
+    const [log, members, { views }] = [this.#log, this.#members, this.#folding]
+    const checkpoints = await Checkpoints.open({ fs, path, log, members, fingerprint, savepoint })
     this.#checkpoints = checkpoints
     if (checkpoints.damage) this.#emit({ event: 'checkpoint-damaged', ...reportOf(checkpoints.damage) })
     for (;;) {
@@ -210,13 +210,10 @@ export abstract class Coordinator implements Engine {
     }
   }
 
-  #plan(checkpoints: Checkpoints | undefined): readonly ViewPlan[] {
-    const { continueFrom = [], fingerprint, acceptHistoryGone = [] } = this.#options
+  #plan(checkpoints: Checkpoints): readonly ViewPlan[] {
+    const { continueFrom = [], acceptHistoryGone = [] } = this.#options
     const { views } = this.#folding
-    const nothing = { saved: {}, logId: undefined, fault: undefined, recordsPerSecond: null }
-    const plans =
-      checkpoints?.plan(views, continueFrom) ??
-      planStart({ views, log: this.#log, fingerprint, continueFrom, ...nothing })
+    const plans = checkpoints.plan(views, continueFrom)
     for (const plan of plans) this.plans.set(plan.view, plan)
     const records = Math.max(0, ...plans.map(plan => plan.records))
     const estimatedSeconds = Math.max(0, ...plans.map(plan => plan.estimatedSeconds))
@@ -234,7 +231,8 @@ export abstract class Coordinator implements Engine {
     const anew = this.#anew()
     this.#catchingUp = new CatchingUp(this.#scheduler, from, target, anew.length > 0)
     const { publishedUpTo } = this.#publishing
-    this.#folding.begin({ position: from, complete, measuredFrom: target, publishedUpTo })
+    const { generation } = this.#log.base
+    this.#folding.begin({ position: from, complete, measuredFrom: target, generation, publishedUpTo })
     for (const view of this.#folding.views) this.#reportStopped(view)
     if (this.rebuilding) this.#emit({ event: 'rebuild-started', views: anew, records: target - from })
   }
@@ -258,32 +256,56 @@ export abstract class Coordinator implements Engine {
   }
 
   async #run(): Promise<void> {
+    try {
+      await this.#giveSlices()
+    } finally {
+      this.#ended = true
+      this.#wakeCutWaiters()
+    }
+  }
+
+  async #giveSlices(): Promise<void> {
     const folding = this.#folding
-    const under: Slice[] = []
+    const under = this.#under
     let asked = folding.position
+    let ending = false
     for (;;) {
       // A rebuild ends exactly at its target: beyond it, rows are read.
       const most = this.rebuilding ? this.#catchingUp.target : this.#log.end
-      if (under.length > 0 && (under.length === folding.slicesAhead || asked >= most)) {
-        const slice = under.shift()!
-        const end = await slice.ended
-        if (end === undefined) return
+      // Whoever wants a cut gets it when no slice is under way; amidst a transaction, block by block to its end.
+      const wanted = this.#cutWaiters.length > 0
+      ending ||= this.#stopping
+      if (under.length > 0 && (ending || wanted || under.length === folding.slicesAhead || asked >= most)) {
+        const end = await under[0]!.ended
         asked = Math.max(asked, end.scanned)
-        this.#passed(slice, end)
+        this.#passed(under.shift()!, end)
         continue
       }
+      if (wanted && !folding.inTransaction) {
+        this.#wakeCutWaiters()
+        continue
+      }
+      if (ending) return
       if (this.#publishing.full) await this.#publishing.room()
       // Rows that are about to change are written first: a slow disk holds folding up, not memory.
-      await this.#member?.room()
+      await this.#room?.()
       const logEnd = await this.#logEnd.beyond(asked)
-      if (logEnd === undefined) return
-      const to = Math.min(this.rebuilding ? most : logEnd, asked + this.#sliceSize.records)
+      if (logEnd === undefined) {
+        ending = true
+        continue
+      }
+      const records = wanted ? 1 : this.#sliceSize.records
+      const to = Math.min(this.rebuilding ? most : logEnd, asked + records)
       const ended = folding.run(to, !this.rebuilding)
       // It is looked at when its turn comes.
       ended.catch(() => {})
       under.push({ from: asked, ended })
       asked = to
     }
+  }
+
+  #wakeCutWaiters(): void {
+    for (const begin of this.#cutWaiters.splice(0)) begin()
   }
 
   /** A slice has been folded. */
@@ -397,26 +419,29 @@ export abstract class Coordinator implements Engine {
     return this.#checkpointRuns.now()
   }
 
-  async #atCut<T>(begin: (cut: CheckpointCut | undefined) => T): Promise<Awaited<T>> {
-    const shard = this.#shard
-    // The scan may begin a transaction between the cut and this continuation: half of it must not be in a checkpoint.
-    if (shard)
-      do await shard.cut()
-      while (shard.inTransaction && !this.#abandoned)
-    const checkpoints = this.#checkpoints
-    if (!shard || !checkpoints || this.#failure || this.#abandoned) return await begin(undefined)
-    const { position } = shard
-    return await begin({ position, write: full => this.#write(checkpoints, shard, full) })
+  #atCut<T>(begin: (cut: CheckpointCut | undefined) => T): Promise<Awaited<T>> {
+    return new Promise((resolve, reject) => {
+      // In one turn: what shards are asked next is behind it.
+      const atCut = () => {
+        const checkpoints = this.#checkpoints
+        const none = !checkpoints || this.#failure || this.#folding.inTransaction
+        const cut = none
+          ? undefined
+          : { position: this.position, write: (full: boolean) => this.#write(checkpoints, full) }
+        Promise.resolve(begin(cut)).then(resolve as (value: T) => void, reject)
+      }
+      if (this.#ended || (this.#under.length === 0 && !this.#folding.inTransaction)) atCut()
+      else this.#cutWaiters.push(atCut)
+    })
   }
 
-  async #write(checkpoints: Checkpoints, shard: Shard, full: boolean): Promise<Checkpoint> {
-    const { position, complete, generation } = shard
-    this.#publishing.take(shard.takeEmissions())
+  async #write(checkpoints: Checkpoints, full: boolean): Promise<Checkpoint> {
+    const { position, completeSources, generation, views } = this.#folding
     const published = this.#publishing.durableThrough(position)
     published.catch(() => {})
-    const made = await checkpoints.write(position, complete.sources, generation, published, full)
+    const made = await checkpoints.write(position, completeSources, generation, published, full)
     this.#holds?.update(view => checkpoints.of(view)?.position)
-    for (const view of shard.views) this.#reportStopped(view)
+    for (const view of views) this.#reportStopped(view)
     return made
   }
 
@@ -427,20 +452,17 @@ export abstract class Coordinator implements Engine {
     await this.verifier.stop()
     await this.replayer.stop()
     await this.#clock.stop()
+    this.#stopping = true
     this.#publishing.release()
     this.#logEnd.close()
-    await this.#folding.close()
+    this.#folding.halt()
     await this.#running
-    if (this.#shard) this.#publishing.take(this.#shard.takeEmissions())
     await this.#publishing.stop()
-    if (this.#shard?.inTransaction) {
-      // First, because a checkpoint may be waiting for a cut that does not come any more: the last one stands.
-      this.#abandoned = true
-      this.#shard.stopViews(fail('SHUTTING_DOWN', 'the application is shutting down'))
-    }
     await this.#checkpointRuns.ended()
-    if (this.#loaded && !this.#abandoned) await this.checkpoint().catch(() => {})
+    if (this.#loaded) await this.checkpoint().catch(() => {})
+    // A transaction that was cut short leaves rows in between: nobody may read them, and the last checkpoint stands.
+    if (this.#folding.inTransaction) this.#folding.stopViews(fail('SHUTTING_DOWN', 'the application is shutting down'))
     this.#holds?.release()
-    await this.#member?.close()
+    await this.#folding.close()
   }
 }

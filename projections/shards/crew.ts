@@ -1,11 +1,13 @@
 // Shards that stand ready behind channels. Here those that run in the calling thread: for tests, and where a seed decides when a
 // message comes; others run in threads of their own (thread-crew.ts). The shards are the same.
-import { channelPair, type ReadableLog, type Schedule } from '../../core/index.ts'
+import { channelPair, type FileSystem, nodeFileSystem, type ReadableLog, type Schedule } from '../../core/index.ts'
 import type { ApplicationParts } from '../application.ts'
+import { StateMemory } from '../state/memory.ts'
 import type { PeerChannel } from './exchange.ts'
+import { membershipOf } from './membership.ts'
 import type { CoordinatorChannel, ShardChannel } from './messages.ts'
 import type { Scheduler } from './scheduler.ts'
-import { Shard } from './shard.ts'
+import { type Among, Shard } from './shard.ts'
 import { ShardServer } from './shard-server.ts'
 
 export interface ShardCrew {
@@ -15,27 +17,34 @@ export interface ShardCrew {
   close(): Promise<void>
 }
 
-export interface LocalCrewOptions {
-  readonly count: number
+/** What a shard works on. */
+export interface ShardPlace {
   /** Read by all. */
-  readonly log: Pick<ReadableLog, 'read' | 'base'>
+  readonly log: Pick<ReadableLog, 'id' | 'read' | 'base'>
   readonly parts: ApplicationParts
   readonly scheduler: Scheduler
   readonly sliceMs: number
+  /** Of the checkpoints. */
+  readonly path: string
+  readonly fs?: FileSystem
   /** For all together. */
   readonly stateBytesMax?: number | undefined
+}
+
+export interface LocalCrewOptions extends ShardPlace {
+  readonly count: number
   /** When messages arrive. Default: at the end of the turn. */
   readonly schedule?: Schedule
 }
 
-export function localCrew({ count, schedule, stateBytesMax, ...rest }: LocalCrewOptions): ShardCrew {
+export function localCrew(options: LocalCrewOptions): ShardCrew {
+  const { count, schedule } = options
   const peers = peersAmong<PeerChannel>(count, () => channelPair(schedule))
   const channels: ShardChannel[] = []
   const servers = peers.map((peers, shard) => {
     const [here, there]: readonly [ShardChannel, CoordinatorChannel] = channelPair(schedule)
     channels.push(here)
-    const bytesMax = stateBytesMax === undefined ? undefined : stateBytesMax / count
-    return new ShardServer(new Shard({ ...rest, stateBytesMax: bytesMax, among: { shard, peers } }), there)
+    return serveShard(options, { shard, peers }, there)
   })
   return {
     channels,
@@ -44,6 +53,15 @@ export function localCrew({ count, schedule, stateBytesMax, ...rest }: LocalCrew
       await Promise.all(servers.map(server => server.closed))
     },
   }
+}
+
+/** One of several shards, behind a channel. */
+export function serveShard(options: ShardPlace, among: Among, channel: CoordinatorChannel): ShardServer {
+  const { log, path, fs = nodeFileSystem, scheduler, sliceMs } = options
+  const bytesMax = (options.stateBytesMax ?? new StateMemory().bytesMax) / among.peers.length
+  const shard = new Shard({ ...options, stateBytesMax: bytesMax, among })
+  const place = { fs, folder: path, logId: log.id, shard: among.shard, scheduler, sliceMs }
+  return new ShardServer(shard, membershipOf(shard, place), channel)
 }
 
 /** For each of several, its ends of what leads to the others. */

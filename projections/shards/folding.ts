@@ -13,6 +13,10 @@ export interface Folding {
   readonly position: number
   /** Whether a source's snapshot is complete, as of that position. */
   isComplete(source: string): boolean
+  /** Those whose snapshots are. */
+  readonly completeSources: readonly string[]
+  /** Of the log's base from which views were folded. */
+  readonly generation: number
   /** Bytes that a view's rows take, everywhere. */
   stateBytes(view: FoldedView): number
   /** When the next row of a view with a `ttl` is due to go, by append time; Infinity where none is. */
@@ -21,13 +25,17 @@ export interface Folding {
   skipped(view: FoldedView): { readonly count: number; readonly total: number } | null
   /** The same as they are listed, in the order of the log. */
   deadLetters(view: FoldedView): Promise<readonly DeadLetterEntry[]>
+  /** Whether it stands amidst a transaction, of which reads see nothing. */
+  readonly inTransaction: boolean
   begin(start: ShardStart): void
   /**
-   * Folds up to the first end of a block that is at `to` or beyond it; undefined when it was closed before.
+   * Folds up to the first end of a block that is at `to` or beyond it, or as far as it came when it was halted.
    * @param serving whether rows are read meanwhile, and until the next call
    */
-  run(to: number, serving: boolean): Promise<SliceEnd | undefined>
+  run(to: number, serving: boolean): Promise<SliceEnd>
   stopView(view: FoldedView, error: MainstemError): void
   stopViews(error: MainstemError): void
+  /** Lets slices under way end soon; none is asked for any more. */
+  halt(): void
   close(): Promise<void>
 }

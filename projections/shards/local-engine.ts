@@ -1,6 +1,7 @@
 // The engine of one shard in the calling thread: rows are read at once, without a promise.
-import { installPurityGuards } from '../../core/index.ts'
+import { installPurityGuards, nodeFileSystem } from '../../core/index.ts'
 import { sourcesByView } from '../application.ts'
+import type { ShardCheckpoints } from '../checkpoint/member.ts'
 import type { CutRead, LocalEngine, LocalView, RowRequest } from '../engine.ts'
 import type { EngineOptions } from '../engine-options.ts'
 import { PastReads } from '../past/past-reads.ts'
@@ -9,6 +10,7 @@ import { unknownView } from '../unknown-view.ts'
 import { Verifier, type VerifyHost } from '../verifier.ts'
 import { Coordinator, SLICE_MS } from './coordinator.ts'
 import { LocalReadView } from './live-view.ts'
+import { membershipOf } from './membership.ts'
 import { realScheduler } from './scheduler.ts'
 import { Shard } from './shard.ts'
 
@@ -26,10 +28,21 @@ class LocalCoordinator extends Coordinator implements LocalEngine {
   override readonly verifier: Verifier
   override readonly replayer: Replayer
   override readonly past: PastReads
+  readonly #member: ShardCheckpoints
 
   constructor(options: EngineOptions, shard: Shard) {
-    super({ options, folding: shard, shard })
-    const { log, parts, fingerprint, scheduler = realScheduler, sliceMs = SLICE_MS } = options
+    const {
+      log,
+      parts,
+      path,
+      fingerprint,
+      fs = nodeFileSystem,
+      scheduler = realScheduler,
+      sliceMs = SLICE_MS,
+    } = options
+    const member = membershipOf(shard, { fs, folder: path, logId: log.id, shard: 0, scheduler, sliceMs })
+    super({ options, folding: shard, members: [member], room: () => member.room() })
+    this.#member = member
     const sources = sourcesByView(parts)
     this.views = new Map(
       shard.views.map(view => [view.name, new LocalReadView(view, sources.get(view.name) ?? [], fingerprint, this)]),
@@ -53,6 +66,11 @@ class LocalCoordinator extends Coordinator implements LocalEngine {
     this.verifier = new Verifier(host)
     this.replayer = new Replayer(host)
     this.past = new PastReads(Object.assign(host, this.placesInPast(shard.views), { rowsHere: true }))
+  }
+
+  override async stop(): Promise<void> {
+    await super.stop()
+    await this.#member.close()
   }
 
   override read(requests: readonly RowRequest[]): CutRead {

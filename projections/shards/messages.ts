@@ -3,6 +3,8 @@
 // The coordinator speaks to all shards in the same order, and a shard does one thing after the other. So whatever it asks several
 // of them between two slices is answered by all of them at the same cut, without a word more.
 import type { Channel, ErrorReport } from '../../core/index.ts'
+import type { LoadReport, LoadRequest } from '../checkpoint/member.ts'
+import type { PartReport, PartRequest } from '../checkpoint/part.ts'
 import type { DeadLetterEntry } from '../skip/dead-letters.ts'
 import type { KeyId } from '../state/keys.ts'
 import type { ShardStart, SliceEnd } from './shard.ts'
@@ -18,6 +20,16 @@ export type ToShard =
   | { readonly type: 'letters'; readonly id: number; readonly view: number }
   /** A view has stopped elsewhere; without one, all stop. */
   | { readonly type: 'stop'; readonly view: string | undefined; readonly error: ErrorReport }
+  | ToMember
+
+/** What is asked of a shard for checkpoints. */
+export type ToMember =
+  /** Before `begin`. */
+  | { readonly type: 'load'; readonly request: LoadRequest }
+  /** Write the part of a checkpoint of the cut of the last slice. */
+  | { readonly type: 'write'; readonly request: PartRequest }
+  /** What was loaded is damaged: empty all views. */
+  | { readonly type: 'reset' }
 
 export type FromShard =
   /** A slice has been folded. */
@@ -31,8 +43,16 @@ export type FromShard =
     }
   | ({ readonly type: 'rows' } & RowsRead)
   | { readonly type: 'letters'; readonly id: number; readonly letters: readonly DeadLetterEntry[] }
+  | FromMember
   /** It cannot go on. */
   | { readonly type: 'failed'; readonly error: ErrorReport }
+
+/** What it answers. */
+export type FromMember =
+  | { readonly type: 'loaded'; readonly report: LoadReport; readonly error: undefined }
+  | { readonly type: 'loaded'; readonly error: ErrorReport }
+  | { readonly type: 'part'; readonly report: PartReport; readonly error: undefined }
+  | { readonly type: 'part'; readonly error: ErrorReport }
 
 /** Where a view begins. */
 export interface ViewStart {

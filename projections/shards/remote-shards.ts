@@ -13,22 +13,25 @@ import {
 import type { ApplicationParts } from '../application.ts'
 import type { RowRequest } from '../engine.ts'
 import { type DeadLetterEntry, inOrder } from '../skip/dead-letters.ts'
-import { GROUP_SHIFT, ownersOf } from '../state/key-groups.ts'
+import { GROUP_SHIFT, groupsOf, ownersOf } from '../state/key-groups.ts'
 import type { KeyId } from '../state/keys.ts'
 import { StateMemory } from '../state/memory.ts'
 import { FoldedView } from '../view.ts'
 import type { Folding } from './folding.ts'
 import type { FromShard, RowsRead, ShardChannel, ViewFacts } from './messages.ts'
+import { RemoteMember } from './remote-member.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { ShardStart, SliceEnd } from './shard.ts'
 
 /** Keys asked for and not answered: more are refused. */
 const KEYS_PENDING_MAX = 1_000_000
+/** What slices under way may take when all is to end. */
+const HALT_MS_MAX = 3_000
 
 type Ended = Extract<FromShard, { type: 'at' }>
 
 /** A slice under way. */
-interface Slice extends PromiseWithResolvers<SliceEnd | undefined> {
+interface Slice extends PromiseWithResolvers<SliceEnd> {
   readonly ends: (Ended | undefined)[]
 }
 
@@ -67,6 +70,7 @@ export class RemoteShards implements Folding {
   /** Of this thread: nothing of the shards' rows. */
   readonly memory = new StateMemory()
   readonly #options: RemoteShardsOptions
+  readonly members: readonly RemoteMember[]
   readonly #codecs: readonly RowCodec[]
   readonly #owners: Uint8Array
   readonly #slices: Slice[] = []
@@ -76,6 +80,8 @@ export class RemoteShards implements Folding {
   #complete: ReadonlySet<string> = new Set()
   #position = 0
   #nextExpiryMs = Number.POSITIVE_INFINITY
+  #scanned = 0
+  #generation = 0
   #asking: Batch = newBatch()
   #keysPending = 0
   readonly #asked = new Map<number, Batch>()
@@ -84,12 +90,15 @@ export class RemoteShards implements Folding {
   #early: Batch[] = []
   #nextId = 0
   #closed = false
+  #halting: NodeJS.Timeout | undefined
   #failure: MainstemError | undefined
 
   constructor(options: RemoteShardsOptions) {
     this.#options = options
     const info = { position: 0, timeMs: 0 }
     this.views = options.parts.projections.map(definition => new FoldedView(definition, info, this.memory))
+    const { channels } = options
+    this.members = channels.map((channel, shard) => new RemoteMember(groupsOf(shard, channels.length), channel))
     this.#codecs = this.views.map(view => createRowCodec(view.value))
     this.#owners = ownersOf(options.channels.length)
     this.#ahead = options.channels.map(() => 0)
@@ -140,18 +149,31 @@ export class RemoteShards implements Folding {
     return (await Promise.all(parts)).flat().sort(inOrder)
   }
 
+  get generation(): number {
+    return this.#generation
+  }
+
+  get completeSources(): readonly string[] {
+    return [...this.#complete]
+  }
+
+  get inTransaction(): boolean {
+    return this.#scanned > this.#position
+  }
+
   begin(start: ShardStart): void {
-    this.#position = start.position
+    this.#position = this.#scanned = start.position
+    this.#generation = start.generation
     this.#complete = new Set(start.complete)
     const views = this.views.map(({ position, error }) => ({ position, error: error && reportOf(error) }))
     for (const channel of this.#options.channels) channel.post({ type: 'begin', start, views })
   }
 
-  run(to: number, serving: boolean): Promise<SliceEnd | undefined> {
+  run(to: number, serving: boolean): Promise<SliceEnd> {
     if (this.#failure) return Promise.reject(this.#failure)
-    if (this.#closed) return Promise.resolve(undefined)
+    if (this.#closed) return Promise.reject(shuttingDown())
     const slice: Slice = {
-      ...Promise.withResolvers<SliceEnd | undefined>(),
+      ...Promise.withResolvers<SliceEnd>(),
       ends: this.#options.channels.map(() => undefined),
     }
     this.#slices.push(slice)
@@ -176,6 +198,9 @@ export class RemoteShards implements Folding {
         return
       case 'failed':
         this.#fail(errorOf(message.error))
+        return
+      default:
+        this.members[shard]!.hear(message)
     }
   }
 
@@ -199,8 +224,18 @@ export class RemoteShards implements Folding {
       )
     if (first.complete) this.#complete = new Set(first.complete)
     this.#position = position
+    this.#scanned = scanned
+    // Of what the oldest base gave nothing is of a newer one.
+    this.#generation = Math.min(...ends.map(({ end }) => end.generation))
     const emitted = ends.flatMap(({ end }) => end.emitted)
-    slice.resolve({ position, scanned, commitTimesUs, emitted, ms: Math.max(...ends.map(({ end }) => end.ms)) })
+    slice.resolve({
+      position,
+      scanned,
+      commitTimesUs,
+      emitted,
+      generation: this.#generation,
+      ms: Math.max(...ends.map(({ end }) => end.ms)),
+    })
     const early = this.#early
     this.#early = []
     for (const batch of early) this.#deliver(batch)
@@ -301,14 +336,12 @@ export class RemoteShards implements Folding {
   }
 
   /** Ends whatever is waited for. */
-  #end(error: MainstemError | undefined): void {
-    for (const { resolve, reject } of this.#slices.splice(0)) {
-      if (error) reject(error)
-      else resolve(undefined)
-    }
+  #end(error: MainstemError): void {
+    for (const member of this.members) member.end(error)
+    for (const { reject } of this.#slices.splice(0)) reject(error)
     for (const batch of [this.#asking, ...this.#asked.values(), ...this.#early])
-      for (const { reject } of batch.reads) reject(error ?? shuttingDown())
-    for (const { reject } of this.#letters.values()) reject(error ?? shuttingDown())
+      for (const { reject } of batch.reads) reject(error)
+    for (const { reject } of this.#letters.values()) reject(error)
     this.#letters.clear()
     this.#asking = newBatch()
     this.#asked.clear()
@@ -316,10 +349,17 @@ export class RemoteShards implements Folding {
     this.#keysPending = 0
   }
 
+  /** They end by themselves, since what they fold is there; unless a handler never returns. */
+  halt(): void {
+    const stuck = () => this.#fail(fail('SHUTTING_DOWN', 'a shard did not end in time'))
+    this.#halting = setTimeout(stuck, HALT_MS_MAX).unref()
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    this.#end(undefined)
+    clearTimeout(this.#halting)
+    this.#end(shuttingDown())
     for (const channel of this.#options.channels) channel.close()
   }
 }

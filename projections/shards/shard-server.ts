@@ -4,15 +4,22 @@ import {
   ByteWriter,
   createRowCodec,
   errorOf,
+  fail,
+  isFull,
+  isMainstemError,
   type MainstemError,
   type RowCodec,
   reportOf,
+  textOf,
 } from '../../core/index.ts'
+import type { LoadRequest, ShardCheckpoints } from '../checkpoint/member.ts'
+import type { PartRequest } from '../checkpoint/part.ts'
 import type { CoordinatorChannel, RowsWanted, ToShard, ViewFacts } from './messages.ts'
 import type { Shard } from './shard.ts'
 
 export class ShardServer {
   readonly #shard: Shard
+  readonly #member: ShardCheckpoints
   readonly #channel: CoordinatorChannel
   /** Of the rows that are shown. */
   readonly #codecs: readonly RowCodec[]
@@ -20,10 +27,13 @@ export class ShardServer {
   #tail: Promise<void> = Promise.resolve()
   #complete: readonly string[] = []
   #failed = false
+  #writing: Promise<void> = Promise.resolve()
   readonly #closed = Promise.withResolvers<void>()
 
-  constructor(shard: Shard, channel: CoordinatorChannel) {
+  /** @param member what it does for checkpoints */
+  constructor(shard: Shard, member: ShardCheckpoints, channel: CoordinatorChannel) {
     this.#shard = shard
+    this.#member = member
     this.#channel = channel
     this.#codecs = shard.views.map(view => createRowCodec(view.value))
     channel.listen(
@@ -34,15 +44,15 @@ export class ShardServer {
     )
   }
 
-  /** Resolves when either side has closed. */
+  /** Resolves when either side has closed, and nothing is written any more. */
   get closed(): Promise<void> {
     return this.#closed.promise
   }
 
   close(): void {
-    void this.#shard.close()
     this.#channel.close()
-    this.#closed.resolve()
+    void this.#shard.close()
+    void this.#writing.then(() => this.#member.close()).finally(() => this.#closed.resolve())
   }
 
   async #take(message: ToShard): Promise<void> {
@@ -82,12 +92,22 @@ export class ShardServer {
       }
       case 'stop':
         this.#stop(message.view, errorOf(message.error))
+        return
+      case 'load':
+        await this.#load(message.request)
+        return
+      case 'write':
+        this.#write(message.request)
+        return
+      case 'reset':
+        this.#member.reset()
     }
   }
 
   async #run(to: number, serving: boolean): Promise<void> {
+    // Rows that are about to change are written first: a slow disk holds folding up, not memory.
+    await this.#member.room()
     const end = await this.#shard.run(to, serving)
-    if (!end) return
     const { sources } = this.#shard.complete
     const complete = sources.join() === this.#complete.join() ? undefined : sources
     this.#complete = sources
@@ -101,6 +121,22 @@ export class ShardServer {
       }
     })
     this.#channel.post({ type: 'at', end, views, nextExpiryMs: this.#shard.nextExpiryMs, complete })
+  }
+
+  async #load(request: LoadRequest): Promise<void> {
+    try {
+      this.#channel.post({ type: 'loaded', report: await this.#member.load(request), error: undefined })
+    } catch (error) {
+      this.#channel.post({ type: 'loaded', error: reportOf(asMainstemError(error)) })
+    }
+  }
+
+  /** Begins at once: this is a cut. Its rows are written between slices, and in their pauses. */
+  #write(request: PartRequest): void {
+    this.#writing = this.#member.write(request).then(
+      report => this.#channel.post({ type: 'part', report, error: undefined }),
+      error => this.#channel.post({ type: 'part', error: reportOf(diskError(error)) }),
+    )
   }
 
   #read({ id, views, keys }: RowsWanted): void {
@@ -119,4 +155,12 @@ export class ShardServer {
     if (name === undefined) this.#shard.stopViews(error)
     else this.#shard.views.find(view => view.name === name)?.stop(error)
   }
+}
+
+/** What a disk threw, as it can be told elsewhere. */
+function diskError(error: unknown): MainstemError {
+  if (isMainstemError(error)) return error
+  const parts = { detail: textOf(error), cause: error }
+  if (isFull(error)) return fail('LOG_FULL', 'no room for a checkpoint', parts)
+  return fail('LOG_FAILED', 'cannot write a checkpoint', parts)
 }

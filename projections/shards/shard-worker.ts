@@ -2,16 +2,15 @@
 import { workerData } from 'node:worker_threads'
 import { type FollowerChannel, followLog, installPurityGuards, portChannel } from '../../core/index.ts'
 import { contractsOf } from '../application.ts'
+import { serveShard } from './crew.ts'
 import { loadDefinition } from './definition.ts'
 import type { PeerChannel } from './exchange.ts'
 import type { CoordinatorChannel } from './messages.ts'
 import { realScheduler } from './scheduler.ts'
-import { Shard } from './shard.ts'
-import { ShardServer } from './shard-server.ts'
 import { announceFailure, announceStart } from './thread.ts'
 import type { ShardData } from './thread-crew.ts'
 
-const { definition, ports, among, sliceMs, stateBytesMax } = workerData as ShardData
+const { definition, ports, among, path, sliceMs, stateBytesMax } = workerData as ShardData
 const peers = ports.peers.map((port): PeerChannel | undefined => port && portChannel(port))
 const coordinator: CoordinatorChannel = portChannel(ports.coordinator)
 const followed: FollowerChannel = portChannel(ports.log)
@@ -22,8 +21,8 @@ try {
   const log = await following
   for (const contract of contractsOf(parts)) await log.topic(contract)
   installPurityGuards()
-  const options = { log, parts, scheduler: realScheduler, sliceMs, stateBytesMax, among: { shard: among, peers } }
-  const server = new ShardServer(new Shard(options), coordinator)
+  const place = { log, parts, path, scheduler: realScheduler, sliceMs, stateBytesMax }
+  const server = serveShard(place, { shard: among, peers }, coordinator)
   announceStart()
   await server.closed
 } catch (error) {

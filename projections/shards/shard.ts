@@ -7,7 +7,7 @@ import type { ApplicationParts } from '../application.ts'
 import type { RecordInfo } from '../handler-context.ts'
 import type { Emitted } from '../publish/emissions.ts'
 import type { DeadLetterEntry } from '../skip/dead-letters.ts'
-import { ALL_GROUPS, groupsOf } from '../state/key-groups.ts'
+import { ALL_GROUPS, groupsOf, type KeyGroups } from '../state/key-groups.ts'
 import { StateMemory } from '../state/memory.ts'
 import { FoldedView } from '../view.ts'
 import { connectViews, ranksOf } from '../view-graph.ts'
@@ -44,6 +44,8 @@ export interface ShardStart {
   readonly complete: readonly string[]
   /** Position after which transactions are of this process's time. */
   readonly measuredFrom: number
+  /** Of the log's base, now. */
+  readonly generation: number
   /** Of each projection that emits: what is caused up to there is published. */
   readonly publishedUpTo: ReadonlyMap<string, number>
 }
@@ -56,6 +58,8 @@ export interface SliceEnd {
   readonly scanned: number
   /** When sources committed what it made visible, microseconds since 1970: of transactions that did not wait for this process. */
   readonly commitTimesUs: readonly number[]
+  /** Of the log's base that was read. */
+  readonly generation: number
   /** What handlers emitted. */
   readonly emitted: readonly Emitted[]
   /** What it took. */
@@ -92,7 +96,7 @@ export class Shard implements Folding {
     this.#turns = new Turns(scheduler, sliceMs)
     const info: RecordInfo = { position: 0, timeMs: 0 }
     this.memory = new StateMemory(stateBytesMax)
-    const owned = among ? groupsOf(among.shard, among.peers.length) : ALL_GROUPS
+    const owned = this.groups
     this.views = parts.projections.map(definition => new FoldedView(definition, info, this.memory, owned))
     connectViews(this.views)
     this.#expiring = this.views.filter(view => view.expires)
@@ -119,6 +123,10 @@ export class Shard implements Folding {
     return this.#position
   }
 
+  get completeSources(): readonly string[] {
+    return this.complete.sources
+  }
+
   isComplete(source: string): boolean {
     return this.complete.has(source)
   }
@@ -139,6 +147,12 @@ export class Shard implements Folding {
 
   async deadLetters(view: FoldedView): Promise<readonly DeadLetterEntry[]> {
     return view.deadLetters?.entries() ?? []
+  }
+
+  /** Whose keys it owns. */
+  get groups(): KeyGroups {
+    const { among } = this.#options
+    return among ? groupsOf(among.shard, among.peers.length) : ALL_GROUPS
   }
 
   /** Of the log's base that is read. */
@@ -170,16 +184,15 @@ export class Shard implements Folding {
   }
 
   /**
-   * Folds up to the first end of a block that is at `to` or beyond it; undefined when it was closed before.
+   * Folds up to the first end of a block that is at `to` or beyond it, or as far as it came when it was halted.
    * @param serving whether rows are read meanwhile, and until the next call: a large transaction then leaves them as they were until its end
    */
-  async run(to: number, serving: boolean): Promise<SliceEnd | undefined> {
+  async run(to: number, serving: boolean): Promise<SliceEnd> {
     const turns = this.#turns
     const startedMs = turns.scheduler.nowMs()
     this.#commitTimesUs = []
     const readers: Readers = serving ? (this.#options.among ? 'between-slices' : 'in-turns') : 'none'
-    const done = await (this.#exchange ? this.#runByRank(this.#exchange, to, readers) : this.#runAlone(to, readers))
-    if (!done) return undefined
+    await (this.#exchange ? this.#runByRank(this.#exchange, to, readers) : this.#runAlone(to, readers))
     if (this.#next === this.#blocks.length) {
       this.#blocks = NO_BLOCKS
       this.#next = 0
@@ -188,17 +201,18 @@ export class Shard implements Folding {
       position: this.#position,
       scanned: this.#scanned,
       commitTimesUs: this.#commitTimesUs,
+      generation: this.generation,
       emitted: this.takeEmissions(),
       ms: turns.scheduler.nowMs() - startedMs,
     }
   }
 
-  /** Folds the blocks of a slice one after the other; false when it was closed. */
-  async #runAlone(to: number, readers: Readers): Promise<boolean> {
+  /** Folds the blocks of a slice one after the other. */
+  async #runAlone(to: number, readers: Readers): Promise<void> {
     const [pass] = this.#passes
     while (this.#scanned < to) {
       const block = this.#blocks[this.#next] ?? (await this.#read())
-      if (block === undefined) return false
+      if (block === undefined) return
       this.#next++
       this.#inTransaction = true
       const folding = pass!.fold(block, readers)
@@ -213,15 +227,14 @@ export class Shard implements Folding {
       }
       if (this.#turns.over) await this.#turns.next()
     }
-    return true
   }
 
-  /** Folds all blocks of a slice, rank by rank; false when it was closed. */
-  async #runByRank(exchange: Exchange, to: number, readers: Readers): Promise<boolean> {
+  /** Folds all blocks of a slice, rank by rank. */
+  async #runByRank(exchange: Exchange, to: number, readers: Readers): Promise<void> {
     const blocks: LogBlock[] = []
     while (this.#scanned < to) {
       const block = this.#blocks[this.#next] ?? (await this.#read())
-      if (block === undefined) return false
+      if (block === undefined) return
       this.#next++
       this.#scanned = block.end
       blocks.push(block)
@@ -243,7 +256,6 @@ export class Shard implements Folding {
     for (const block of blocks) if (block.last) this.#ended(block)
     const newest = blocks.at(-1)
     if (newest) this.#inTransaction = !newest.last
-    return true
   }
 
   async #read(): Promise<LogBlock | undefined> {
@@ -280,9 +292,14 @@ export class Shard implements Folding {
     this.#wakeCutWaiters()
   }
 
-  /** Ends a slice that waits for the log, or for other shards. */
-  async close(): Promise<void> {
+  /** Ends a slice that waits for the log. */
+  halt(): void {
     this.#reader?.close()
+  }
+
+  /** Ends one too that waits for other shards. */
+  async close(): Promise<void> {
+    this.halt()
     this.#exchange?.close()
   }
 }

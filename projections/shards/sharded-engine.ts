@@ -37,7 +37,7 @@ class ShardedCoordinator extends Coordinator {
   constructor(options: EngineOptions, crew: ShardCrew, onFailed: (error: Error) => void) {
     const { parts, fingerprint, scheduler = realScheduler } = options
     const shards = new RemoteShards({ channels: crew.channels, parts, scheduler, onFailed })
-    super({ options, folding: shards, shard: undefined })
+    super({ options, folding: shards, members: shards.members })
     this.#shards = shards
     this.#crew = crew
     const sources = sourcesByView(parts)

@@ -31,7 +31,10 @@ export interface ShardData {
     /** To each of the shards; none to itself. */
     readonly peers: readonly (MessagePort | undefined)[]
   }
+  /** Of the checkpoints. */
+  readonly path: string
   readonly sliceMs: number
+  /** For all together. */
   readonly stateBytesMax: number
 }
 
@@ -41,6 +44,8 @@ export interface ThreadCrewOptions {
   readonly log: Pick<EmbeddedLog, 'follow'>
   /** Its file's default export. */
   readonly application: Application
+  /** Folder of the checkpoints. */
+  readonly path: string
   /** Longest run without a yield, milliseconds. Default 2. */
   readonly sliceMs?: number | undefined
   /** For all together. Default: as for one shard. */
@@ -80,7 +85,7 @@ export async function startThreadCrew(options: ThreadCrewOptions): Promise<Shard
 type ShardThread = Thread<ToShard, FromShard>
 
 function startShard(
-  { log, count, sliceMs = SLICE_MS, stateBytesMax }: ThreadCrewOptions,
+  { log, path, sliceMs = SLICE_MS, stateBytesMax }: ThreadCrewOptions,
   definition: DefinitionPlace,
   among: number,
   peers: readonly (MessagePort | undefined)[],
@@ -94,8 +99,9 @@ function startShard(
     definition,
     among,
     ports: { coordinator: coordinator.port2, log: followed.port2, peers },
+    path,
     sliceMs,
-    stateBytesMax: new StateMemory(stateBytesMax).bytesMax / count,
+    stateBytesMax: new StateMemory(stateBytesMax).bytesMax,
   }
   return new Thread({
     file: WORKER,

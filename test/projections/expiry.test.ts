@@ -83,7 +83,7 @@ async function open(definition: Application = app, name = 'views', shards = 0): 
   const parts = partsOf(definition)
   const wallClockMs = () => nowMs ?? Date.now()
   const options = { log, parts, path: join(folder, name), fingerprint: 'f', sliceMs: 0, wallClockMs }
-  const crew = { count: shards, log, parts, scheduler: realScheduler, sliceMs: 0 }
+  const crew = { count: shards, path: options.path, log, parts, scheduler: realScheduler, sliceMs: 0 }
   const engine = await (shards === 0 ? openEngine(options) : openShardedEngine(options, localCrew(crew)))
   engines.push(engine)
   return engine

@@ -80,7 +80,7 @@ export class Process {
       scheduler: turns,
       onEvent: (event: EngineEvent) => trace(`event ${event.event}`),
     }
-    const crew = { count: shards, log, parts, sliceMs, scheduler: turns, schedule: turns.schedule }
+    const crew = { count: shards, path: '/views', fs, log, parts, sliceMs, scheduler: turns, schedule: turns.schedule }
     this.#engine = shards === 1 ? await openEngine(engine) : await openShardedEngine(engine, localCrew(crew))
   }
 

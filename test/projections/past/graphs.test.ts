@@ -40,7 +40,7 @@ test.each([1, 2, 7, 4])('any view of any graph is at each position what it was, 
   const input = new RandomInput(log, random)
   await input.open()
   const options = (name: string) => ({ log, parts, path: join(folder, name), fingerprint: 'f', sliceMs: 2 })
-  const crew = localCrew({ count: 2, log, parts, scheduler: realScheduler, sliceMs: 2 })
+  const crew = localCrew({ count: 2, path: join(folder, 'two'), log, parts, scheduler: realScheduler, sliceMs: 2 })
   engines.push(await openEngine(options('one')), await openShardedEngine(options('two'), crew))
   const requests = views.flatMap(({ view, keys }) => keys.map(key => ({ view: view.name, key })))
   const history: { position: number; rows: readonly (AnyRow | undefined)[] }[] = []

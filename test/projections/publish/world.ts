@@ -130,7 +130,7 @@ export class World {
     for (const each of parts.topics as readonly (AnyTopic & { key: unknown })[])
       this.#topics.set(each.name, await log.topic(compileContract(each.name, 'topic', each.value, each.key)))
     const options = { log, parts, path: this.#path(), fingerprint, checkpointIntervalMs: 3_600_000, sliceMs: 0 }
-    const crew = { count: shards, log, parts, scheduler: realScheduler, sliceMs: 0 }
+    const crew = { count: shards, path: options.path, log, parts, scheduler: realScheduler, sliceMs: 0 }
     this.engine = await (shards === 0 ? openEngine(options) : openShardedEngine(options, localCrew(crew)))
     return this.engine
   }

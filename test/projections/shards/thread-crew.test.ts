@@ -39,7 +39,7 @@ afterEach(async () => {
 
 const options = (name: string) => ({ log, parts: partsOf(app), path: join(folder, name), fingerprint: 'f' })
 const crewOf = (count: number, application: Application = app) =>
-  startThreadCrew({ count, log, application, closeMsMax: 500 })
+  startThreadCrew({ count, log, path: join(folder, `threads${count}`), application, closeMsMax: 500 })
 
 async function open(count: number): Promise<Engine> {
   const engine = await openShardedEngine(options(`threads${count}`), await crewOf(count))
