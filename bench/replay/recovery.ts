@@ -16,6 +16,7 @@ const KILLS = 5
 /** From when it is level to when it is killed, later each time: its checkpoints are each second. */
 const RUN_MS = 2_000
 const RUN_MORE_MS = 230
+/** To be level may take so much longer than folding the tail does. */
 const GRACE_SECONDS = 1
 
 export interface LiveTold {
@@ -49,16 +50,18 @@ export async function recovery(folder: string, say: (what: string) => void): Pro
     check(restarted.hash === expected.hash, 'after a kill the rows differ')
     restarts.push(restarted)
   }
-  const extra = restarts.map(({ caughtUpSeconds, tail }) => caughtUpSeconds - tail / eventsPerSecond)
+  const replaySeconds = ({ tail }: Restarted): number => tail / eventsPerSecond
+  const beyond = (each: Restarted): number => each.caughtUpSeconds - replaySeconds(each)
+  const typical = restarts.toSorted((a, b) => beyond(a) - beyond(b))[KILLS >> 1]!
   const common = { unit: 's', atMost: true, equal: true } as const
   const of = '1 M keys after a kill'
   return {
     goals: [
       { name: `${of}: first answer`, value: median(restarts.map(each => each.firstAnswerSeconds)), goal: 1, ...common },
       {
-        name: `${of}: caught up, beyond the replay time of the tail`,
-        value: median(extra),
-        goal: GRACE_SECONDS,
+        name: `${of}: caught up`,
+        value: typical.caughtUpSeconds,
+        goal: replaySeconds(typical) + GRACE_SECONDS,
         ...common,
       },
     ],
