@@ -144,6 +144,7 @@ class JsonFormat implements RecordFormat {
     let p = text.space(at + 1)
     while (buffer[p] === 34) {
       const name = text.value(p)
+      if (name === undefined) return undefined
       p = text.space(text.end)
       if (buffer[p] !== 58) return undefined
       p = text.space(p + 1)

@@ -146,6 +146,34 @@ describe('a log of files', () => {
     }
   })
 
+  it('goes by the variant of each line, wherever it says so, and refuses lines of none and those that break off', async () => {
+    const union = z.discriminatedUnion('type', [
+      z.object({ type: z.literal('a'), id: z.int() }),
+      z.object({ type: z.literal('b'), id: z.int(), name: z.string() }),
+    ])
+    const of = compileContract('things', 'topic', union, 'id')
+    const lines = [
+      '{"type":"a","id":1}',
+      '{"id":2,"name":"x","type":"b"}',
+      '{"id":3,"more":[1],"type":"c"}',
+      '{"id":4,"na',
+      '{"id":5,"na\\x":1,"type":"a"}',
+      '{"type":"a","id":6,"type":"b","name":"y"}',
+      '{"id":7,"type":1}',
+      '{"id":8}',
+    ]
+    const disk = new SimulatedDisk()
+    disk.plant('/f', Buffer.from(lines.join('\n')))
+    const log = await openFileLog({ inputs: [{ contract: of, path: '/f' }], fileSystem: disk, onInvalid: 'skip' })
+    expect(await rows(log)).toEqual([
+      { type: 'a', id: 1 },
+      { type: 'b', id: 2, name: 'x' },
+      { type: 'b', id: 6, name: 'y' },
+    ])
+    expect(log.skipped).toBe(5)
+    await log.close()
+  })
+
   it('knows the line also where reading began behind the first one', async () => {
     const log = await open({ '/f': '{"id":1,"name":"a"}\n{"id":2,"name":"b"}\n{"id":3}\n' }, { chunkBytes: 16 })
     await expect(readAll(log, 40)).rejects.toMatchObject({ data: { line: 3, byte: 40 } })
