@@ -104,6 +104,31 @@ describe('shards in threads', { timeout: 60_000 }, () => {
     for (const engine of several) expect(await rowsOf(engine)).toEqual(expected)
   })
 
+  it('never answer torn, nor go back: what moves between accounts sums to nothing at every cut', async () => {
+    const random = new Random(3)
+    const engine = await open(3)
+    const accounts = Array.from({ length: CUSTOMERS }, (_, n) => ({ view: 'accounts', key: `customer ${n}` }))
+    const appending = (async () => {
+      for (let n = 0; n < 6; n++) {
+        await append(random, 10, 4)
+        // Of several blocks: it is folded over many slices.
+        await append(random, 1, 40_000)
+      }
+    })()
+    let appended = false
+    void appending.then(() => (appended = true))
+    const positions = [0]
+    while (!appended || positions.at(-1)! < log.end) {
+      const [all, one] = await Promise.all([engine.read(accounts), engine.read([random.pick(accounts)])])
+      expect(all.rows.reduce((sum, row) => sum + ((row?.['cents'] as number | undefined) ?? 0), 0)).toBe(0)
+      expect(one.position).toBe(all.position)
+      expect(all.position).toBeGreaterThanOrEqual(positions.at(-1)!)
+      positions.push(all.position)
+    }
+    await appending
+    expect(new Set(positions).size).toBeGreaterThan(10)
+  })
+
   it('stop a view in all shards where its handler throws in one, and no other view', async () => {
     const engine = await open(2)
     await misbehave('throw')
