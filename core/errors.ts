@@ -105,6 +105,16 @@ export const ERRORS = {
     retriable: false,
     hint: 'nothing is lost: an older checkpoint is used, or the views are folded anew from the log',
   },
+  CHECKPOINT_FAILED: {
+    status: 503,
+    retriable: true,
+    hint: 'look at the disk of the data folder; views go on, and the next checkpoint is tried by itself',
+  },
+  SAVEPOINT_FAILED: {
+    status: 503,
+    retriable: true,
+    hint: 'look at the disk of the data folder, and make the savepoint again',
+  },
   MIGRATION_FAILED: { status: 500, retriable: false, hint: 'mend the function given to migrate, and start again' },
   VIEW_HISTORY_GONE: {
     status: 503,

@@ -124,7 +124,7 @@ export interface Engine {
   readonly replayer: Replays
   /** What stands alone and lasts: all rows of all views at a cut, by name. */
   readonly savepoints: Pick<Savepoints, 'create' | 'start' | 'status' | 'list' | 'get' | 'remove'>
-  /** Writes a checkpoint now. */
+  /** Writes a checkpoint now. @throws CHECKPOINT_FAILED: the last one stands, views go on, and the next one is of all rows */
   checkpoint(): Promise<void>
   stop(): Promise<void>
 }

@@ -14,6 +14,7 @@ import { migrationOf } from '../migrate.ts'
 import { type Savepoint, unusable } from '../savepoint/savepoint-file.ts'
 import { type ContinuedFrom, factsOf, planStart, type ViewPlan } from '../start-plan.ts'
 import type { FoldedView } from '../view.ts'
+import { cannotCheckpoint } from './failure.ts'
 import { type Checkpoint, readManifest, type ViewCheckpoint } from './manifest.ts'
 import type { CheckpointMember, LoadReport } from './member.ts'
 import type { RowFile } from './part.ts'
@@ -222,7 +223,7 @@ export class Checkpoints {
    * @param generation of the log's base from which they were folded
    * @param published resolves when all that they emitted up to here is in the log: a restart from here does not emit it again
    * @param full writes all rows, into new files
-   * @throws what the disk threw: the next one writes all rows; and what `published` throws
+   * @throws CHECKPOINT_FAILED: the next one writes all rows; and what `published` throws
    */
   async write(
     position: number,
@@ -249,7 +250,7 @@ export class Checkpoints {
       return checkpoint
     } catch (error) {
       store.failed()
-      throw error
+      throw cannotCheckpoint(error)
     }
   }
 }

@@ -1,20 +1,21 @@
 // Time has to be in the log for rows to go: where a row is due and nothing else was appended since, a clock record is. Nothing is
 // appended while nothing is due, and one record serves all rows that are due by then.
 import { asMainstemError, type Log } from '../../core/index.ts'
+import type { Scheduler } from '../shards/scheduler.ts'
 import { appendViewControls } from '../view-control.ts'
 
 /** Least time between two clock records: rows stay in sight that much longer, where nothing else is appended. */
 const SPACING_MS = 100
 /** After an append that failed. */
 const RETRY_MS = 1_000
-/** The longest timer there is, rounded down. */
-const TIMER_MS_MAX = 2_000_000_000
 
 export class LogClock {
   readonly #log: Log
   readonly #nowMs: () => number
   readonly #level: () => boolean
-  #timer: NodeJS.Timeout | undefined
+  readonly #scheduler: Scheduler
+  /** Takes the timer back; undefined where none runs. */
+  #timer: (() => void) | undefined
   #nextMs = Number.POSITIVE_INFINITY
   #earliestMs = 0
   #appending: Promise<void> | undefined
@@ -24,8 +25,9 @@ export class LogClock {
    * @param nowMs as append times are made: milliseconds since 1970
    * @param level whether all of the log is folded: otherwise what is to be folded tells the time
    */
-  constructor(log: Log, nowMs: () => number, level: () => boolean) {
+  constructor(log: Log, scheduler: Scheduler, nowMs: () => number, level: () => boolean) {
     this.#log = log
+    this.#scheduler = scheduler
     this.#nowMs = nowMs
     this.#level = level
   }
@@ -38,12 +40,11 @@ export class LogClock {
   }
 
   #arm(): void {
-    clearTimeout(this.#timer)
+    this.#timer?.()
     this.#timer = undefined
     if (this.#stopped || this.#appending || this.#nextMs === Number.POSITIVE_INFINITY) return
     const waitMs = Math.max(this.#nextMs, this.#earliestMs) - this.#nowMs()
-    this.#timer = setTimeout(() => this.#ring(), Math.min(TIMER_MS_MAX, Math.max(0, Math.ceil(waitMs))))
-    this.#timer.unref()
+    this.#timer = this.#scheduler.after(waitMs, () => this.#ring())
   }
 
   #ring(): void {
@@ -69,7 +70,7 @@ export class LogClock {
 
   async stop(): Promise<void> {
     this.#stopped = true
-    clearTimeout(this.#timer)
+    this.#timer?.()
     await this.#appending
   }
 }

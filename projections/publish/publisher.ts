@@ -1,7 +1,6 @@
 // Appends what one projection emits, in canonical order, many causes to a batch, each with the mark of its last cause. So the
 // log itself says what is published, and nothing is twice or missing: a fold that begins anew, after a kill or with other
 // code, drops what is caused at or below the mark. One batch at a time: a later one must not stand where an earlier one failed.
-import { setTimeout as delay } from 'node:timers/promises'
 import {
   asMainstemError,
   type Batch,
@@ -13,6 +12,7 @@ import {
   type LogTopic,
   type MainstemError,
 } from '../../core/index.ts'
+import { rest, type Scheduler } from '../shards/scheduler.ts'
 import type { Emission, EmittedTopic } from './emissions.ts'
 import { PUBLISH_BATCH_BYTES, RETRY_MS_MAX, RETRY_MS_MIN } from './limits.ts'
 
@@ -23,6 +23,7 @@ export interface PublishedTopic extends EmittedTopic {
 
 export interface PublisherOptions {
   readonly log: Log
+  readonly scheduler: Scheduler
   readonly projection: string
   /** In the order of `emits`. */
   readonly topics: readonly PublishedTopic[]
@@ -157,10 +158,11 @@ export class Publisher {
 
   /** False when all is being stopped. */
   async #pause(bytes: number, retryMs: number): Promise<boolean> {
+    const { log, scheduler } = this.#options
     const { signal } = this.#stopping
     try {
-      await this.#options.log.room({ bytes, signal })
-      if (bytes === 0) await delay(retryMs, undefined, { signal })
+      await log.room({ bytes, signal })
+      if (bytes === 0) await rest(scheduler, retryMs, signal)
       return true
     } catch (error) {
       if (signal.aborted) return false

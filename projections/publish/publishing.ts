@@ -3,6 +3,7 @@
 import { fail, type Log, type MainstemError } from '../../core/index.ts'
 import { keyCodecOf } from '../key-codec.ts'
 import type { ProjectionDefinition } from '../projection.ts'
+import type { Scheduler } from '../shards/scheduler.ts'
 import { keysOf } from '../state/keys.ts'
 import { type Emission, type Emitted, emittedTopic, inOrder } from './emissions.ts'
 import { UNPUBLISHED_BYTES_MAX } from './limits.ts'
@@ -25,6 +26,7 @@ export class Publishing {
    */
   constructor(
     log: Log,
+    scheduler: Scheduler,
     projections: readonly ProjectionDefinition[],
     onFailed: (projection: string, error: MainstemError) => void,
   ) {
@@ -37,7 +39,7 @@ export class Publishing {
         throw fail('TOPIC_UNKNOWN', `'${name}' emits to ${topic.name}, which the log does not have`)
       })
       const told = { onPublished: () => this.#wake(), onFailed: (error: MainstemError) => onFailed(name, error) }
-      const publisher = new Publisher({ log, projection: name, topics, ...told })
+      const publisher = new Publisher({ log, scheduler, projection: name, topics, ...told })
       const keys = keysOf(keyCodecOf(definition))
       this.#emitters.set(name, { publisher, take: emissions => publisher.take(inOrder(emissions, keys)) })
     }

@@ -1,6 +1,7 @@
 // The savepoints of an application: made of what a whole checkpoint wrote, one at a time, beside everything else; listed, deleted.
 import { join } from 'node:path'
 import { asMainstemError, type ErrorReport, type FileSystem, fail, reportOf } from '../../core/index.ts'
+import { cannotSave } from '../checkpoint/failure.ts'
 import type { Checkpoint } from '../checkpoint/manifest.ts'
 import { ROW_FILE_NAME } from '../checkpoint/part.ts'
 import {
@@ -54,7 +55,7 @@ export class Savepoints {
 
   /**
    * Writes a savepoint of now. On return it is on disk, and `mainstem run --from-savepoint` goes back to it.
-   * @throws as `start`; VIEW_STOPPED where no view goes on, SHUTTING_DOWN, what the disk threw
+   * @throws as `start`; VIEW_STOPPED where no view goes on, SHUTTING_DOWN, SAVEPOINT_FAILED, CHECKPOINT_FAILED
    */
   async create(name: string): Promise<Savepoint> {
     return (await this.#begin(name)).made
@@ -75,7 +76,9 @@ export class Savepoints {
     if (this.#running) throw fail('OVERLOADED', 'a savepoint is being made', { hint: 'wait until it has ended' })
     const run: Run = { name, rowsDone: 0, rows: null }
     this.#running = run
-    const made = this.#make(run)
+    const made = this.#make(run).catch(error => {
+      throw cannotSave(error)
+    })
     this.#ended = made.then(
       () => this.#end(name, null),
       error => this.#end(name, reportOf(asMainstemError(error))),

@@ -121,8 +121,10 @@ export abstract class Coordinator implements Engine {
     this.#folding = folding
     this.#members = members
     this.#room = room
-    this.#publishing = new Publishing(log, options.parts.projections, (name, error) => this.#cannotPublish(name, error))
-    this.#clock = new LogClock(log, options.wallClockMs ?? wallClockMs, () => this.position >= log.end)
+    this.#publishing = new Publishing(log, this.#scheduler, options.parts.projections, (name, error) =>
+      this.#cannotPublish(name, error),
+    )
+    this.#clock = new LogClock(log, this.#scheduler, options.wallClockMs ?? wallClockMs, () => this.position >= log.end)
     this.deadLetters = new DeadLetterDesk(log, async name => {
       const view = folding.views.find(each => each.name === name)
       if (view === undefined) throw unknownView(name, this.views.keys())

@@ -4,14 +4,11 @@ import {
   ByteWriter,
   createRowCodec,
   errorOf,
-  fail,
-  isFull,
-  isMainstemError,
   type MainstemError,
   type RowCodec,
   reportOf,
-  textOf,
 } from '../../core/index.ts'
+import { cannotCheckpoint } from '../checkpoint/failure.ts'
 import type { LoadRequest, ShardCheckpoints } from '../checkpoint/member.ts'
 import type { PartRequest } from '../checkpoint/part.ts'
 import type { CoordinatorChannel, RowsWanted, ToShard, ViewFacts } from './messages.ts'
@@ -135,7 +132,7 @@ export class ShardServer {
   #write(request: PartRequest): void {
     this.#writing = this.#member.write(request).then(
       report => this.#channel.post({ type: 'part', report, error: undefined }),
-      error => this.#channel.post({ type: 'part', error: reportOf(diskError(error)) }),
+      error => this.#channel.post({ type: 'part', error: reportOf(cannotCheckpoint(error)) }),
     )
   }
 
@@ -155,12 +152,4 @@ export class ShardServer {
     if (name === undefined) this.#shard.stopViews(error)
     else this.#shard.views.find(view => view.name === name)?.stop(error)
   }
-}
-
-/** What a disk threw, as it can be told elsewhere. */
-function diskError(error: unknown): MainstemError {
-  if (isMainstemError(error)) return error
-  const parts = { detail: textOf(error), cause: error }
-  if (isFull(error)) return fail('LOG_FULL', 'no room for a checkpoint', parts)
-  return fail('LOG_FAILED', 'cannot write a checkpoint', parts)
 }

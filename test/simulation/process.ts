@@ -78,6 +78,7 @@ export class Process {
       checkpointIntervalMs: NEVER_MS,
       sliceMs,
       scheduler: turns,
+      wallClockMs: () => Math.floor(turns.nowMs()),
       onEvent: (event: EngineEvent) => trace(`event ${event.event}`),
     }
     const crew = { count: shards, path: '/views', fs, log, parts, sliceMs, scheduler: turns, schedule: turns.schedule }

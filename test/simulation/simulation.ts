@@ -119,8 +119,7 @@ class Simulation {
     if (happens('read')) this.#read(process)
     if (happens('past')) this.#readPast(process)
     if (happens('rows')) this.#readRows(process)
-    if (happens('checkpoint'))
-      this.#watch(process.engine.checkpoint(), process, ['EIO', 'ENOSPC', 'LOG_FULL', 'LOG_FAILED'])
+    if (happens('checkpoint')) this.#watch(process.engine.checkpoint(), process, ['CHECKPOINT_FAILED'])
     if (happens('fault')) this.#failSoon()
     if (happens('end')) return this.#end(process)
     await process.turns.step()
@@ -213,7 +212,7 @@ class Simulation {
   /** One of the next operations on the checkpoints' folder fails. */
   #failSoon(): void {
     const disk = this.#disk
-    const code = this.#random.pick(['EIO', 'ENOSPC', 'LOG_FULL', 'LOG_FAILED'])
+    const code = this.#random.pick(['EIO', 'ENOSPC'])
     let left = this.#random.int(12)
     disk.fault = (_, path) => {
       if (!path.startsWith('/views') || left-- > 0) return undefined

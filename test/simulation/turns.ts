@@ -13,6 +13,7 @@ export class Turns implements Scheduler {
   readonly #random: Random
   readonly #trace: (event: string) => void
   #waiting: Waiting[] = []
+  #timers: { readonly atMs: number; readonly work: () => void }[] = []
   #nowMs: number
   /** Everybody goes on at once, in the order in which they came: when what comes of it is not looked at. */
   #free = false
@@ -42,6 +43,14 @@ export class Turns implements Scheduler {
     return new Promise(resolve => this.#wait({ what, go: resolve }))
   }
 
+  after(ms: number, work: () => void): () => void {
+    const timer = { atMs: this.#nowMs + Math.max(0, ms), work }
+    this.#timers.push(timer)
+    return () => {
+      this.#timers = this.#timers.filter(each => each !== timer)
+    }
+  }
+
   readonly schedule: Schedule = deliver => this.#wait({ what: 'message', go: deliver })
 
   #wait(waiting: Waiting): void {
@@ -55,12 +64,22 @@ export class Turns implements Scheduler {
 
   /** Gives one of those that wait its turn, and lets it come to rest. */
   async step(): Promise<void> {
+    this.#ring()
     if (this.idle) return settled()
     const next = this.#waiting.splice(this.#nextPlace(), 1)[0]!
     this.#trace(next.what)
     if (this.#random.next() < 0.1) this.#nowMs += this.#random.int(5)
     next.go()
     await settled()
+  }
+
+  /** Those that are due wait for their turns; where nobody else does, time passes until one is. */
+  #ring(): void {
+    const nextMs = Math.min(...this.#timers.map(({ atMs }) => atMs))
+    if (this.idle && nextMs < Number.POSITIVE_INFINITY) this.#nowMs = Math.max(this.#nowMs, nextMs)
+    const due = this.#timers.filter(({ atMs }) => atMs <= this.#nowMs)
+    this.#timers = this.#timers.filter(timer => !due.includes(timer))
+    for (const { work } of due) this.#wait({ what: 'timer', go: work })
   }
 
   #nextPlace(): number {
@@ -72,6 +91,7 @@ export class Turns implements Scheduler {
   /** From here on nobody waits. */
   free(): void {
     this.#free = true
+    this.#timers = []
     for (const { go } of this.#waiting.splice(0)) setImmediate(go)
   }
 }

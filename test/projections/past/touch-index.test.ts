@@ -99,7 +99,11 @@ test('a scan that is ended midway leaves what it found, and no more', async () =
   const touches = await touchesOfBills(150, 4)
   const index = openIndex('one', 1_000)
   const gone = new AbortController()
-  const scheduler = { nowMs: () => performance.now(), yield: async () => gone.abort(new Error('gone')) }
+  const scheduler = {
+    nowMs: () => performance.now(),
+    yield: async () => gone.abort(new Error('gone')),
+    after: () => () => {},
+  }
   const wanted = new Map([['bills', new Set([hashOfNumber(1)])]])
   const range = { after: 0, upTo: world.log.end, most: 10_000 }
   const search = index.positions(wanted, range, new Pace(scheduler, 0, gone.signal))
