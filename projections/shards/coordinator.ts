@@ -31,7 +31,7 @@ import type { Past } from '../past/past.ts'
 import { Publishing } from '../publish/publishing.ts'
 import type { Replayer } from '../replay/replayer.ts'
 import { schemasOf } from '../savepoint/savepoint-file.ts'
-import { checkUsable, Savepoints } from '../savepoint/savepoints.ts'
+import { Savepoints } from '../savepoint/savepoints.ts'
 import { DeadLetterDesk } from '../skip/redrive.ts'
 import type { ContinuedFrom, ViewPlan } from '../start-plan.ts'
 import { unknownView } from '../unknown-view.ts'
@@ -42,6 +42,7 @@ import { type CheckpointCut, CheckpointRuns } from './checkpoint-runs.ts'
 import type { Folding } from './folding.ts'
 import { LagMeter } from './lag-meter.ts'
 import { LogEnd } from './log-end.ts'
+import { placesInPast } from './past-places.ts'
 import { PositionWaiters } from './position-waiters.ts'
 import { realScheduler, type Scheduler } from './scheduler.ts'
 import type { SliceEnd } from './shard.ts'
@@ -149,28 +150,8 @@ export abstract class Coordinator implements Engine {
 
   abstract read(requests: readonly RowRequest[]): CutRead | Promise<CutRead>
 
-  /** What reads of the past ask of the engine, besides where it is. */
   protected placesInPast(views: readonly FoldedView[]) {
-    const { fingerprint, path, acceptHistoryGone = [] } = this.#options
-    const { generation } = this.#log.base
-    const named = (name: string) => views.find(view => view.name === name)!
-    return {
-      fingerprint,
-      fs: this.#options.fs ?? nodeFileSystem,
-      path: `${path}-past`,
-      checkReadable: (view: string) => this.views.get(view)!.check(),
-      isComplete: (source: string) => this.isComplete(source),
-      savepointPosition: async (name: string) => {
-        const savepoint = await this.savepoints.get(name)
-        checkUsable(savepoint, this.#log)
-        return savepoint.position
-      },
-      continuedTo: (view: string) => this.continued(named(view)).at(-1)?.position ?? 0,
-      foldsWhatIsLeft: (view: string) =>
-        acceptHistoryGone.includes(view) &&
-        this.plans.get(view)?.from === 0 &&
-        generation === this.#log.base.generation,
-    }
+    return placesInPast(this, this.#options, views)
   }
 
   /** Loads what there is and begins. */
