@@ -91,7 +91,6 @@ export const ERRORS = {
     hint: 'mend the projection and start again: it is rebuilt then; or raise its deadLettersMax',
   },
   PROJECTION_REMOVE_NOT_INVERSE: { status: 503, retriable: false, hint: 'what add puts in, remove must take out' },
-  VERIFY_ONE_SHARD_ONLY: { status: 501, retriable: false, hint: 'run it with --shards 1' },
   VIEW_UNKNOWN: { status: 404, retriable: false },
   VIEW_STOPPED: { status: 503, retriable: false },
   VIEW_REBUILDING: { status: 503, retriable: true },

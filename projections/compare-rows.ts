@@ -2,7 +2,7 @@
 // has a hash that does not depend on the order of rows; the first difference is that of the smallest key bytes.
 import { type AnyRow, ByteReader, ByteWriter } from '../core/index.ts'
 import { HashSums, hashBytes, lanes } from './checkpoint/row-hash.ts'
-import { idAt, type RowsAtCut, storedRow } from './rows-at-cut.ts'
+import { type CutRows, idAt, storedRow } from './rows-at-cut.ts'
 import type { KeyId } from './state/keys.ts'
 import type { FoldedView } from './view.ts'
 
@@ -33,8 +33,7 @@ interface Compared {
 
 /** One view's comparison. The second fold is at the cut and does not go on. */
 export class RowComparison {
-  readonly #live: FoldedView
-  readonly #liveRows: RowsAtCut
+  readonly #liveRows: CutRows
   readonly #view: FoldedView
   readonly #writer = new ByteWriter()
   #rows = 0
@@ -45,9 +44,8 @@ export class RowComparison {
   #first: { key: Buffer; id: KeyId; live: Buffer | undefined; refolded: Buffer | undefined } | undefined
 
   /** @param onDifference told of each key whose rows differ */
-  constructor(live: FoldedView, rows: RowsAtCut, refolded: FoldedView, onDifference: (id: KeyId) => void = () => {}) {
+  constructor(rows: CutRows, refolded: FoldedView, onDifference: (id: KeyId) => void = () => {}) {
     this.#onDifference = onDifference
-    this.#live = live
     this.#liveRows = rows
     this.#view = refolded
     rows.takenBy((id, stored) => this.#takeLive(id, stored))
@@ -55,8 +53,7 @@ export class RowComparison {
 
   /** @param turn lets others run when it is their turn */
   async run(turn: () => Promise<void>): Promise<Compared> {
-    // A view that stops lets its rows go.
-    while (!this.#live.error && this.#liveRows.step()) await turn()
+    await this.#liveRows.each(turn)
     for (let row = 0; row < this.#view.table.places; row++) {
       this.#takeRefolded(row)
       await turn()

@@ -8,10 +8,10 @@ import type { RecordInfo } from './handler-context.ts'
 import { historyGone, reorderedHistory } from './history.ts'
 import { lastTouch } from './last-touch.ts'
 import { commitTimeOf, RecordFolder } from './record-folder.ts'
-import { RowsAtCut } from './rows-at-cut.ts'
+import type { CutRows } from './rows-at-cut.ts'
 import { Turns } from './shards/scheduler.ts'
 import type { KeyId } from './state/keys.ts'
-import type { VerifiedView, VerifyHost, VerifyReport } from './verifier.ts'
+import type { RefoldHost, VerifiedView, VerifyHost, VerifyReport } from './verifier.ts'
 import { FoldedView } from './view.ts'
 import { connectViews } from './view-graph.ts'
 
@@ -28,14 +28,14 @@ export type OnDifference = (view: string, id: KeyId) => void
 /** One view's comparison, where it can be compared. */
 interface Begun {
   readonly refolded: FoldedView
-  readonly rows: RowsAtCut | undefined
+  readonly rows: CutRows | undefined
   readonly comparison: RowComparison | undefined
   readonly failure: () => MainstemError | undefined
 }
 
 /** One such fold. */
 export class Refold {
-  readonly #host: VerifyHost
+  readonly #host: RefoldHost
   readonly #names: readonly string[]
   readonly #signal: AbortSignal
   readonly #aborted: Promise<never>
@@ -47,7 +47,7 @@ export class Refold {
   readonly #startedMs: number
   /** The log's end at the start: live views are to be there at least. */
   readonly #end: number
-  readonly #watched = new Map<string, RowsAtCut>()
+  #watched: ReadonlyMap<string, CutRows> = new Map()
   readonly #onDifference: OnDifference
   /** Blocks that have been read and not folded. */
   #blocks: LogBlock[] = []
@@ -55,7 +55,7 @@ export class Refold {
   #sinceDrain = 0
 
   /** @param onDifference told of each key whose rows differ */
-  constructor(host: VerifyHost, names: readonly string[], signal: AbortSignal, onDifference: OnDifference = () => {}) {
+  constructor(host: RefoldHost, names: readonly string[], signal: AbortSignal, onDifference: OnDifference = () => {}) {
     this.#host = host
     this.#onDifference = onDifference
     this.#turns = new Turns(host.scheduler, host.sliceMs)
@@ -110,10 +110,13 @@ export class Refold {
     const live = host.folded.filter(view => this.#names.includes(view.name) && !view.error)
     // While others are made anew, those that kept their checkpoint stand ahead of the cut.
     await host.waitFor(Math.max(this.#end, this.#position, ...live.map(view => view.position)), this.#signal)
-    while (!host.atCut) await Promise.race([host.cut(), this.#aborted])
+    const taken = host.rowsAtCut(live, this.#views, this.#turns)
+    // Whoever aborts does not wait for it; its rows are let go when they come.
+    taken.then(({ rows }) => this.#signal.aborted && endAll(rows), () => {})
+    const { position, rows } = await Promise.race([taken, this.#aborted])
+    this.#watched = rows
     this.#signal.throwIfAborted()
-    for (const view of live) if (!view.error) this.#watched.set(view.name, new RowsAtCut(view))
-    return host.position
+    return position
   }
 
   /** Folds the next blocks, no further than a position at which a batch ends; false where there are none. */
@@ -158,8 +161,10 @@ export class Refold {
    * Folds on until it is level with the live views, and calls `take` there, before anything else can happen. What is missing at
    * a cut is then folded in one go: a few thousand records at most, since it has come near before.
    */
-  async takeWhenLevel(take: (refolded: ReadonlyMap<string, FoldedView>) => void): Promise<number> {
-    const host = this.#host
+  async takeWhenLevel(
+    host: VerifyHost,
+    take: (refolded: ReadonlyMap<string, FoldedView>) => void,
+  ): Promise<number> {
     const ahead = () => this.#blocks.at(-1)?.end ?? this.#position
     for (;;) {
       while (host.position - this.#position > LEVEL_RECORDS_MAX) await this.#foldOn(host.position)
@@ -209,7 +214,7 @@ export class Refold {
     const rows = this.#watched.get(name)
     const failure = () => live.error ?? refolded.error ?? rows?.error
     const comparison =
-      rows && !failure() ? new RowComparison(live, rows, refolded, id => this.#onDifference(name, id)) : undefined
+      rows && !failure() ? new RowComparison(rows, refolded, id => this.#onDifference(name, id)) : undefined
     return { refolded, rows, comparison, failure }
   }
 
@@ -231,10 +236,14 @@ export class Refold {
 
   /** Lets everything go. */
   end(): void {
-    for (const rows of this.#watched.values()) rows.end()
+    endAll(this.#watched)
     this.#reader.close()
     for (const view of this.#views) view.table.drop()
   }
+}
+
+const endAll = (rows: ReadonlyMap<string, CutRows>): void => {
+  for (const each of rows.values()) each.end()
 }
 
 /** The named projections and all that they fold, in order. */

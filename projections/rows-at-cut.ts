@@ -8,7 +8,18 @@ import type { FoldedView } from './view.ts'
 /** Takes a row as it is stored. */
 export type TakeRow = (id: KeyId, stored: Buffer) => void
 
-export class RowsAtCut {
+/** The rows of a live view at one cut, for one who takes each of them once. */
+export interface CutRows {
+  /** Why the rows cannot be had. */
+  readonly error: MainstemError | undefined
+  /** Who takes the rows from now on; those that were read before come first. */
+  takenBy(take: TakeRow): void
+  /** Gives all that are left. @param turn lets others run when it is their turn */
+  each(turn: () => Promise<void>): Promise<void>
+  end(): void
+}
+
+export class RowsAtCut implements CutRows {
   readonly #view: FoldedView
   readonly #writer = new ByteWriter()
   readonly #end: number
@@ -58,10 +69,19 @@ export class RowsAtCut {
     return true
   }
 
+  async each(turn: () => Promise<void>): Promise<void> {
+    // A view that stops lets its rows go.
+    while (!this.#view.error && this.step()) await turn()
+  }
+
   end(): void {
     this.#unwatch()
   }
 }
+
+/** The rows of views that are in this thread, as they are now: to be called at a cut. */
+export const rowsNow = (views: readonly FoldedView[]): ReadonlyMap<string, CutRows> =>
+  new Map(views.flatMap(view => (view.error ? [] : [[view.name, new RowsAtCut(view)] as const])))
 
 /** The key of the row that is there for readers at a place; undefined where none is: a free place, or a copy of a row. */
 export function idAt({ table }: FoldedView, row: number): KeyId | undefined {

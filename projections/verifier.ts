@@ -6,7 +6,8 @@ import type { ApplicationParts } from './application.ts'
 import type { RowDifference } from './compare-rows.ts'
 import type { Progress } from './engine.ts'
 import { Refold } from './refold.ts'
-import type { Scheduler } from './shards/scheduler.ts'
+import type { CutRows } from './rows-at-cut.ts'
+import type { Scheduler, Turns } from './shards/scheduler.ts'
 import type { StateMemory } from './state/memory.ts'
 import { unknownView } from './unknown-view.ts'
 import type { FoldedView } from './view.ts'
@@ -51,22 +52,35 @@ export interface VerifyStatus {
   readonly error: ErrorReport | null
 }
 
-/** What a verification needs of the engine whose views it verifies. */
-export interface VerifyHost {
+/** Rows of live views, all of one cut. */
+export interface RowsOfCut {
+  readonly position: number
+  /** By view; those that have stopped have none. */
+  readonly rows: ReadonlyMap<string, CutRows>
+}
+
+/** What a second fold needs of the engine whose views it folds. */
+export interface RefoldHost {
   readonly log: Log
   readonly parts: ApplicationParts
   readonly folded: readonly FoldedView[]
   readonly memory: StateMemory
   readonly scheduler: Scheduler
   readonly sliceMs: number
+  waitFor(position: number, signal: AbortSignal): Promise<void>
+  /** The rows of views as they are at the next cut. @param refolded the same views, folded anew, by whose keys they are told */
+  rowsAtCut(views: readonly FoldedView[], refolded: readonly FoldedView[], turns: Turns): Promise<RowsOfCut>
+}
+
+/** The same where the live rows are in this thread, and can be exchanged. */
+export interface VerifyHost extends RefoldHost {
   readonly position: number
   readonly atCut: boolean
   cut(): Promise<void>
-  waitFor(position: number, signal: AbortSignal): Promise<void>
 }
 
 export class Verifier {
-  readonly #host: VerifyHost
+  readonly #host: RefoldHost
   #abort = new AbortController()
   #stopped = false
   #running: Promise<void> | undefined
@@ -74,7 +88,7 @@ export class Verifier {
   #report: VerifyReport | null = null
   #error: ErrorReport | null = null
 
-  constructor(host: VerifyHost) {
+  constructor(host: RefoldHost) {
     this.#host = host
   }
 

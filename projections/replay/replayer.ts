@@ -116,7 +116,7 @@ export class Replayer implements Replays {
 
   #switch(refold: Refold, differing: ReadonlyMap<string, readonly KeyId[]>): Promise<number> {
     const writer = new ByteWriter()
-    return refold.takeWhenLevel(refolded => {
+    return refold.takeWhenLevel(this.#host, refolded => {
       for (const [name, ids] of differing) {
         const live = this.#host.folded.find(view => view.name === name)!
         if (live.error) throw live.error

@@ -103,6 +103,16 @@ export class Savepoints {
     this.#last = { name, error }
   }
 
+  /** One of now for the engine's own use, in a folder of its own, which is emptied first. @throws as `create` */
+  async temporary(folder: string, name: string): Promise<Savepoint> {
+    const { fs, logId, schemas, checkpoints: from } = this.#host
+    if ((await fs.list(folder)).includes(savepointFile(name))) await fs.remove(join(folder, savepointFile(name)))
+    const checkpoint = whole(await this.#host.checkpoint())
+    const { signal } = this.#abort
+    const madeAt = new Date().toISOString()
+    return writeSavepoint({ fs, folder, name, madeAt, from, logId, checkpoint, schemas, onRows: () => {}, signal })
+  }
+
   status(): SavepointsStatus {
     return { running: this.#running ? { ...this.#running } : null, last: this.#last }
   }

@@ -6,6 +6,7 @@ import type { CutRead, LocalEngine, LocalView, RowRequest } from '../engine.ts'
 import type { EngineOptions } from '../engine-options.ts'
 import { PastReads } from '../past/past-reads.ts'
 import { Replayer } from '../replay/replayer.ts'
+import { rowsNow } from '../rows-at-cut.ts'
 import { unknownView } from '../unknown-view.ts'
 import { Verifier, type VerifyHost } from '../verifier.ts'
 import { Coordinator, SLICE_MS } from './coordinator.ts'
@@ -62,6 +63,10 @@ class LocalCoordinator extends Coordinator implements LocalEngine {
       },
       cut: () => shard.cut(),
       waitFor: (position, signal) => this.waitFor(position, signal),
+      async rowsAtCut(views) {
+        while (shard.inTransaction) await shard.cut()
+        return { position: shard.position, rows: rowsNow(views) }
+      },
     }
     this.verifier = new Verifier(host)
     this.replayer = new Replayer(host)

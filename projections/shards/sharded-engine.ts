@@ -1,12 +1,14 @@
 // The engine of several shards behind channels, wherever they run.
-import { fail, installPurityGuards } from '../../core/index.ts'
+import { fail, installPurityGuards, nodeFileSystem } from '../../core/index.ts'
 import { sourcesByView } from '../application.ts'
 import type { CutRead, Engine, RowRequest } from '../engine.ts'
 import type { EngineOptions } from '../engine-options.ts'
 import { PastReads } from '../past/past-reads.ts'
 import type { ReplayStatus } from '../replay/replayer.ts'
+import { type SavedIn, SavedRows } from '../savepoint/saved-rows.ts'
 import { unknownView } from '../unknown-view.ts'
-import type { VerifyStatus } from '../verifier.ts'
+import { type RowsOfCut, Verifier } from '../verifier.ts'
+import type { FoldedView } from '../view.ts'
 import { Coordinator, SLICE_MS } from './coordinator.ts'
 import type { ShardCrew } from './crew.ts'
 import { ReadView } from './live-view.ts'
@@ -28,7 +30,7 @@ export async function openShardedEngine(options: EngineOptions, crew: ShardCrew)
 
 class ShardedCoordinator extends Coordinator {
   override readonly views: ReadonlyMap<string, ReadView>
-  override readonly verifier = new NoVerifier()
+  override readonly verifier: Verifier
   override readonly replayer = new NoReplayer()
   override readonly past: PastReads
   readonly #shards: RemoteShards
@@ -44,7 +46,17 @@ class ShardedCoordinator extends Coordinator {
     this.views = new Map(
       shards.views.map(view => [view.name, new ReadView(view, sources.get(view.name) ?? [], fingerprint, this)]),
     )
-    const { log, sliceMs = SLICE_MS } = options
+    const { log, sliceMs = SLICE_MS, path, fs = nodeFileSystem } = options
+    this.verifier = new Verifier({
+      log,
+      parts,
+      folded: shards.views,
+      memory: shards.memory,
+      scheduler,
+      sliceMs,
+      waitFor: (position, signal) => this.waitFor(position, signal),
+      rowsAtCut: (_, refolded, turns) => this.#savedRows({ fs, folder: `${path}-verify`, turns }, refolded),
+    })
     this.past = new PastReads({
       ...this.placesInPast(shards.views),
       log,
@@ -60,6 +72,19 @@ class ShardedCoordinator extends Coordinator {
       atCut: true,
       cut: async () => {},
     })
+  }
+
+  /** The shards' rows are written to a file: what is compared is what they hold in memory, at one cut. */
+  async #savedRows(where: Omit<SavedIn, 'savepoint'>, refolded: readonly FoldedView[]): Promise<RowsOfCut> {
+    const { fs, folder } = where
+    const savepoint = await this.savepoints.temporary(folder, 'verify')
+    const views = refolded.filter(({ name }) => savepoint.views[name] !== undefined)
+    let left = views.length
+    const end = () => {
+      if (--left === 0) void fs.remove(savepoint.path).catch(() => {})
+    }
+    const rows = new Map(views.map(view => [view.name, new SavedRows({ ...where, savepoint }, view, end)]))
+    return { position: savepoint.position, rows }
   }
 
   shardsFailed(error: Error): void {
@@ -85,22 +110,7 @@ class ShardedCoordinator extends Coordinator {
   }
 }
 
-/** Verification reads rows in place; where they are in several shards it cannot yet. */
-class NoVerifier {
-  start(): VerifyStatus {
-    throw fail('VERIFY_ONE_SHARD_ONLY', 'several shards cannot be verified yet')
-  }
-
-  status(): VerifyStatus {
-    return { state: 'idle', progress: null, report: null, error: null }
-  }
-
-  cancel(): void {}
-
-  async stop(): Promise<void> {}
-}
-
-/** The same of a replay, which exchanges rows in place. */
+/** A replay exchanges rows in place. */
 class NoReplayer {
   start(): ReplayStatus {
     throw fail('REPLAY_UNSUPPORTED', 'views of several shards cannot be replayed yet')
