@@ -112,7 +112,10 @@ export class Refold {
     await host.waitFor(Math.max(this.#end, this.#position, ...live.map(view => view.position)), this.#signal)
     const taken = host.rowsAtCut(live, this.#views, this.#turns)
     // Whoever aborts does not wait for it; its rows are let go when they come.
-    taken.then(({ rows }) => this.#signal.aborted && endAll(rows), () => {})
+    taken.then(
+      ({ rows }) => this.#signal.aborted && endAll(rows),
+      () => {},
+    )
     const { position, rows } = await Promise.race([taken, this.#aborted])
     this.#watched = rows
     this.#signal.throwIfAborted()
@@ -161,10 +164,7 @@ export class Refold {
    * Folds on until it is level with the live views, and calls `take` there, before anything else can happen. What is missing at
    * a cut is then folded in one go: a few thousand records at most, since it has come near before.
    */
-  async takeWhenLevel(
-    host: VerifyHost,
-    take: (refolded: ReadonlyMap<string, FoldedView>) => void,
-  ): Promise<number> {
+  async takeWhenLevel(host: VerifyHost, take: (refolded: ReadonlyMap<string, FoldedView>) => void): Promise<number> {
     const ahead = () => this.#blocks.at(-1)?.end ?? this.#position
     for (;;) {
       while (host.position - this.#position > LEVEL_RECORDS_MAX) await this.#foldOn(host.position)

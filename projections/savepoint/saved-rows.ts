@@ -2,7 +2,7 @@
 import { ByteReader, type FileSystem, type MainstemError } from '../../core/index.ts'
 import { loadRows, type RowSink } from '../checkpoint/load.ts'
 import type { CutRows, TakeRow } from '../rows-at-cut.ts'
-import { Turns } from '../shards/scheduler.ts'
+import type { Turns } from '../shards/scheduler.ts'
 import { ALL_GROUPS } from '../state/key-groups.ts'
 import type { FoldedView } from '../view.ts'
 import type { Savepoint } from './savepoint-file.ts'
