@@ -9,10 +9,10 @@ import type { Handler, Route } from './route.ts'
 import type { SkippingCalls } from './skip/skipping-calls.ts'
 import { type NamedSlot, type Slot, SUPPORT } from './state/layout.ts'
 import { notOfType } from './state/nested.ts'
-import { NO_ROW, type RowPlaces } from './state/row-places.ts'
+import type { RowPlaces, RunRows } from './state/row-places.ts'
 
-/** Folds records `from … to` of a lent run into their rows. `timeMs`: of records without an event time. */
-export type FoldRun = (rows: Uint32Array, from: number, to: number, timeMs: number) => void
+/** Folds what is left of a lent run's records before `to` into their rows. `timeMs`: of records without an event time. */
+export type FoldRun = (run: RunRows, to: number, timeMs: number) => void
 
 export interface RunParts {
   readonly places: RowPlaces
@@ -70,7 +70,12 @@ function factoryOf({ on, variants }: Route, handler: Handler, loop: string): Fac
     `'use strict' // ${made++}
 const { places, draft, context, handler, checkResult, endCall, checkHeap, skipping, lent, maps, bad } = env
 const { pages, shift, mask, at } = places, { info } = context, { row, source } = lent, { positions, words: c } = source
-return (rows, from, to, timeMs) => { ${loop} }`,
+return (run, to, timeMs) => {
+const { rows, records, found } = run
+let k = run.next
+if (k === found || records[k] >= to) return
+${loop}
+run.next = k }`,
   ) as Factory
   known.set(loop, factory)
   return factory
@@ -85,9 +90,9 @@ function handlerLoop(route: Route, { fields }: RowView, { places: { layout }, sk
   try { ${call} } catch (error) { skipping.failedInRun(error, r); continue }`
   return `
 ${needed(timeColumn(route, fields))}
-for (let i = from; i < to; i++) {
-  const r = rows[i]
-  if (r === ${NO_ROW}) continue
+for (; k < found; k++) {
+  const i = records[k], r = rows[k]
+  if (i >= to) break
   source.at = i
   info.position = positions[i]
   info.timeMs = ${timeOf(route, fields)}
@@ -130,9 +135,9 @@ const columnsOf = (
 
 const columnLoop = (steps: readonly string[], columns: readonly (WordColumn | undefined)[]): string => `
 ${needed(...columns)}
-for (let i = from; i < to; i++) {
-  const r = rows[i]
-  if (r === ${NO_ROW}) continue
+for (; k < found; k++) {
+  const i = records[k], r = rows[k]
+  if (i >= to) break
   const w = pages[r >>> shift].words, b = (r & mask) * places.layout.words
   w[b + ${SUPPORT}]++
   ${steps.map(step => `{ ${step} }`).join('\n  ')}

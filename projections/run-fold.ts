@@ -1,9 +1,9 @@
 // A route over runs of records: first the rows of all keys, then the fold, so that the waits for memory overlap.
-import { fail, type RowView, RUN_ROWS_MAX } from '../core/index.ts'
+import { fail, type RowView } from '../core/index.ts'
 import type { Handler, InputKey, Route } from './route.ts'
 import { type FoldRun, type RunParts, runCode } from './run-code.ts'
 import { RunKeys } from './run-keys.ts'
-import { NO_ROW, type RunRows } from './state/row-places.ts'
+import { RunRows } from './state/row-places.ts'
 import type { StateTable } from './state/state-table.ts'
 
 /** A route's folds, by lender. */
@@ -31,11 +31,9 @@ export class RunFolds {
 }
 
 /** A route over the runs of one lender. */
-export class RunFold implements RunRows {
+export class RunFold {
   readonly lent: RowView
-  /** The row of each record of the run, and of how many it is known. */
-  readonly rows = new Uint32Array(RUN_ROWS_MAX)
-  count = 0
+  readonly rows = new RunRows()
   /** Folds records whose rows are known. */
   readonly fold: FoldRun
   /** Undefined where the route takes none of the lender's records: they are of another variant. */
@@ -52,26 +50,22 @@ export class RunFold implements RunRows {
     this.#keys = variant === null ? undefined : new RunKeys(route, lent, table)
   }
 
-  /** Finds the row of each record; `count` says of how many, also where it throws. */
+  /** Finds the rows of the records; `rows.count` says of how many, also where it throws. */
   resolve(inputKey: InputKey): void {
-    if (this.#keys !== undefined) {
-      this.#keys.resolve(inputKey, this)
-      return
-    }
-    this.count = this.lent.source.count
-    this.rows.fill(NO_ROW, 0, this.count)
+    this.rows.begin()
+    if (this.#keys !== undefined) this.#keys.resolve(inputKey, this.rows)
+    else this.rows.count = this.lent.source.count
   }
 
   /** Goes on where `resolve` threw, one by one: what `refused` does not throw again has no row. */
   resolveRest(inputKey: InputKey, refused: (error: unknown) => void): void {
     const { row, source } = this.lent
     const table = this.#table
-    for (; this.count < source.count; this.count++) {
-      source.at = this.count
-      this.rows[this.count] = NO_ROW
+    for (const rows = this.rows; rows.count < source.count; rows.count++) {
+      source.at = rows.count
       try {
         const key = this.#keysOf(row, inputKey)
-        if (key !== null && key !== undefined) this.rows[this.count] = table.findOrAdd(table.keys.idOf(key))
+        if (key !== null && key !== undefined) rows.add(rows.count, table.findOrAdd(table.keys.idOf(key)))
       } catch (error) {
         refused(error)
       }

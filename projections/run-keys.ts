@@ -35,7 +35,7 @@ export class RunKeys {
   readonly #keysOf: Route['keysOf']
   readonly #places = new KeyPlaces()
   readonly #bytes = new KeySource(EMPTY)
-  /** Finds the row of each record; `run.count` says of how many, also where it throws. @throws KEY_INVALID, STATE_TOO_LARGE */
+  /** Finds the rows of the records; `run.count` says of how many, also where it throws. @throws KEY_INVALID, STATE_TOO_LARGE */
   readonly resolve: Resolve
   /** The last dictionary, and what has been found for each of its entries, plus one, or NO_ROW; good while no row was removed. */
   #dictionary: Uint8Array = EMPTY
@@ -70,7 +70,7 @@ export class RunKeys {
     for (run.count = 0; run.count < source.count; run.count++) {
       source.at = run.count
       const key = this.#keysOf(this.#row, inputKey)
-      run.rows[run.count] = key === null || key === undefined ? NO_ROW : table.findOrAdd(table.keys.idOf(key))
+      if (key !== null && key !== undefined) run.add(run.count, table.findOrAdd(table.keys.idOf(key)))
     }
   }
 
@@ -106,10 +106,7 @@ export class RunKeys {
       let first = 0
       while (there >= 0 && first < count && words[there + first] !== 1) first++
       if (first < count) this.#ofColumn(columns[words[from + first]!]!, from + RUN_ROWS_MAX, there, run)
-      else {
-        run.rows.fill(NO_ROW, 0, count)
-        run.count = count
-      }
+      else run.count = count
       return
     }
     for (let n = 0; n < count; n++) {
@@ -153,17 +150,14 @@ export class RunKeys {
     this.#bytes.set(heap as Buffer)
     for (run.count = 0; run.count < count; run.count++) {
       const n = run.count
-      if (there >= 0 && words[there + n] !== 1) {
-        run.rows[n] = NO_ROW
-        continue
-      }
+      if (there >= 0 && words[there + n] !== 1) continue
       const entry = entries[words[at + n]!]!
       let place = known[entry]!
       if (place === 0) {
         const row = table.findOrAddOne(this.#bytes, offsets[entry]!, offsets[entry + 1]!)
         known[entry] = place = row === NO_ROW ? NO_ROW : row + 1
       }
-      run.rows[n] = place === NO_ROW ? NO_ROW : place - 1
+      run.add(n, place === NO_ROW ? NO_ROW : place - 1)
     }
   }
 

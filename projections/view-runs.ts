@@ -9,7 +9,7 @@ import { type RunFold, RunFolds } from './run-fold.ts'
 import type { SkippingCalls } from './skip/skipping-calls.ts'
 import { TOUCHED } from './state/changes.ts'
 import { FLAGS } from './state/layout.ts'
-import { NO_ROW, type RunRows } from './state/row-places.ts'
+import type { RunRows } from './state/row-places.ts'
 import type { TouchedRows } from './touched-rows.ts'
 import type { FoldedView } from './view.ts'
 
@@ -59,10 +59,10 @@ export class ViewRuns {
       try {
         this.#resolveRun(run, lent, route, timeMs)
       } catch (error) {
-        const position = lent.view.source.positions[run.count]!
+        const position = lent.view.source.positions[run.rows.count]!
         if (first === undefined || position < first.position) first = { route, position, error }
       }
-      this.#touchRun(run)
+      this.#touchRun(run.rows)
     }
     return first
   }
@@ -82,14 +82,13 @@ export class ViewRuns {
   }
 
   /** Notes which rows of a run are about to change. */
-  #touchRun({ rows, count }: RunRows): void {
+  #touchRun({ rows, found }: RunRows): void {
     const { touched } = this.#parts
     const { table, changes, expires } = this.#view
     const { pages, shift, mask, layout } = table
     const settled = touched.copies || expires ? TOUCHED : changes.settled
-    for (let n = 0; n < count; n++) {
-      const row = rows[n]!
-      if (row === NO_ROW) continue
+    for (let k = 0; k < found; k++) {
+      const row = rows[k]!
       const flags = pages[row >>> shift]!.words[(row & mask) * layout.words + FLAGS]!
       if ((flags & TOUCHED) === 0 && (flags & settled) !== settled) touched.touch(row)
     }
@@ -111,7 +110,7 @@ export class ViewRuns {
     const { rows, fold } = this.#runs.get(route)!.of(lent.view)
     context.info.timeMs = timeMs
     skipping?.lends(lent, route)
-    fold(rows, from, end, timeMs)
+    fold(rows, end, timeMs)
   }
 
   #foldEach(route: Route, { view: lent, key }: Lent, from: number, to: number, timeMs: number): void {

@@ -15,7 +15,7 @@ import { readInteger } from '../state/key-bytes.ts'
 import { GROUP_SHIFT, type KeyGroups } from '../state/key-groups.ts'
 import { KeyPlaces, KeySource } from '../state/key-heap.ts'
 import { RowList } from '../state/row-list.ts'
-import { NO_ROW, type RunRows } from '../state/row-places.ts'
+import { NO_ROW, RunRows } from '../state/row-places.ts'
 import type { RowFile, ViewPart } from './part.ts'
 import type { Chunk } from './row-file.ts'
 import { corrupt, RowFileReader } from './row-file-reader.ts'
@@ -98,6 +98,8 @@ async function loadFile(options: LoadOptions, file: RowFile, sinks: Map<string, 
 
 const run = new StoredRun()
 
+const foreign = (): RangeError => new RangeError('a key is of another group than its hash says')
+
 function takeChunk({ rows, columns, body }: Chunk, groups: KeyGroups, sink: RowSink): void {
   const lengths = new ByteReader(columns, rows * 4)
   let from = 0
@@ -136,7 +138,7 @@ export class ViewRows implements RowSink {
   readonly #source = new KeySource(Buffer.alloc(0))
   readonly #places = new KeyPlaces()
   readonly #keyEnds = new Uint32Array(RUN_ROWS_MAX)
-  readonly #rows: RunRows = { rows: new Uint32Array(RUN_ROWS_MAX), count: 0 }
+  readonly #rows = new RunRows()
   error: MainstemError | undefined
 
   /** @param read sets a row's fields where they are stored in another form than the view's */
@@ -160,6 +162,7 @@ export class ViewRows implements RowSink {
         for (let n = 0; n < count; n++) this.take(bytes, stored.from[n]!, stored.to[n]!, stored.hashes[n]!)
         return
     }
+    if (this.#rows.found < count) throw foreign()
     for (let n = 0; n < count; n++)
       this.#put(this.#rows.rows[n]!, bytes, stored.from[n]!, this.#keyEnds[n]!, stored.to[n]!, stored.hashes[n]!)
   }
@@ -202,7 +205,7 @@ export class ViewRows implements RowSink {
 
   #put(row: number, bytes: Buffer, from: number, keyTo: number, to: number, keyHash: number): void {
     const { table } = this.#part.view
-    if (row === NO_ROW) throw new RangeError('a key is of another group than its hash says')
+    if (row === NO_ROW) throw foreign()
     if (table.flags(row) !== 0) return
     const reader = this.#reader
     reader.at = keyTo

@@ -45,7 +45,6 @@ export class KeyPlaces {
   /** −1 where a record has none. */
   readonly starts = new Float64Array(RUN_ROWS_MAX)
   readonly ends = new Float64Array(RUN_ROWS_MAX)
-  readonly hashes = new Uint32Array(RUN_ROWS_MAX)
   readonly refs = new Float64Array(RUN_ROWS_MAX)
 }
 

@@ -2,10 +2,10 @@
 // waits for more than its 128th part; the hash stands beside the row, so that growing reads no rows. Removed rows leave no
 // tombstones: those behind them move up.
 import { ALL_GROUPS, GROUP_SHIFT, KEY_GROUPS, type KeyGroups } from './key-groups.ts'
-import type { KeySource } from './key-heap.ts'
+import { hashOfBytes, type KeyPlaces, type KeySource } from './key-heap.ts'
 import { hashOfNumber } from './keys.ts'
 import type { StateMemory } from './memory.ts'
-import { NO_ROW } from './row-places.ts'
+import type { RunRows } from './row-places.ts'
 
 const FIRST_CAPACITY = 8
 /** A group grows when it is fuller than its limit. Keys fill all groups alike: limits of their own keep them from growing all at once. */
@@ -29,6 +29,7 @@ const FOREIGN: Entries = new Uint32Array(2)
 export class KeyIndex {
   readonly #rows: KeyedRows
   readonly #memory: StateMemory
+  readonly #owned: KeyGroups
   readonly #groups: Entries[] = new Array<Entries>(KEY_GROUPS).fill(EMPTY)
   /** Rows of each group. */
   readonly #used = new Uint32Array(KEY_GROUPS)
@@ -39,6 +40,7 @@ export class KeyIndex {
   constructor(rows: KeyedRows, memory: StateMemory, owned: KeyGroups = ALL_GROUPS) {
     this.#rows = rows
     this.#memory = memory
+    this.#owned = owned
     this.#groups.fill(FOREIGN, 0, owned.from).fill(FOREIGN, owned.to)
   }
 
@@ -63,36 +65,75 @@ export class KeyIndex {
   }
 
   /**
-   * Finds the rows of numbers, in one loop, so that the waits for memory of one and the next overlap. Begins with the one
-   * numbered `n` and stops at the first that is not there, whose number it gives, or at `count`. NaN stands for no key; NO_ROW for that, and for a foreign one.
+   * Chooses the records whose keys are kept here, and hashes them; NaN stands for no key. Gives how many they are.
+   * Whose a key is follows from its hash alone, so that no branch could be foreseen: there is none.
    */
-  findNumbers(keys: Float64Array, from: number, n: number, count: number, rows: Uint32Array): number {
+  chooseNumbers(keys: Float64Array, from: number, count: number, { hashes, records }: RunRows): number {
+    const first = this.#owned.from
+    const last = this.#owned.to - 1
+    let chosen = 0
+    for (let n = 0; n < count; n++) {
+      const id = keys[from + n]!
+      if (Number.isNaN(id)) continue
+      const hash = hashOfNumber(id)
+      const group = hash >>> GROUP_SHIFT
+      hashes[chosen] = hash
+      records[chosen] = n
+      chosen += 1 - (((group - first) | (last - group)) >>> 31)
+    }
+    return chosen
+  }
+
+  /** The same for keys of bytes: that of record `n` stands from `starts[n]` to `ends[n]`; −1 stands for no key. */
+  chooseBytes(source: KeySource, { starts, ends }: KeyPlaces, count: number, { hashes, records }: RunRows): number {
+    const first = this.#owned.from
+    const last = this.#owned.to - 1
+    let chosen = 0
+    for (let n = 0; n < count; n++) {
+      const start = starts[n]!
+      if (start < 0) continue
+      const hash = hashOfBytes(source, start, ends[n]!)
+      const group = hash >>> GROUP_SHIFT
+      hashes[chosen] = hash
+      records[chosen] = n
+      chosen += 1 - (((group - first) | (last - group)) >>> 31)
+    }
+    return chosen
+  }
+
+  /**
+   * Asks for the entries where keys are looked for first: a loop without a branch that waits for one of them, so that they all are on
+   * their way at a time.
+   */
+  ask({ hashes, rows }: RunRows, chosen: number): void {
+    const groups = this.#groups
+    for (let k = 0; k < chosen; k++) {
+      const hash = hashes[k]!
+      const entries = groups[hash >>> GROUP_SHIFT]!
+      rows[k] = entries[(hash << 1) & (entries.length - 2)]!
+    }
+  }
+
+  /** Finds the rows of chosen numbers from the `k`-th on, up to the first that is not there; gives its number, or how many were chosen. */
+  findNumbers(keys: Float64Array, from: number, { hashes, records, rows }: RunRows, k: number, chosen: number): number {
     const groups = this.#groups
     const exact = this.#exact
-    for (let i = n; i < count; i++) {
-      const id = keys[from + i]!
-      const hash = hashOfNumber(id)
+    for (let n = k; n < chosen; n++) {
+      const id = keys[from + records[n]!]!
+      const hash = hashes[n]!
       const entries = groups[hash >>> GROUP_SHIFT]!
       const mask = entries.length - 2
-      if (Number.isNaN(id)) {
-        rows[i] = NO_ROW
-        continue
-      }
       const small = exact && id === (id | 0)
       for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
         const row = entries[at]!
-        if (row === 0) {
-          if (entries !== FOREIGN) return i
-          rows[i] = NO_ROW
-          break
-        }
+        if (row === 0) return n
         if (entries[at + 1] === hash && (small || this.#rows.holds(row - 1, id))) {
-          rows[i] = row - 1
+          rows[n] = row - 1
           break
         }
       }
     }
-    return count
+    return chosen
   }
 
   /** The row of a key of bytes, or −1. */
@@ -106,17 +147,17 @@ export class KeyIndex {
     }
   }
 
-  /** For each hash the first row that has it, and hardly ever another key; NO_ROW where there is none. In one loop, as `findNumbers`. */
-  findHashes(hashes: Uint32Array, count: number, rows: Uint32Array): void {
+  /** For each hash the first row that has it, and hardly ever another key; NO_ROW where there is none. */
+  findHashes({ hashes, rows }: RunRows, chosen: number): void {
     const groups = this.#groups
-    for (let i = 0; i < count; i++) {
-      const hash = hashes[i]!
+    for (let k = 0; k < chosen; k++) {
+      const hash = hashes[k]!
       const entries = groups[hash >>> GROUP_SHIFT]!
       const mask = entries.length - 2
       let at = (hash << 1) & mask
       while (entries[at] !== 0 && entries[at + 1] !== hash) at = (at + 2) & mask
       // A row of 0 is an empty place: one less is NO_ROW.
-      rows[i] = entries[at]! - 1
+      rows[k] = entries[at]! - 1
     }
   }
 

@@ -1,4 +1,5 @@
 // Where the rows of a view stand, for the code that folds runs of records: pages of words, and the place of the accessors.
+import { RUN_ROWS_MAX } from '../../core/index.ts'
 import type { Layout } from './layout.ts'
 import type { Place } from './place.ts'
 
@@ -16,11 +17,35 @@ export interface RowPlaces {
   readonly at: Place
 }
 
-/** The row of each record of a run. */
-export interface RunRows {
-  readonly rows: Uint32Array
-  /** Records whose rows are known. */
-  count: number
+/**
+ * The rows of a run's records: of those that have a key, and one that is owned here. The others are left out before anything is
+ * looked for, so that what is another shard's costs a hash and no more.
+ */
+export class RunRows {
+  /** Record `records[k]` has row `rows[k]`; in the order of the run. */
+  readonly rows = new Uint32Array(RUN_ROWS_MAX)
+  readonly records = new Uint16Array(RUN_ROWS_MAX)
+  /** While they are looked for: the hashes of their keys. */
+  readonly hashes = new Uint32Array(RUN_ROWS_MAX)
+  /** How many have a row. */
+  found = 0
+  /** Records of the run that have been looked at. */
+  count = 0
+  /** The first of `records` that is not folded yet. */
+  next = 0
+
+  /** Begins a run. */
+  begin(): void {
+    this.found = this.count = this.next = 0
+  }
+
+  /** Adds a row, or nothing where it is NO_ROW. */
+  add(record: number, row: number): void {
+    this.rows[this.found] = row
+    this.records[this.found] = record
+    // Without a branch, since nobody can foresee whose a key is: places of rows are below 2^31.
+    this.found += 1 - (row >>> 31)
+  }
 }
 
 /** Stands for the row of a record that goes nowhere. */

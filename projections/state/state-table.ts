@@ -89,45 +89,52 @@ export class StateTable extends Rows {
   }
 
   /**
-   * Finds the rows of a run's keys, which stand in `keys` from `from` on, and makes those that are not there; NO_ROW stands for foreign ones. `run.count` says
-   * of how many, also where it throws. @throws STATE_TOO_LARGE
+   * Finds the rows of a run's keys, which stand in `keys` from `from` on (NaN: none), and makes those that are not there; foreign ones
+   * are left out. `run` says how far it came, also where it throws. @throws STATE_TOO_LARGE
    */
   findOrAddNumbers(keys: Float64Array, from: number, count: number, run: RunRows): void {
-    for (run.count = 0; ; run.count++) {
-      run.count = this.#index.findNumbers(keys, from, run.count, count, run.rows)
-      if (run.count === count) return
-      const id = keys[from + run.count]! + 0
-      run.rows[run.count] = this.#add(id, hashOfNumber(id))
+    const index = this.#index
+    const chosen = index.chooseNumbers(keys, from, count, run)
+    index.ask(run, chosen)
+    for (run.found = 0; ; run.found++) {
+      const k = index.findNumbers(keys, from, run, run.found, chosen)
+      run.found = k
+      if (k === chosen) break
+      run.count = run.records[k]!
+      run.rows[k] = this.#add(keys[from + run.count]! + 0, run.hashes[k]!)
     }
+    run.count = count
   }
 
   /**
    * The same for keys of bytes: that of record `n` stands from `starts[n]` to `ends[n]`; −1 stands for no key. Steps over all of
    * them one after the other, so that the waits for memory overlap. @throws KEY_INVALID, STATE_TOO_LARGE
    */
-  findOrAddBytes(source: KeySource, { starts, ends, hashes, refs }: KeyPlaces, count: number, run: RunRows): void {
-    const { rows } = run
+  findOrAddBytes(source: KeySource, places: KeyPlaces, count: number, run: RunRows): void {
+    const { rows, records, hashes } = run
+    const { starts, ends, refs } = places
     const keys = this.#keyHeap
-    for (let n = 0; n < count; n++) hashes[n] = starts[n]! < 0 ? 0 : hashOfBytes(source, starts[n]!, ends[n]!)
-    this.#index.findHashes(hashes, count, rows)
+    const chosen = this.#index.chooseBytes(source, places, count, run)
+    this.#index.ask(run, chosen)
+    this.#index.findHashes(run, chosen)
     const { pages, shift, mask } = this
     const { words } = this.layout
-    for (let n = 0; n < count; n++) {
-      const row = rows[n]!
-      refs[n] = row === NO_ROW ? 0 : pages[row >>> shift]!.words[(row & mask) * words + KEY]!
+    for (let k = 0; k < chosen; k++) {
+      const row = rows[k]!
+      refs[k] = row === NO_ROW ? 0 : pages[row >>> shift]!.words[(row & mask) * words + KEY]!
     }
-    for (let n = 0; n < count; n++) {
-      const from = starts[n]!
-      if (from >= 0 && ends[n]! - from >= 4 && keys.first(refs[n]!) !== source.view.getInt32(from, true))
-        rows[n] = NO_ROW
+    for (let k = 0; k < chosen; k++) {
+      const from = starts[records[k]!]!
+      if (ends[records[k]!]! - from >= 4 && keys.first(refs[k]!) !== source.view.getInt32(from, true)) rows[k] = NO_ROW
     }
-    for (run.count = 0; run.count < count; run.count++) {
-      const n = run.count
-      const [from, to] = [starts[n]!, ends[n]!]
-      if (from < 0) rows[n] = NO_ROW
-      else if (rows[n] === NO_ROW || !keys.equals(refs[n]!, source, from, to))
-        rows[n] = this.#findOrAddBytes(source, from, to, hashes[n]!)
+    for (run.found = 0; run.found < chosen; run.found++) {
+      const k = run.found
+      run.count = records[k]!
+      const [from, to] = [starts[run.count]!, ends[run.count]!]
+      if (rows[k] === NO_ROW || !keys.equals(refs[k]!, source, from, to))
+        rows[k] = this.#findOrAddBytes(source, from, to, hashes[k]!)
     }
+    run.count = count
   }
 
   /** The same for one key of bytes. */
