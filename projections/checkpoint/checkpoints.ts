@@ -212,6 +212,11 @@ export class Checkpoints {
     return this.#saved.has(name) ? this.#store.latest?.views[name] : undefined
   }
 
+  /** Those that can be restored, newest first. */
+  get kept(): readonly Checkpoint[] {
+    return this.#store.kept
+  }
+
   /** Where other code handed the view over, oldest first. */
   continued({ name }: FoldedView): readonly ContinuedFrom[] {
     return this.#facts.get(name)?.continued ?? []

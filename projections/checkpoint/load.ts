@@ -55,7 +55,7 @@ export interface LoadOptions {
   readonly folder: string
   readonly logId: string
   readonly groups: KeyGroups
-  readonly turns: Turns
+  readonly turns: Pick<Turns, 'over' | 'next'>
 }
 
 /** Reads what is wanted, each file once. @param wanted by view @throws CHECKPOINT_CORRUPT naming the file; some rows have come then */

@@ -4,7 +4,15 @@
 /** Hashes kept, over all keys: 8 bytes each, about. */
 const HASHES_MAX = 1_000_000
 
+/** Positions in (from, upTo]. */
+export interface Span {
+  readonly from: number
+  readonly upTo: number
+}
+
 interface Known {
+  /** Position after which it is known. */
+  readonly from: number
   /** Position up to which it is known. */
   readonly upTo: number
   /** By the view that is folded. */
@@ -17,13 +25,17 @@ export class Feeds {
   readonly #known = new Map<string, Known>()
   #size = 0
 
-  /** Of several keys of a view together; undefined where it is not known of each. */
-  of(view: string, hashes: ReadonlySet<number>, upTo: number): ReadonlyMap<string, ReadonlySet<number>> | undefined {
+  /** Of several keys of a view together; undefined where it is not known of each for positions in (from, upTo]. */
+  of(
+    view: string,
+    hashes: ReadonlySet<number>,
+    { from, upTo }: Span,
+  ): ReadonlyMap<string, ReadonlySet<number>> | undefined {
     const together = new Map<string, Set<number>>()
     for (const hash of hashes) {
       const name = `${view} ${hash}`
       const known = this.#known.get(name)
-      if (known === undefined || known.upTo < upTo) return undefined
+      if (known === undefined || known.upTo < upTo || known.from > from) return undefined
       this.#known.delete(name)
       this.#known.set(name, known)
       for (const [input, feeding] of known.hashes) {
@@ -35,11 +47,11 @@ export class Feeds {
     return together
   }
 
-  learn(view: string, hash: number, upTo: number, hashes: ReadonlyMap<string, ReadonlySet<number>>): void {
+  learn(view: string, hash: number, { from, upTo }: Span, hashes: ReadonlyMap<string, ReadonlySet<number>>): void {
     const name = `${view} ${hash}`
     this.#forget(name)
     const size = 1 + [...hashes.values()].reduce((sum, each) => sum + each.size, 0)
-    this.#known.set(name, { upTo, hashes, size })
+    this.#known.set(name, { from, upTo, hashes, size })
     this.#size += size
     for (const oldest of this.#known.keys()) {
       if (this.#size <= HASHES_MAX || oldest === name) return

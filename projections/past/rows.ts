@@ -3,7 +3,6 @@ import { ByteReader, fail } from '../../core/index.ts'
 import { idAt, RowsAtCut } from '../rows-at-cut.ts'
 import type { KeyId } from '../state/keys.ts'
 import type { FoldedView } from '../view.ts'
-import type { Evaluation } from './evaluation.ts'
 import type { Pace } from './pace.ts'
 import type { AtCut, ViewRow, ViewRows } from './past.ts'
 
@@ -12,8 +11,13 @@ const ROWS_PER_BATCH = 256
 /** Rows that changed before they were taken, held for a reader that is slower than the changes: bytes as stored. */
 const EARLY_BYTES_MAX = 256 * 1024 * 1024
 
+/** Rows that were folded, or loaded, and are at a cut. */
+export interface RowsAt {
+  readonly views: ReadonlyMap<string, FoldedView>
+}
+
 /** Rows of a fold that is at the cut and does not go on. @param end lets it go */
-export function foldedRows(evaluation: Evaluation, name: string, cut: AtCut, pace: Pace, end: () => void): ViewRows {
+export function foldedRows(evaluation: RowsAt, name: string, cut: AtCut, pace: Pace, end: () => void): ViewRows {
   const view = evaluation.views.get(name)!
   const { table } = view
   const read = async function* (): AsyncGenerator<readonly ViewRow[]> {

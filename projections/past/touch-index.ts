@@ -133,6 +133,12 @@ export class TouchIndex {
     return all
   }
 
+  /** Whether it goes up to a position already. */
+  covers(names: Iterable<string>, upTo: number): boolean {
+    for (const name of names) if (this.#touches.get(name)!.to < upTo) return false
+    return true
+  }
+
   async #ofView(name: string, hashes: ReadonlySet<number>, upTo: number, pace: Pace): Promise<Float64Array> {
     const touches = this.#touches.get(name)!
     touches.usedMs = performance.now()

@@ -45,6 +45,8 @@ interface Run {
 export class Savepoints {
   readonly #host: SavepointHost
   readonly #abort = new AbortController()
+  /** What files that were read say of themselves: they do not change. */
+  #known = new Map<string, Savepoint>()
   #running: Run | undefined
   #ended: Promise<unknown> = Promise.resolve()
   #last: SavepointsStatus['last'] = null
@@ -127,6 +129,18 @@ export class Savepoints {
     )
   }
 
+  /** Those of this log that can be read. */
+  async ofThisLog(): Promise<readonly Savepoint[]> {
+    const { fs, folder, logId } = this.#host
+    const known = new Map<string, Savepoint>()
+    for (const name of await savepointNames(fs, folder)) {
+      const savepoint = this.#known.get(name) ?? (await this.get(name).catch(() => undefined))
+      if (savepoint?.logId === logId) known.set(name, savepoint)
+    }
+    this.#known = known
+    return [...known.values()]
+  }
+
   /** @throws SAVEPOINT_NAME_INVALID, SAVEPOINT_UNKNOWN, SAVEPOINT_UNUSABLE */
   async get(name: string): Promise<Savepoint> {
     return findSavepoint(this.#host.fs, this.#host.folder, name)
@@ -137,6 +151,7 @@ export class Savepoints {
     const { fs, folder } = this.#host
     const file = savepointFile(name)
     if (!(await fs.list(folder)).includes(file)) throw unknownSavepoint(name)
+    this.#known.delete(name)
     await fs.remove(join(folder, file))
     await fs.syncFolder(folder)
   }

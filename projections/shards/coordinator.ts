@@ -151,7 +151,7 @@ export abstract class Coordinator implements Engine {
   abstract read(requests: readonly RowRequest[]): CutRead | Promise<CutRead>
 
   protected placesInPast(views: readonly FoldedView[]) {
-    return placesInPast(this, this.#options, views)
+    return placesInPast(this, this.#options, views, () => this.#checkpoints?.kept ?? [])
   }
 
   /** Loads what there is and begins. */
