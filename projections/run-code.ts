@@ -7,7 +7,7 @@ import type { Aggregate } from './aggregate.ts'
 import type { HandlerContext } from './handler-context.ts'
 import type { Handler, Route } from './route.ts'
 import type { SkippingCalls } from './skip/skipping-calls.ts'
-import { type NamedSlot, type Slot, SUPPORT } from './state/layout.ts'
+import { type NamedSlot, placeIn, type Slot, SUPPORT } from './state/layout.ts'
 import { notOfType } from './state/nested.ts'
 import type { RowPlaces, RunRows } from './state/row-places.ts'
 
@@ -99,6 +99,7 @@ for (; k < found; k++) {
   context.row = r
   const page = pages[r >>> shift]
   at.words = page.words
+  at.halves = page.halves
   at.base = (r & mask) * ${layout.words}
   ${refs ? `at.refs = page.refs; at.refBase = (r & mask) * ${layout.refs}` : ''}
   ${skipping === undefined ? `const ${call}` : guarded}
@@ -138,7 +139,7 @@ ${needed(...columns)}
 for (; k < found; k++) {
   const i = records[k], r = rows[k]
   if (i >= to) break
-  const w = pages[r >>> shift].words, b = (r & mask) * places.layout.words
+  const page = pages[r >>> shift], w = page.words, h = page.halves, b = (r & mask) * places.layout.words
   w[b + ${SUPPORT}]++
   ${steps.map(step => `{ ${step} }`).join('\n  ')}
 }`
@@ -207,7 +208,7 @@ function stepOf(
     case 'count':
     case 'sum':
       if (slot.kind !== 'word' || slot.nullable) return undefined
-      return when([column?.there], add(`b + ${slot.word}`, column?.value ?? '1', slot.type.kind, quote(name)))
+      return when([column?.there], add(placeIn(slot), column?.value ?? '1', slot.type.kind, quote(name)))
     case 'countBy':
     case 'sumBy': {
       const by = wordColumn(columns, aggregate.by)
@@ -217,7 +218,7 @@ function stepOf(
       const path = `${quote(`${name}.`)} + ${JSON.stringify(by.values)}[${by.value}]`
       return when(
         [by.there, column?.there],
-        `const k = b + ${map}[${by.value}]; ${add('k', column?.value ?? '1', place.kind, path)}`,
+        `const k = ${place.half ? '(b << 1)' : 'b'} + ${map}[${by.value}]; ${add(place.half ? 'h[k]' : 'w[k]', column?.value ?? '1', place.kind, path)}`,
       )
     }
     default:
@@ -226,7 +227,7 @@ function stepOf(
 }
 
 function add(place: string, value: string, kind: string, path: string): string {
-  return `const v = w[${place}] + ${value}; ${check(kind, path)} w[${place}] = v`
+  return `const v = ${place} + ${value}; ${check(kind, path)} ${place} = v`
 }
 
 /** Least, greatest and newest values. */
@@ -248,11 +249,11 @@ function chosen(
 function placesBy(
   fields: readonly NamedSlot[],
   values: readonly string[],
-): { readonly words: readonly number[]; readonly kind: string } | undefined {
+): { readonly words: readonly number[]; readonly half: boolean; readonly kind: string } | undefined {
   const slots = values.map(value => fields.find(field => field.name === value)?.slot)
   const words = slots.map(slot => (slot?.kind === 'word' && !slot.nullable ? slot.word : -1))
   const first = slots[0]
-  return first?.kind === 'word' && !words.includes(-1) ? { words, kind: first.type.kind } : undefined
+  return first?.kind === 'word' && !words.includes(-1) ? { words, half: first.half, kind: first.type.kind } : undefined
 }
 
 const quote = (text: string): string => JSON.stringify(text)

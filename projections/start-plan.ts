@@ -205,3 +205,13 @@ export const stateDigest = (key: KeyCodec, value: ObjectType, stored: readonly F
   digest(JSON.stringify([key.columns, value, stored]))
 
 const digest = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 32)
+
+/** Names of the views that a start begins anew. */
+export const begunAnew = (
+  views: readonly Pick<FoldedView, 'name' | 'error'>[],
+  plans: ReadonlyMap<string, ViewPlan>,
+): readonly string[] =>
+  views.flatMap(({ name, error }) => {
+    const plan = plans.get(name)?.plan
+    return !error && (plan === 'new' || plan === 'rebuild') ? [name] : []
+  })

@@ -89,7 +89,7 @@ export class ViewRuns {
     const settled = touched.copies || expires ? TOUCHED : changes.settled
     for (let k = 0; k < found; k++) {
       const row = rows[k]!
-      const flags = pages[row >>> shift]!.words[(row & mask) * layout.words + FLAGS]!
+      const flags = pages[row >>> shift]!.halves[(row & mask) * layout.words * 2 + FLAGS]!
       if ((flags & TOUCHED) === 0 && (flags & settled) !== settled) touched.touch(row)
     }
   }

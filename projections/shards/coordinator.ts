@@ -33,7 +33,7 @@ import type { Replayer } from '../replay/replayer.ts'
 import { schemasOf } from '../savepoint/savepoint-file.ts'
 import { Savepoints } from '../savepoint/savepoints.ts'
 import { DeadLetterDesk } from '../skip/redrive.ts'
-import type { ContinuedFrom, ViewPlan } from '../start-plan.ts'
+import { begunAnew, type ContinuedFrom, type ViewPlan } from '../start-plan.ts'
 import { unknownView } from '../unknown-view.ts'
 import type { Verifier } from '../verifier.ts'
 import type { FoldedView } from '../view.ts'
@@ -211,21 +211,13 @@ export abstract class Coordinator implements Engine {
 
   #begin(from: number, complete: readonly string[]): void {
     const target = this.#log.end
-    const anew = this.#anew()
+    const anew = begunAnew(this.#folding.views, this.plans)
     this.#catchingUp = new CatchingUp(this.#scheduler, from, target, anew.length > 0)
     const { publishedUpTo } = this.#publishing
     const { generation } = this.#log.base
     this.#folding.begin({ position: from, complete, measuredFrom: target, generation, publishedUpTo })
     for (const view of this.#folding.views) this.#reportStopped(view)
     if (this.rebuilding) this.#emit({ event: 'rebuild-started', views: anew, records: target - from })
-  }
-
-  /** Views that begin anew. */
-  #anew(): readonly string[] {
-    return this.#folding.views.flatMap(({ name, error }) => {
-      const plan = this.plans.get(name)?.plan
-      return !error && (plan === 'new' || plan === 'rebuild') ? [name] : []
-    })
   }
 
   #start(): void {

@@ -11,7 +11,7 @@ export class RowUndo {
   readonly #context: HandlerContext
   readonly #emissions: Emissions
   readonly #maps = new MapUndo()
-  readonly #words: Float64Array
+  readonly #halves: Int32Array
   readonly #refs: unknown[]
   #heapBytes = 0
   #emitted = 0
@@ -20,7 +20,7 @@ export class RowUndo {
     this.#table = table
     this.#context = context
     this.#emissions = emissions
-    this.#words = new Float64Array(table.layout.words)
+    this.#halves = new Int32Array(table.layout.words * 2)
     this.#refs = new Array(table.layout.refs).fill(undefined)
     if (table.layout.refs > 0) table.at.undo = this.#maps
   }
@@ -29,8 +29,8 @@ export class RowUndo {
   save(row: number): void {
     const { pages, shift, mask, layout, at } = this.#table
     const page = pages[row >>> shift]!
-    const base = (row & mask) * layout.words
-    for (let n = FLAGS + 1; n < layout.words; n++) this.#words[n] = page.words[base + n]!
+    const base = (row & mask) * layout.words * 2
+    for (let n = FLAGS + 1; n < this.#halves.length; n++) this.#halves[n] = page.halves[base + n]!
     const refBase = (row & mask) * layout.refs
     for (let n = 0; n < layout.refs; n++) this.#refs[n] = page.refs[refBase + n]
     if (layout.refs > 0) this.#maps.begin()
@@ -42,8 +42,8 @@ export class RowUndo {
   undo(row: number): void {
     const { pages, shift, mask, layout, at } = this.#table
     const page = pages[row >>> shift]!
-    const base = (row & mask) * layout.words
-    for (let n = FLAGS + 1; n < layout.words; n++) page.words[base + n] = this.#words[n]!
+    const base = (row & mask) * layout.words * 2
+    for (let n = FLAGS + 1; n < this.#halves.length; n++) page.halves[base + n] = this.#halves[n]!
     // Maps first: one that the row got in this call is let go with its reference.
     this.#maps.undo()
     const refBase = (row & mask) * layout.refs

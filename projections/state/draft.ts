@@ -2,7 +2,7 @@
 // copy the row, and so that `state.count++` is a load, a check and a store. What is written is checked at the write. Used
 // after the handler has returned, they throw. Names reach the generated text only through JSON.stringify.
 import { type AnyRow, fail, type ValueType } from '../../core/index.ts'
-import type { Layout, NamedSlot, Slot } from './layout.ts'
+import { type Layout, type NamedSlot, placeIn, type Slot, type WordPlace } from './layout.ts'
 import { bytesOf, notOfType, settle } from './nested.ts'
 import type { Place } from './place.ts'
 import { type MapOwner, StateMap } from './state-map.ts'
@@ -11,9 +11,9 @@ export interface DraftCode {
   /** Makes what handlers are given: the row at which `at` stands. */
   row(at: Place): AnyRow
   /** A copy of a row as a plain object; nested values are the frozen ones that the row holds. */
-  toObject(words: Float64Array, base: number, refs: readonly unknown[], refBase: number): AnyRow
+  toObject(words: Float64Array, halves: Int32Array, base: number, refs: readonly unknown[], refBase: number): AnyRow
   /** The same with its hidden fields. */
-  toStored(words: Float64Array, base: number, refs: readonly unknown[], refBase: number): AnyRow
+  toStored(words: Float64Array, halves: Int32Array, base: number, refs: readonly unknown[], refBase: number): AnyRow
 }
 
 const known = new WeakMap<object, DraftCode>()
@@ -95,7 +95,7 @@ class Text {
     this.program = `'use strict'
 const { expired, bad, settle, heldBytes, makeMap, types, Date, plainMap } = env
 ${this.#groups.join('\n')}
-return { row: at => new ${row}(at), toObject(w, b, r, rb) { return ${copy} }, toStored(w, b, r, rb) { return ${stored} } }`
+return { row: at => new ${row}(at), toObject(w, h, b, r, rb) { return ${copy} }, toStored(w, h, b, r, rb) { return ${stored} } }`
   }
 
   /** Writes the class of a group of fields, and gives its name. */
@@ -121,7 +121,7 @@ static accessors = { ${accessors.join(',\n')} }
   #accessor(slot: Slot, path: string, guard: string, groups: string[]): [read: string, write: string] {
     switch (slot.kind) {
       case 'word': {
-        const word = wordAt(slot.word)
+        const word = placeAt(slot)
         const read = `const w = ${word}; return ${absent(slot, 'w', this.#ofWord(slot.type, 'w'))};`
         return [
           read,
@@ -251,7 +251,7 @@ static accessors = { ${accessors.join(',\n')} }
     }
   }
 
-  /** An expression for a plain copy of fields; `w`, `b`, `r`, `rb` say where the row stands. */
+  /** An expression for a plain copy of fields; `w`, `h`, `b`, `r`, `rb` say where the row stands. */
   #objectOf(fields: readonly NamedSlot[]): string {
     return `({ ${fields.map(({ name, slot }) => `[${quote(name)}]: ${this.#copyOf(slot)}`).join(', ')} })`
   }
@@ -259,7 +259,7 @@ static accessors = { ${accessors.join(',\n')} }
   #copyOf(slot: Slot): string {
     switch (slot.kind) {
       case 'word':
-        return absent(slot, `w[b + ${slot.word}]`, this.#ofWord(slot.type, `w[b + ${slot.word}]`))
+        return absent(slot, placeIn(slot), this.#ofWord(slot.type, placeIn(slot)))
       case 'bigint': {
         const word = `w[b + ${slot.word}]`
         return absent(slot, word, `(${word} === -Infinity ? r[rb + ${slot.ref}] : BigInt(${word}))`)
@@ -281,6 +281,7 @@ static accessors = { ${accessors.join(',\n')} }
 }
 
 const wordAt = (word: number): string => `at.words[at.base + ${word}]`
+const placeAt = ({ word, half }: WordPlace): string => (half ? `at.halves[(at.base << 1) + ${word}]` : wordAt(word))
 const refAt = (ref: number): string => `at.refs[at.refBase + ${ref}]`
 
 /** `value`, unless the word `w` says that there is none. */
@@ -303,7 +304,7 @@ function clearGroup(fields: readonly NamedSlot[]): string {
   const clear = ({ slot }: NamedSlot): string => {
     switch (slot.kind) {
       case 'word':
-        return `${wordAt(slot.word)} = 0;`
+        return `${placeAt(slot)} = 0;`
       case 'bigint':
         return `${wordAt(slot.word)} = 0; ${clearRef(refAt(slot.ref))}`
       case 'value':

@@ -1,5 +1,5 @@
-// Where each field of a state stands in a row: numbers, dates, booleans and enums are one word each (a word is a float64); a
-// closed object or a record over an enum is the words of its fields; strings, nested values and maps are references in the
+// Where each field of a state stands in a row: numbers and dates are one word each (a word is a float64), an int32, a boolean or
+// an enum that is never null is half of one, in an Int32Array over the same memory; a closed object or a record over an enum is the words of its fields; strings, nested values and maps are references in the
 // row's side array. Every number that a state may hold is finite, so that null and undefined need no room of their own:
 // null is NaN, undefined is +Infinity, and −Infinity says that a bigint beyond ±2^53 stands in the side array.
 import type { Field, ObjectType, ValueType } from '../../core/index.ts'
@@ -7,8 +7,11 @@ import type { Field, ObjectType, ValueType } from '../../core/index.ts'
 /** The hidden words with which every row begins: its key, or where the key's bytes are (`KeyHeap`), NaN where there is none. */
 export const KEY = 0
 export const SUPPORT = 1
-export const FLAGS = 2
+/** A half of a word, the first of them that is not of the two above: what a row holds begins behind it. */
+export const FLAGS = 4
 const HEADER_WORDS = 3
+/** The other half of the header's last word. */
+const FIRST_HALF = FLAGS + 1
 
 /** What a field may hold besides its value. */
 export interface Absence {
@@ -18,8 +21,14 @@ export interface Absence {
 
 type WordType = Extract<ValueType, { kind: 'int32' | 'int' | 'float' | 'boolean' | 'date' | 'enum' }>
 
+/** Its number among a row's words, or among the halves of them, which are twice as many. */
+export interface WordPlace {
+  readonly word: number
+  readonly half: boolean
+}
+
 export type Slot =
-  | (Absence & { readonly kind: 'word'; readonly type: WordType; readonly word: number })
+  | (Absence & { readonly kind: 'word'; readonly type: WordType } & WordPlace)
   | (Absence & { readonly kind: 'bigint'; readonly word: number; readonly ref: number })
   | (Absence & { readonly kind: 'value'; readonly type: ValueType; readonly ref: number })
   | (Absence & { readonly kind: 'map'; readonly type: Extract<ValueType, { kind: 'map' }>; readonly ref: number })
@@ -51,15 +60,20 @@ export interface Layout {
 
 /** @param hiddenFields fields that are kept with each row and shown to nobody */
 export function layoutOf(type: ObjectType, hiddenFields: readonly Field[]): Layout {
-  const next: Next = { words: HEADER_WORDS, refs: 0, drifting: new Set(), maps: new Set() }
+  const next: Next = { words: HEADER_WORDS, half: FIRST_HALF, refs: 0, drifting: new Set(), maps: new Set() }
   const fields = slotsOf(type.fields, next)
   const [shownWords, shownRefs] = [next.words, next.refs]
+  // What is not shown shares no word with what is.
+  next.half = -1
   const hidden = slotsOf(hiddenFields, next)
-  return { fields, hidden, shownWords, shownRefs, ...next }
+  const { words, refs, drifting, maps } = next
+  return { fields, hidden, shownWords, shownRefs, words, refs, drifting, maps }
 }
 
 interface Next {
   words: number
+  /** A half that is free; −1 where none is. */
+  half: number
   refs: number
   readonly drifting: Set<number>
   readonly maps: Set<number>
@@ -80,7 +94,7 @@ function slotOf(given: ValueType, next: Next): Slot {
     case 'date':
     case 'enum':
       if (type.kind === 'float' && !nullable) next.drifting.add(next.words)
-      return { kind: 'word', ...absence, type: type as WordType, word: next.words++ }
+      return { kind: 'word', ...absence, type: type as WordType, ...placeOf(type.kind, nullable, next) }
     case 'bigint':
       return { kind: 'bigint', ...absence, word: next.words++, ref: next.refs++ }
     case 'map':
@@ -95,9 +109,22 @@ function slotOf(given: ValueType, next: Next): Slot {
   }
 }
 
+/** Null has no room in a half. */
+function placeOf(kind: string, nullable: boolean, next: Next): WordPlace {
+  if (nullable || !HALVES.has(kind)) return { word: next.words++, half: false }
+  const word = next.half < 0 ? 2 * next.words++ : next.half
+  next.half = next.half < 0 ? word + 1 : -1
+  return { word, half: true }
+}
+
+const HALVES: ReadonlySet<string> = new Set(['int32', 'boolean', 'enum'])
+
 /** The fields of what always has the same ones: an object, or a record over an enum. */
 function closedFields(type: ValueType): readonly Field[] | undefined {
   if (type.kind === 'object') return type.fields
   if (type.kind === 'record') return type.keys?.map(name => ({ name, type: type.value }))
   return undefined
 }
+
+/** Text of a place in a row whose words `w` and halves `h` begin at `b` and twice `b`. */
+export const placeIn = ({ word, half }: WordPlace): string => (half ? `h[(b << 1) + ${word}]` : `w[b + ${word}]`)

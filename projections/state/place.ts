@@ -3,11 +3,14 @@
 import type { MapUndo } from './map-undo.ts'
 
 const NOWHERE = new Float64Array(0)
+const NO_HALVES: Int32Array = new Int32Array(0)
 
 export class Place {
   /** The words of the row's page, and where the row's begin; −1 while no handler runs. */
   words: Float64Array = NOWHERE
   base = -1
+  /** The same memory as halves of words: the row's begin at twice its base. */
+  halves = NO_HALVES
   /** The references of the row's page, and where the row's begin. */
   refs: unknown[] = []
   refBase = 0

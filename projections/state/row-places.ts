@@ -5,7 +5,14 @@ import type { Place } from './place.ts'
 
 export interface Page {
   readonly words: Float64Array
+  /** The same memory, as halves of words. */
+  readonly halves: Int32Array
   readonly refs: unknown[]
+}
+
+export function pageOf(words: number, refs: number): Page {
+  const memory = new Float64Array(words)
+  return { words: memory, halves: new Int32Array(memory.buffer), refs: new Array(refs).fill(undefined) }
 }
 
 export interface RowPlaces {

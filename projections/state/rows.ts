@@ -8,7 +8,7 @@ import { FLAGS, KEY, type Layout, layoutOf, SUPPORT } from './layout.ts'
 import type { StateMemory } from './memory.ts'
 import { Place } from './place.ts'
 import { RowList } from './row-list.ts'
-import type { Page, RowPlaces } from './row-places.ts'
+import { type Page, pageOf, type RowPlaces } from './row-places.ts'
 import { type StoredCode, storedCode } from './stored-code.ts'
 
 const PAGE_WORDS = (4 * 1024 * 1024) / 8
@@ -61,7 +61,7 @@ export class Rows implements RowPlaces {
     this.#code = draftCode(definition, layout, `a row of '${definition.name}'`)
     this.#stored = storedCode(definition, layout)
     this.draft = this.#code.row(this.at)
-    this.#template = { words: new Float64Array(layout.words), refs: new Array(layout.refs).fill(undefined) }
+    this.#template = pageOf(layout.words, layout.refs)
     this.#templateBytes = this.#begin(zero)
   }
 
@@ -69,6 +69,7 @@ export class Rows implements RowPlaces {
   #begin(zero: AnyRow): number {
     const at = this.at
     at.words = this.#template.words
+    at.halves = this.#template.halves
     at.refs = this.#template.refs
     at.base = at.refBase = 0
     this.#writeRow(zero)
@@ -115,7 +116,7 @@ export class Rows implements RowPlaces {
     const bytes = rows * (words + refs) * WORD_BYTES
     this.#memory.take(bytes)
     this.#pageBytes += bytes
-    this.pages.push({ words: new Float64Array(rows * words), refs: new Array(rows * refs).fill(undefined) })
+    this.pages.push(pageOf(rows * words, rows * refs))
   }
 
   protected release(row: number): void {
@@ -131,10 +132,11 @@ export class Rows implements RowPlaces {
 
   /** Sets a row's values to those of a new one; its key, support and flags stay. */
   clear(row: number): void {
-    const { words, refs } = this.pageOf(row)
-    const base = this.baseOf(row)
+    const { halves, refs } = this.pageOf(row)
+    const base = this.baseOf(row) * 2
     const template = this.#template
-    for (let n = FLAGS + 1; n < this.layout.words; n++) words[base + n] = template.words[n]!
+    const end = this.layout.words * 2
+    for (let n = FLAGS + 1; n < end; n++) halves[base + n] = template.halves[n]!
     const from = this.refBaseOf(row)
     let bytes = this.#templateBytes
     for (let n = 0; n < this.layout.refs; n++) {
@@ -148,11 +150,13 @@ export class Rows implements RowPlaces {
   copy(row: number): number {
     const copy = this.place()
     const [from, to] = [this.pageOf(row), this.pageOf(copy)]
-    const base = this.baseOf(row)
-    const baseTo = this.baseOf(copy)
-    for (let n = 0; n < this.layout.words; n++) to.words[baseTo + n] = from.words[base + n]!
-    to.words[baseTo + FLAGS] = 0
-    to.words[baseTo + KEY] = Number.NaN
+    const base = this.baseOf(row) * 2
+    const baseTo = this.baseOf(copy) * 2
+    const end = this.layout.words * 2
+    // By halves: two of them that are no float must not be read as one.
+    for (let n = 0; n < end; n++) to.halves[baseTo + n] = from.halves[base + n]!
+    to.halves[baseTo + FLAGS] = 0
+    this.setKeyAt(copy, Number.NaN)
     const [refsFrom, refsTo] = [this.refBaseOf(row), this.refBaseOf(copy)]
     for (let n = 0; n < this.layout.refs; n++) {
       const value = from.refs[refsFrom + n]
@@ -172,6 +176,7 @@ export class Rows implements RowPlaces {
     const at = this.at
     const page = this.pages[row >>> this.shift]!
     at.words = page.words
+    at.halves = page.halves
     at.base = (row & this.mask) * this.layout.words
     at.refs = page.refs
     at.refBase = (row & this.mask) * this.layout.refs
@@ -185,7 +190,7 @@ export class Rows implements RowPlaces {
   /** Flags of the row at which the accessors stand. */
   get openFlags(): number {
     const at = this.at
-    return at.words[at.base + FLAGS]!
+    return at.halves[at.base * 2 + FLAGS]!
   }
 
   /** Changes the support of the row at which the accessors stand, and ends their use. @throws STATE_TOO_LARGE */
@@ -220,35 +225,35 @@ export class Rows implements RowPlaces {
   }
 
   flags(row: number): number {
-    return this.pageOf(row).words[this.baseOf(row) + FLAGS]!
+    return this.pageOf(row).halves[this.baseOf(row) * 2 + FLAGS]!
   }
 
   setFlags(row: number, flags: number): void {
-    this.pageOf(row).words[this.baseOf(row) + FLAGS] = flags
+    this.pageOf(row).halves[this.baseOf(row) * 2 + FLAGS] = flags
   }
 
   /** A row as a plain object of its own. */
   toObject(row: number): AnyRow {
-    const { words, refs } = this.pageOf(row)
-    return this.#code.toObject(words, this.baseOf(row), refs, this.refBaseOf(row))
+    const { words, halves, refs } = this.pageOf(row)
+    return this.#code.toObject(words, halves, this.baseOf(row), refs, this.refBaseOf(row))
   }
 
   /** The same with its hidden fields, as `assign` takes it. */
   toStored(row: number): AnyRow {
-    const { words, refs } = this.pageOf(row)
-    return this.#code.toStored(words, this.baseOf(row), refs, this.refBaseOf(row))
+    const { words, halves, refs } = this.pageOf(row)
+    return this.#code.toStored(words, halves, this.baseOf(row), refs, this.refBaseOf(row))
   }
 
   /** Appends all fields of a row, its hidden ones too, as the row codec writes them. */
   writeStored(row: number, writer: ByteWriter): void {
-    const { words, refs } = this.pageOf(row)
-    this.#stored.encode(writer, words, this.baseOf(row), refs, this.refBaseOf(row))
+    const { words, halves, refs } = this.pageOf(row)
+    this.#stored.encode(writer, words, halves, this.baseOf(row), refs, this.refBaseOf(row))
   }
 
   /** Sets all fields of a row from what `writeStored` wrote. @throws RangeError where it is not of this layout */
   readStored(row: number, reader: ByteReader): void {
-    const { words, refs } = this.pageOf(row)
-    this.at.heapBytes += this.#stored.decode(reader, words, this.baseOf(row), refs, this.refBaseOf(row))
+    const { words, halves, refs } = this.pageOf(row)
+    this.at.heapBytes += this.#stored.decode(reader, words, halves, this.baseOf(row), refs, this.refBaseOf(row))
   }
 
   /** Writes all fields of a row. @throws STATE_INVALID */
@@ -278,11 +283,13 @@ export class Rows implements RowPlaces {
     refsEnd: number,
     drift: boolean,
   ): boolean {
-    const { words, refs } = this.pageOf(row)
-    const base = this.baseOf(row)
-    for (let n = FLAGS + 1; n < wordsEnd; n++) {
-      if (drift && this.layout.drifting.has(n)) continue
-      if (!Object.is(words[base + n], other.words[otherBase + n])) return false
+    const { halves, refs } = this.pageOf(row)
+    const base = this.baseOf(row) * 2
+    const end = wordsEnd * 2
+    // All that is NaN stands for null, and is written as the one constant: equal values have equal bits.
+    for (let n = FLAGS + 1; n < end; n++) {
+      if (halves[base + n] === other.halves[otherBase * 2 + n]) continue
+      if (!drift || !this.layout.drifting.has(n >>> 1)) return false
     }
     const refBase = this.refBaseOf(row)
     const { maps } = this.layout

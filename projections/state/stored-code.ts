@@ -9,13 +9,27 @@ import {
   type ValueType,
 } from '../../core/index.ts'
 import { heldBytes } from './draft.ts'
-import type { Absence, Layout, NamedSlot, Slot } from './layout.ts'
+import { type Absence, type Layout, type NamedSlot, placeIn, type Slot } from './layout.ts'
 import { settle } from './nested.ts'
 
 export interface StoredCode {
-  encode(writer: ByteWriter, words: Float64Array, base: number, refs: readonly unknown[], refBase: number): void
+  encode(
+    writer: ByteWriter,
+    words: Float64Array,
+    halves: Int32Array,
+    base: number,
+    refs: readonly unknown[],
+    refBase: number,
+  ): void
   /** Sets all fields of a row, and gives by how many bytes it holds more in the heap than before. @throws RangeError */
-  decode(reader: ByteReader, words: Float64Array, base: number, refs: unknown[], refBase: number): number
+  decode(
+    reader: ByteReader,
+    words: Float64Array,
+    halves: Int32Array,
+    base: number,
+    refs: unknown[],
+    refBase: number,
+  ): number
 }
 
 const known = new WeakMap<object, StoredCode>()
@@ -35,8 +49,8 @@ function generate({ fields, hidden }: Layout): StoredCode {
   const program = `'use strict'
 const { parts, heldBytes } = env
 return {
-encode(o, w, b, r, rb) { ${encode} },
-decode(i, w, b, r, rb) { let held = 0; ${decode} return held } }`
+encode(o, w, h, b, r, rb) { ${encode} },
+decode(i, w, h, b, r, rb) { let held = 0; ${decode} return held } }`
   return new Function('env', program)({ parts: text.parts, heldBytes }) as StoredCode
 }
 
@@ -62,7 +76,7 @@ class Text {
     switch (slot.kind) {
       case 'word': {
         const local = this.#fresh()
-        return `const ${local} = w[b + ${slot.word}]; ${writeAbsent(slot, local, writeWord(slot.type, local))}`
+        return `const ${local} = ${placeIn(slot)}; ${writeAbsent(slot, local, writeWord(slot.type, local))}`
       }
       case 'bigint': {
         const local = this.#fresh()
@@ -83,7 +97,7 @@ class Text {
   #decodeSlot({ name, slot }: NamedSlot): string {
     switch (slot.kind) {
       case 'word':
-        return readAbsent(slot, `w[b + ${slot.word}] = `, `w[b + ${slot.word}] = ${readWord(slot.type)};`)
+        return readAbsent(slot, `${placeIn(slot)} = `, `${placeIn(slot)} = ${readWord(slot.type)};`)
       case 'bigint': {
         const word = `w[b + ${slot.word}]`
         const clear = `held -= heldBytes(r[rb + ${slot.ref}]); r[rb + ${slot.ref}] = undefined;`
@@ -192,7 +206,7 @@ function clearWords(fields: readonly NamedSlot[]): string {
   const clear = ({ slot }: NamedSlot): string => {
     const ref = slot.kind === 'word' || slot.kind === 'group' ? '' : `r[rb + ${slot.ref}]`
     const clearRef = ref && `held -= heldBytes(${ref}); ${ref} = undefined;`
-    if (slot.kind === 'word') return `w[b + ${slot.word}] = 0;`
+    if (slot.kind === 'word') return `${placeIn(slot)} = 0;`
     if (slot.kind === 'bigint') return `w[b + ${slot.word}] = 0; ${clearRef}`
     if (slot.kind === 'group')
       return `${slot.presence < 0 ? '' : `w[b + ${slot.presence}] = 0;`} ${clearWords(slot.fields)}`

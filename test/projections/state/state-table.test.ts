@@ -65,7 +65,44 @@ describe('a table of rows', () => {
     }
     for (let key = 0; key < 300; key++)
       expect(rows.toObject(rows.find(key))).toMatchObject({ by: { v0: 0, v2999: key } })
-    expect(rows.bytes).toBeGreaterThan(3_000 * 300 * 8)
+    expect(rows.bytes).toBeGreaterThan(3_000 * 300 * 4)
+  })
+
+  it('keeps integers, booleans and enums in halves of words: whatever their bits, copies and comparisons are exact', () => {
+    const shape = z.object({
+      a: z.int32(),
+      b: z.int32(),
+      open: z.boolean(),
+      far: z.int(),
+      at: z.int32().nullable(),
+      kind: z.enum(['x', 'y', 'z']).default('x'),
+    })
+    const rows = table(shape)
+    // Two halves that would be a signalling NaN, a quiet one, −0 and −Infinity, were they read as a float.
+    const bits = [0x7ff00001, 0x7ff80000, -0x80000000, -0x100000, -1, 0x7fffffff, 0, 1]
+    const values = bits.flatMap(a =>
+      bits.map(b => ({ a, b, open: a > b, far: a * 1_048_576 + 1, at: null, kind: 'y' })),
+    )
+    const row = rows.findOrAdd(1)
+    const other = rows.findOrAdd(2)
+    for (const value of values) {
+      rows.assign(row, value)
+      rows.setSupport(row, 3)
+      rows.setFlags(row, 5)
+      const copy = rows.copy(row)
+      expect([rows.toObject(row), rows.toObject(copy), rows.isEqual(row, copy)]).toEqual([value, value, true])
+      for (const change of [{ a: value.a ^ 1 }, { b: value.b ^ 1 }, { open: !value.open }, { at: 0 }, { kind: 'z' }]) {
+        rows.assign(other, { ...value, ...change })
+        expect(rows.isEqual(other, copy)).toBe(false)
+      }
+      expect([rows.support(row), rows.flags(row), rows.flags(copy)]).toEqual([3, 5, 0])
+      rows.releaseCopy(copy)
+    }
+    rows.clear(row)
+    expect([rows.isZero(row), rows.support(row), rows.flags(row)]).toEqual([true, 3, 5])
+    expect(() => rows.assign(row, { ...values[0], a: 2 ** 31 })).toThrow(
+      expect.objectContaining({ code: 'STATE_INVALID' }),
+    )
   })
 
   it('counts what its values take in the heap, and gives it back', () => {
