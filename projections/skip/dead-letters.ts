@@ -72,8 +72,8 @@ export class DeadLetters {
   readonly #view: string
   readonly #memory: StateMemory
   readonly #letters = new Map<string, DeadLetter>()
-  /** Of table rows that are not in: route and key of the input's row → call → letter. */
-  readonly #absent = new Map<string, Map<number, string>>()
+  /** Of table rows that are not in: route and key of the input's row → letters. A row that came twice has two by one call. */
+  readonly #absent = new Map<string, Set<string>>()
   /** Letters that came, changed or went since the last checkpoint began, as they were last. */
   readonly #changed = new Map<string, DeadLetter>()
   #bytes = 0
@@ -127,8 +127,8 @@ export class DeadLetters {
     this.#changed.set(id, letter)
     const absent = absentBy(letter)
     if (absent === undefined) return
-    const calls = this.#absent.get(absent) ?? new Map<number, string>()
-    this.#absent.set(absent, calls.set(letter.call, id))
+    const ids = this.#absent.get(absent) ?? new Set<string>()
+    this.#absent.set(absent, ids.add(id))
   }
 
   #remove(id: string): void {
@@ -138,10 +138,10 @@ export class DeadLetters {
     this.#changed.set(id, letter)
     this.#count(-LETTER_BYTES - letter.record.length)
     const absent = absentBy(letter)
-    const calls = absent === undefined ? undefined : this.#absent.get(absent)
-    if (absent === undefined || calls === undefined) return
-    if (calls.get(letter.call) === id) calls.delete(letter.call)
-    if (calls.size === 0) this.#absent.delete(absent)
+    const ids = absent === undefined ? undefined : this.#absent.get(absent)
+    if (absent === undefined || ids === undefined) return
+    ids.delete(id)
+    if (ids.size === 0) this.#absent.delete(absent)
   }
 
   #count(bytes: number): void {
@@ -154,17 +154,28 @@ export class DeadLetters {
     return this.#absent.size > 0
   }
 
-  /** Whether a row of a table is not in, by any of its calls. */
-  isAbsent(route: number, inputKey: unknown): boolean {
-    return this.#absent.size > 0 && this.#absent.has(inputOf(route, inputKey))
+  /** Whether a row of a table is not in the row of this key, by any of its calls. */
+  isAbsent(route: number, inputKey: unknown, keyHash: number): boolean {
+    for (const id of this.#absent.get(inputOf(route, inputKey)) ?? [])
+      if (this.#letters.get(id)!.keyHash === keyHash) return true
+    return false
   }
 
-  /** A row of a table leaves: true where it had not come in by this call, so that there is nothing to take out. */
-  leave(route: number, inputKey: unknown, call: number): boolean {
+  /**
+   * A row of a table leaves: true where it had not come in by this call, so that there is nothing to take out. Only letters of the
+   * same key count, also where a table's row came twice, by different keys: another shard may have the others.
+   */
+  leave(route: number, inputKey: unknown, call: number, keyHash: number): boolean {
     if (this.#absent.size === 0) return false
-    const id = this.#absent.get(inputOf(route, inputKey))?.get(call)
-    if (id === undefined) return false
-    this.#remove(id)
+    // The newest of its letters, whatever the order in which they came: a restart puts them in another one.
+    let newest: DeadLetter | undefined
+    for (const id of this.#absent.get(inputOf(route, inputKey)) ?? []) {
+      const letter = this.#letters.get(id)!
+      if (letter.call !== call || letter.keyHash !== keyHash) continue
+      if (newest === undefined || letter.position > newest.position) newest = letter
+    }
+    if (newest === undefined) return false
+    this.#remove(idOf(newest))
     return true
   }
 

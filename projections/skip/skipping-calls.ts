@@ -78,14 +78,18 @@ export class SkippingCalls {
     const { letters, table, context } = host
     const update = route.update!
     host.begin(route, 'update')
-    if (letters.hasAbsent && letters.isAbsent(this.#numberOf(route), inputKey.fromRow(before))) return false
     let row = NO_ROW
     try {
       const from = route.keysOf(before, inputKey)
       const to = route.keysOf(after, inputKey)
       if (from === null || from === undefined || to === null || to === undefined) return false
       if (Array.isArray(from) || Array.isArray(to)) return false
-      if (table.keys.idOf(from) !== table.keys.idOf(to)) return false
+      const id = table.keys.idOf(from)
+      if (id !== table.keys.idOf(to)) return false
+      if (letters.hasAbsent && id !== undefined) {
+        const keyHash = table.keys.hashOf(id)
+        if (letters.isAbsent(this.#numberOf(route), inputKey.fromRow(before), keyHash)) return false
+      }
       row = host.open(to)
       if (row === NO_ROW) return true
       this.#undo.save(row)
@@ -104,13 +108,14 @@ export class SkippingCalls {
     const host = this.#host
     host.begin(route, step)
     host.context.row = -1
-    // What has no key has none when it leaves either.
-    if (step === 'remove' && this.#leaves(folding, row, NO_CALL)) return
     let keys: unknown
     try {
       keys = route.keysOf(row, inputKey)
     } catch (error) {
-      this.#skip(folding, step, row, NO_CALL, this.#error(error))
+      const known = this.#error(error)
+      // What had no key when it came has none when it leaves either. All shards find that, and the first one has the letter.
+      if (step === 'remove' && this.#leaves(folding, row, NO_CALL, undefined)) return
+      this.#skip(folding, step, row, NO_CALL, known)
       return
     }
     if (keys === null || keys === undefined) return
@@ -119,15 +124,27 @@ export class SkippingCalls {
   }
 
   #call(folding: Folding, step: 'add' | 'remove', handler: Handler, row: AnyRow, key: unknown, call: number): void {
-    if (step === 'remove' && this.#leaves(folding, row, call)) return
+    if (step === 'remove' && this.#leaves(folding, row, call, key)) return
     const error = this.#try(handler, row, key, step === 'add' ? 1 : -1)
     if (error) this.#skip(folding, step, row, call, error)
   }
 
   /** Whether a row that leaves had not come in by this call. */
-  #leaves({ route, inputKey }: Folding, row: AnyRow, call: number): boolean {
+  #leaves({ route, inputKey }: Folding, row: AnyRow, call: number, key: unknown): boolean {
     const { letters } = this.#host
-    return letters.hasAbsent && letters.leave(this.#numberOf(route), inputKey.fromRow(row), call)
+    if (!letters.hasAbsent) return false
+    return letters.leave(this.#numberOf(route), inputKey.fromRow(row), call, this.#hashOf(key))
+  }
+
+  /** As a letter of a call for that key has it: 0 where it is no key of the view. */
+  #hashOf(key: unknown): number {
+    const { keys } = this.#host.table
+    try {
+      const id = key === undefined ? undefined : keys.idOf(key)
+      return id === undefined ? 0 : keys.hashOf(id)
+    } catch {
+      return 0
+    }
   }
 
   /** Calls a handler; gives the error for which it had no effect. @throws what cannot be skipped */

@@ -4,7 +4,10 @@ import { FIRST_SEED, simulationSeeds } from '../support/campaign.ts'
 import { simulate } from './simulation.ts'
 
 const SEEDS_USUAL = 20
-const seeds = Array.from({ length: simulationSeeds(SEEDS_USUAL) }, (_, n) => FIRST_SEED + n)
+const wanted = Array.from({ length: simulationSeeds(SEEDS_USUAL) }, (_, n) => FIRST_SEED + n)
+/** Rows of tables that came twice, whose calls were skipped: shards took the letters of others' keys for theirs. */
+const ONCE_FAILED = [20_166, 20_274, 20_380]
+const seeds = wanted.length < SEEDS_USUAL ? wanted : [...new Set([...wanted, ...ONCE_FAILED])]
 
 describe('a simulated engine', () => {
   const outcomes: Awaited<ReturnType<typeof simulate>>[] = []
