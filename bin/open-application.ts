@@ -87,7 +87,7 @@ export interface OpenOptions {
   readonly stateBytesMax?: number
   /**
    * Fold in so many threads, 1 to 128, each of which owns a part of the keys; the application must be the default export of the
-   * file that declares it. Such views are folded anew at each start. Default: in the calling thread.
+   * file that declares it. The number may change from start to start: checkpoints are good for any. Default: in the calling thread.
    */
   readonly shards?: number
   readonly onEvent?: (event: ApplicationEvent) => void

@@ -73,7 +73,7 @@ export function addRun(program: Command): void {
     )
     .option(
       '--shards <n>',
-      'fold in so many threads; views are then folded anew at each start (default: with all else in one thread)',
+      'fold in so many threads, each with a part of the keys; another start may take another number (default: with all else in one thread)',
       wholeNumber(1, SHARDS_MAX),
     )
     .option('--json', 'one JSON object per event on stdout, instead of lines for people on stderr')
