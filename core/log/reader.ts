@@ -9,6 +9,7 @@ import { NEXT_BYTES_MAX } from './limits.ts'
 import type { LogBlock, LogReader } from './log.ts'
 import { Block, corrupt } from './records.ts'
 import type { AnySegment } from './recovery.ts'
+import { ColumnUse } from './sealed/column-use.ts'
 import { SealedSegment } from './sealed/sealed-segment.ts'
 import { readBlocks, type Segment } from './segment.ts'
 import type { Tail } from './tail.ts'
@@ -77,6 +78,7 @@ class SegmentReader implements LogReader {
   /** Which part of its batch it must be; unknown after a seek. */
   #part: number | undefined
   #sealedCount = 0
+  readonly #use = new ColumnUse()
   #file: File | undefined
   #closed = false
   /** Reads of one reader follow each other, and its file is closed after them. */
@@ -170,10 +172,10 @@ class SegmentReader implements LogReader {
   }
 
   async #sealedBlocks(segment: SealedSegment): Promise<readonly LogBlock[]> {
-    const block = await segment.block(this.#offset, this.#readers.parts.topics)
+    const block = await segment.block(this.#offset, this.#readers.parts.topics, this.#use)
     if (!block) return []
     this.#offset++
-    const blocks = (await block.unpack()).blocks(this.#after)
+    const blocks = (await block.unpack('asked')).blocks(this.#after)
     this.#after = Math.max(this.#after, block.entry.last)
     return blocks
   }

@@ -1,8 +1,9 @@
 // The stored forms of a column. Numbers: one constant, or the distance from a base in 1 bit or 1, 2, 4 bytes, or 8-byte floats,
 // whichever is least and exact. Bigints: numbers, or 64-bit integers, or decimal text. Bytes and text: a dictionary and codes
 // where values repeat, else all of them one after the other. In the image before of updates: "same as after".
-import type { ByteReader, ByteWriter } from '../../contract/index.ts'
+import type { ByteWriter } from '../../contract/index.ts'
 import { BigintBuilder, type ColumnBuilder, HeapBuilder, NumberBuilder } from './builders.ts'
+import { type StoredColumn, sectionsOf } from './column-heads.ts'
 import { NumberColumn } from './number-column.ts'
 import { alignedView, type Sections, type SectionWriter } from './sections.ts'
 import { BITS, CONST, DICTIONARY, F64, HEAP, I64, SAME, STEPS, U8, U16, U32 } from './stored-forms.ts'
@@ -185,9 +186,16 @@ function writeHeap(sink: ColumnSink, heap: HeapBuilder): void {
   head.varint(sections.add(all))
 }
 
+/** Where it is noted that a column was asked for. */
+export interface ColumnMark {
+  readonly asked: Uint8Array
+  readonly at: number
+}
+
 /** A column of a block, unpacked when it is first asked for its values. */
 export class ColumnData {
   readonly count: number
+  readonly #mark: ColumnMark
   readonly #sections: Sections
   readonly #form: StoredColumn
   #numbers: Float64Array | undefined
@@ -199,11 +207,26 @@ export class ColumnData {
   #bigints: BigInt64Array | undefined
 
   /** @throws RangeError where a dictionary has more entries than values: it would be no use, and might fill the memory */
-  constructor(form: StoredColumn, count: number, sections: Sections) {
+  constructor(form: StoredColumn, count: number, sections: Sections, mark: ColumnMark) {
     if ((form.entries ?? 0) > count) throw new RangeError('a dictionary has more entries than its column has values')
     this.#form = form
     this.count = count
     this.#sections = sections
+    this.#mark = mark
+  }
+
+  /** True where one such column was asked for before, in this block or another that its reader was given. */
+  get wasAsked(): boolean {
+    return this.#mark.asked[this.#mark.at] === 1
+  }
+
+  #asked(): void {
+    this.#mark.asked[this.#mark.at] = 1
+  }
+
+  /** The sections that hold it. */
+  sections(): Iterable<number> {
+    return sectionsOf(this.#form)
   }
 
   /** True where values are codes into `dictionary()`. */
@@ -223,8 +246,15 @@ export class ColumnData {
     return this.#stored
   }
 
+  /** Makes texts and bytes ready to be asked for. @throws RangeError */
+  open(): void {
+    this.#asked()
+    this.#open()
+  }
+
   /** Gives the numbers of some values. @throws RangeError */
   fill(target: Float64Array, at: number, from: number, count: number): void {
+    this.#asked()
     this.#asStored().fill(target, at, from, count)
   }
 
@@ -245,7 +275,10 @@ export class ColumnData {
   }
 
   numbers(): Float64Array {
-    this.#numbers ??= readNumbers(this.#form, this.count, this.#sections)
+    if (!this.#numbers) {
+      this.#asked()
+      this.#numbers = readNumbers(this.#form, this.count, this.#sections)
+    }
     return this.#numbers
   }
 
@@ -308,6 +341,7 @@ export class ColumnData {
     if (form === HEAP || form === DICTIONARY) return BigInt(this.text(index))
     if (form !== I64) return BigInt(this.numbers()[index]!)
     if (!this.#bigints) {
+      this.#asked()
       const bytes = alignedView(this.#sections.get(this.#form.section!))
       if (bytes.length !== this.count * 8) throw new RangeError('a column has another length than its block says')
       this.#bigints = new BigInt64Array(bytes.buffer, bytes.byteOffset, this.count)
@@ -321,6 +355,7 @@ export class ColumnData {
 
   #open(): void {
     if (this.#heap) return
+    this.#asked()
     const { form, lengths, section, entries } = this.#form
     if (!lengths || section === undefined) throw new RangeError('the column has no text')
     const count = form === DICTIONARY ? entries! : this.count
@@ -338,60 +373,6 @@ export class ColumnData {
     this.#offsets = offsets
     this.#heap = heap
   }
-}
-
-/** The head's part of a column. */
-export interface StoredColumn {
-  readonly form: number
-  readonly base: number
-  readonly section?: number
-  readonly entries?: number
-  readonly lengths?: StoredColumn
-  readonly codes?: StoredColumn
-}
-
-/** Reads a column's head; undefined: same as after. @throws RangeError */
-export function readColumnHead(head: ByteReader): StoredColumn | undefined {
-  const form = head.u8()
-  switch (form) {
-    case SAME:
-      return undefined
-    case CONST:
-      return { form, base: head.f64() }
-    case BITS:
-    case U8:
-    case U16:
-    case U32:
-      return { form, base: head.f64(), section: head.varint() }
-    case F64:
-    case I64:
-      return { form, base: 0, section: head.varint() }
-    case STEPS:
-      return { form, base: head.f64(), codes: readSteps(head) }
-    case HEAP:
-      return { form, base: 0, lengths: readNumbersHead(head), section: head.varint() }
-    case DICTIONARY: {
-      const entries = head.varint()
-      const lengths = readNumbersHead(head)
-      return { form, base: 0, entries, lengths, section: head.varint(), codes: readNumbersHead(head) }
-    }
-    default:
-      throw new RangeError(`a column has the unknown form ${form}`)
-  }
-}
-
-/** Steps do not nest. */
-function readSteps(head: ByteReader): StoredColumn {
-  const column = readNumbersHead(head)
-  if (column.form === STEPS) throw new RangeError('a column of steps has another form')
-  return column
-}
-
-export function readNumbersHead(head: ByteReader): StoredColumn {
-  const column = readColumnHead(head)
-  if (!column || (column.form > F64 && column.form !== STEPS))
-    throw new RangeError('a column of numbers has another form')
-  return column
 }
 
 const PART = 1024

@@ -85,6 +85,8 @@ export class LateImage implements LateColumns {
         tellAbsent(words, slot.word * RUN_ROWS_MAX, count, slot.optional ? Number.POSITIVE_INFINITY : Number.NaN)
         break
       case 'text': {
+        // What is damaged is to be found here: texts are then asked for one by one, by whoever holds a row.
+        data.open()
         const at = slot.word * RUN_ROWS_MAX
         for (let n = 0; n < count; n++) {
           words[at + n] = column

@@ -1,5 +1,5 @@
 // Numbers as they are stored, read for a part of a block: what a fold goes over in runs is never widened as a whole.
-import type { StoredColumn } from './columns.ts'
+import type { StoredColumn } from './column-heads.ts'
 import { alignedView, type Sections } from './sections.ts'
 import { BITS, CONST, F64, STEPS, U8, U16, U32 } from './stored-forms.ts'
 

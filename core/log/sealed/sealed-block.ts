@@ -9,7 +9,9 @@ import { type BlockPlace, corrupt, OP_PARKED, OP_UPDATE } from '../records.ts'
 import type { Layout } from '../topics.ts'
 import { type BlockEntry, isSparse, planOf } from './block-writer.ts'
 import { SEALED_BLOCK_RECORDS_MAX, SEALED_RECORDS_FULL, UNPACKED_VALUES_PER_TURN } from './bounds.ts'
-import { ColumnData, readColumnHead, readIntegers, readNumbers, readNumbersHead, type StoredColumn } from './columns.ts'
+import { readColumnHead, readNumbersHead, type StoredColumn, sectionsOf } from './column-heads.ts'
+import { ColumnUse } from './column-use.ts'
+import { ColumnData, readIntegers, readNumbers } from './columns.ts'
 import { openBlock } from './format.ts'
 import { LateImage, targetsOf } from './late-image.ts'
 import type { PlannedColumn } from './plan.ts'
@@ -38,20 +40,22 @@ export class GroupData {
   readonly images: readonly ImageData[]
   readonly parked: ColumnData | undefined
 
-  constructor(head: ByteReader, place: BlockPlace, sections: Sections) {
+  constructor(head: ByteReader, place: BlockPlace, sections: Sections, use: ColumnUse) {
     const id = head.varint()
     const layout = place.topics.layout(id)
     if (!layout) throw new RangeError(`layout ${id} of a record is not in topics.json`)
     this.layout = layout
     this.op = head.u8()
     this.count = head.varint()
-    const column = (form: StoredColumn) => new ColumnData(form, this.count, sections)
+    const asked = use.of(layout)
+    // Rows before and after are one here: who asks for a field of one asks for it of the other.
+    const column = (form: StoredColumn, at: number) => new ColumnData(form, this.count, sections, { asked, at })
+    const planned = planOf(layout).columns
     if (this.op === OP_PARKED) {
-      this.parked = column(present(readColumnHead(head)))
+      this.parked = column(present(readColumnHead(head)), planned.length + 1)
       this.images = []
       return
     }
-    const planned = planOf(layout).columns
     const after = new Image(layout, readImage(head, planned, column))
     if (this.op !== OP_UPDATE) this.images = [after]
     else this.images = [after, new Image(layout, readImage(head, planned, column, after))]
@@ -66,15 +70,16 @@ const present = (form: StoredColumn | undefined): StoredColumn => {
 function readImage(
   head: ByteReader,
   planned: readonly PlannedColumn[],
-  make: (form: StoredColumn) => ColumnData,
+  make: (form: StoredColumn, at: number) => ColumnData,
   after?: ImageData,
 ) {
   const columns = planned.map((_, n) => {
     const form = readColumnHead(head)
-    return form ? make(form) : after ? after.columns[n]! : make(present(form))
+    return form ? make(form, n) : after ? after.columns[n]! : make(present(form), n)
   })
   const form = readColumnHead(head)
-  return { columns, hashes: form ? make(form) : (after?.hashes ?? make(present(form))) }
+  const at = planned.length
+  return { columns, hashes: form ? make(form, at) : (after?.hashes ?? make(present(form), at)) }
 }
 
 class Image implements ImageData {
@@ -135,7 +140,7 @@ export class SealedBlock {
   #local: Uint32Array | undefined
 
   /** @throws LOG_CORRUPT */
-  constructor(bytes: Buffer, entry: BlockEntry, place: BlockPlace, seed: number) {
+  constructor(bytes: Buffer, entry: BlockEntry, place: BlockPlace, seed: number, use = new ColumnUse()) {
     this.entry = entry
     this.place = place
     try {
@@ -145,7 +150,7 @@ export class SealedBlock {
       this.#spanCount = head.varint()
       this.#spanSection = head.varint()
       const count = head.varint()
-      this.groups = Array.from({ length: Math.min(count, 65_536) }, () => new GroupData(head, place, sections))
+      this.groups = Array.from({ length: Math.min(count, 65_536) }, () => new GroupData(head, place, sections, use))
       const records = this.groups.reduce((sum, group) => sum + group.count, 0)
       if (records !== entry.count || records > SEALED_BLOCK_RECORDS_MAX)
         throw new RangeError(`a block of ${entry.count} records has groups of ${records}`)
@@ -159,14 +164,17 @@ export class SealedBlock {
   }
 
   /**
-   * Checks all that is stored, as the reading of a hot block does, and makes it ready, with pauses: who then walks over the
-   * records waits for none of it. @throws LOG_CORRUPT
+   * Checks the checksums of all that is stored, as the reading of a hot block does, and makes it ready, with pauses: who then
+   * walks over the records waits for none of it. With 'asked', of the columns only those that were asked for in blocks before:
+   * another one is unpacked when it is first asked for. @throws LOG_CORRUPT
    */
-  async unpack(): Promise<this> {
+  async unpack(which: 'all' | 'asked' = 'all'): Promise<this> {
     try {
-      await this.#sections.unpackAll()
+      await this.#sections.check()
+      const columns = [...this.#columns()].filter(column => which === 'all' || column.wasAsked)
+      await this.#sections.unpack(which === 'all' ? undefined : this.#sectionsOf(columns))
       let values = this.localOf.length
-      for (const column of this.#columns()) {
+      for (const column of columns) {
         column.unpack()
         values += column.count
         if (values < UNPACKED_VALUES_PER_TURN) continue
@@ -177,6 +185,16 @@ export class SealedBlock {
       throw this.damaged(error)
     }
     return this
+  }
+
+  /** The sections of some columns, and those that every walk over the records needs. */
+  #sectionsOf(columns: readonly ColumnData[]): Set<number> {
+    const forms = [this.#groupForm, this.#positionForm].filter(form => form !== undefined)
+    return new Set([
+      this.#spanSection,
+      ...forms.flatMap(form => [...sectionsOf(form)]),
+      ...columns.flatMap(column => [...column.sections()]),
+    ])
   }
 
   *#columns(): Generator<ColumnData> {

@@ -120,7 +120,12 @@ export class SealedRecords implements RecordCursor {
 
   parked(): ParkedRow | null {
     const parked = this.#group?.parked
-    return parked ? (JSON.parse(parked.text(this.#index)) as ParkedRow) : null
+    if (!parked) return null
+    try {
+      return JSON.parse(parked.text(this.#index)) as ParkedRow
+    } catch (error) {
+      throw this.#block.damaged(error)
+    }
   }
 
   #row(image: number): AnyRow {

@@ -8,6 +8,7 @@ import { Holds } from '../holds.ts'
 import { corrupt } from '../records.ts'
 import type { Topics } from '../topics.ts'
 import { SEALED_BLOCK_BYTES_MAX } from './bounds.ts'
+import type { ColumnUse } from './column-use.ts'
 import { type Footer, readFooter, readTrailer, SEALED_SEGMENT, TRAILER_BYTES } from './format.ts'
 import { SealedBlock } from './sealed-block.ts'
 import type { SealedFiles } from './sealed-files.ts'
@@ -155,12 +156,12 @@ export class SealedSegment extends Holds {
     return low
   }
 
-  /** @throws LOG_CORRUPT */
-  async block(n: number, topics: Topics): Promise<SealedBlock | undefined> {
+  /** @param use what is asked of its columns is noted there. @throws LOG_CORRUPT */
+  async block(n: number, topics: Topics, use?: ColumnUse): Promise<SealedBlock | undefined> {
     const entry = (await this.footer()).blocks[n]
     if (!entry) return undefined
     const bytes = await this.#using(entry.offset, file => readExactly(file, entry.offset, entry.bytes))
-    return new SealedBlock(bytes, entry, { topics, file: this.path }, this.seed)
+    return new SealedBlock(bytes, entry, { topics, file: this.path }, this.seed, use)
   }
 
   /** A page or chunk of the key index, unpacked. @throws LOG_CORRUPT */

@@ -100,6 +100,7 @@ export class Sections {
   readonly #seed: number
   readonly #sections: Section[] = []
   readonly #raw: (Buffer | undefined)[] = []
+  #sound = false
 
   constructor(body: Buffer, seed: number) {
     this.#body = body
@@ -123,16 +124,28 @@ export class Sections {
   get(n: number): Buffer {
     const known = this.#raw[n]
     if (known) return known
-    const raw = unpack(...this.#checked(n))
+    const raw = unpack(...(this.#sound ? this.#stored(n) : this.#checked(n)))
     this.#raw[n] = raw
     return raw
   }
 
-  /** Checks and unpacks all of them, with pauses. @throws RangeError */
-  async unpackAll(): Promise<void> {
+  /** Checks all of them as they are stored, with pauses: none is checked again. @throws RangeError */
+  async check(): Promise<void> {
     let bytes = 0
     for (let n = 0; n < this.#sections.length; n++) {
-      const [stored, rawBytes] = this.#checked(n)
+      bytes += this.#checked(n)[0].length
+      if (bytes < UNPACKED_BYTES_PER_TURN) continue
+      bytes = 0
+      await immediate()
+    }
+    this.#sound = true
+  }
+
+  /** Unpacks some of them, once checked, with pauses. @throws RangeError */
+  async unpack(numbers: Iterable<number> = this.#sections.keys()): Promise<void> {
+    let bytes = 0
+    for (const n of numbers) {
+      const [stored, rawBytes] = this.#stored(n)
       this.#raw[n] ??= await unpackAside(stored, rawBytes)
       bytes += rawBytes
       if (bytes < UNPACKED_BYTES_PER_TURN) continue
@@ -143,12 +156,19 @@ export class Sections {
 
   /** A section as it is stored, and its bytes when unpacked. @throws RangeError where its checksum is wrong */
   #checked(n: number): [stored: Buffer, rawBytes: number] {
+    const found = this.#stored(n)
+    const { at, bytes, crc } = this.#sections[n]!
+    if (crc32(found[0], this.#seed) !== crc) throw new RangeError(`the checksum of section ${n} is wrong`)
+    checkZeros(this.#body, at + bytes, aligned(at + bytes))
+    return found
+  }
+
+  /** @throws RangeError where the block is too short for it */
+  #stored(n: number): [stored: Buffer, rawBytes: number] {
     const section = this.#sections[n]
     if (!section) throw new RangeError(`a block has no section ${n}`)
     const stored = this.#body.subarray(section.at, section.at + section.bytes)
     if (stored.length < section.bytes) throw new RangeError(`section ${n} of a block is cut short`)
-    if (crc32(stored, this.#seed) !== section.crc) throw new RangeError(`the checksum of section ${n} is wrong`)
-    checkZeros(this.#body, section.at + section.bytes, aligned(section.at + section.bytes))
     return [stored, section.rawBytes]
   }
 
