@@ -134,6 +134,11 @@ export const ERRORS = {
     hint: 'read nearer to a savepoint of this code, or export the view instead',
   },
   REPLAY_UNSUPPORTED: { status: 501, retriable: false },
+  REPLAY_BASE_MISSING: {
+    status: 409,
+    retriable: false,
+    hint: 'replay from one of the positions that there are, or from 0; savepoints (mainstem savepoint create) keep rows for the next time',
+  },
   SAVEPOINT_UNKNOWN: { status: 404, retriable: false, hint: 'mainstem savepoint list shows those there are' },
   SAVEPOINT_NAME_INVALID: {
     status: 400,

@@ -24,7 +24,7 @@ export function historyGone(view: FoldedView, { base }: Log): MainstemError | un
 /**
  * Why a view folded anew is not the same to the last bit, though equal in what it means: rows of a compacted table come in another
  * order, which shows in sums of floats and in maps. Undefined where it is the same.
- * @param views what it folds is among them
+ * @param views what it folds is among them; what they have so far, up to their position, came in the order it was in
  */
 export function reorderedHistory(
   view: FoldedView,
@@ -42,7 +42,7 @@ export function reorderedHistory(
 }
 
 function compactedInput(
-  { definition }: FoldedView,
+  { definition, position }: FoldedView,
   views: readonly FoldedView[],
   base: Log['base'],
 ): string | undefined {
@@ -50,7 +50,7 @@ function compactedInput(
     const from = input.kind === 'projection' ? views.find(view => view.name === input.name) : undefined
     const found = from ? compactedInput(from, views, base) : undefined
     if (found !== undefined) return found
-    if (input.kind === 'table' && (base.topics.get(input.name)?.compactedTo ?? 0) > 0) return input.name
+    if (input.kind === 'table' && (base.topics.get(input.name)?.compactedTo ?? 0) > position) return input.name
   }
   return undefined
 }

@@ -24,7 +24,7 @@ export {
   projection,
   type View,
 } from './projection.ts'
-export type { ReplayOptions, ReplayReport, ReplayStatus } from './replay/replayer.ts'
+export type { ReplayBase, ReplayOptions, ReplayReport, ReplayStatus } from './replay/replayer.ts'
 export { readSavepoint, type Savepoint, type SavepointDescription } from './savepoint/savepoint-file.ts'
 export {
   checkUsable,

@@ -1,7 +1,9 @@
 // A second fold of the log, up to a cut, into rows of its own, compared with the live ones as they are at that cut: live views go
 // on, both take turns, and live rows are read before they change.
-import { type LogBlock, type MainstemError, reportOf } from '../core/index.ts'
+import { type FileSystem, type LogBlock, type MainstemError, reportOf } from '../core/index.ts'
 import type { ApplicationParts } from './application.ts'
+import { loadAll } from './base/base-rows.ts'
+import type { Base } from './base/bases.ts'
 import { RowComparison } from './compare-rows.ts'
 import type { Progress } from './engine.ts'
 import type { RecordInfo } from './handler-context.ts'
@@ -11,6 +13,7 @@ import { commitTimeOf, RecordFolder } from './record-folder.ts'
 import type { CutRows } from './rows-at-cut.ts'
 import { Turns } from './shards/scheduler.ts'
 import type { KeyId } from './state/keys.ts'
+import type { StateMemory } from './state/memory.ts'
 import type { RefoldHost, VerifiedView, VerifyHost, VerifyReport } from './verifier.ts'
 import { FoldedView } from './view.ts'
 import { connectViews } from './view-graph.ts'
@@ -41,6 +44,7 @@ export class Refold {
   readonly #aborted: Promise<never>
   readonly #info: RecordInfo = { position: 0, timeMs: 0 }
   readonly #views: FoldedView[]
+  readonly #memory: StateMemory
   readonly #records: RecordFolder
   readonly #reader
   readonly #turns: Turns
@@ -51,13 +55,24 @@ export class Refold {
   readonly #onDifference: OnDifference
   /** Blocks that have been read and not folded. */
   #blocks: LogBlock[] = []
-  #position = 0
+  #position: number
+  readonly #from: number
   #sinceDrain = 0
 
-  /** @param onDifference told of each key whose rows differ */
-  constructor(host: RefoldHost, names: readonly string[], signal: AbortSignal, onDifference: OnDifference = () => {}) {
+  /**
+   * @param onDifference told of each key whose rows differ
+   * @param from position with whose rows it begins: `load` is to be called first. 0: the log's beginning
+   */
+  constructor(
+    host: RefoldHost,
+    names: readonly string[],
+    signal: AbortSignal,
+    onDifference: OnDifference = () => {},
+    from = 0,
+  ) {
     this.#host = host
     this.#onDifference = onDifference
+    this.#from = this.#position = from
     this.#turns = new Turns(host.scheduler, host.sliceMs)
     this.#startedMs = host.scheduler.nowMs()
     this.#names = names
@@ -67,12 +82,13 @@ export class Refold {
     )
     this.#aborted.catch(() => {})
     const projections = withInputs(host.parts, names)
-    const memory = host.memory.half()
-    this.#views = projections.map(definition => new FoldedView(definition, this.#info, memory))
+    this.#memory = host.memory.half()
+    this.#views = projections.map(definition => new FoldedView(definition, this.#info, this.#memory))
     connectViews(this.#views)
     this.#records = new RecordFolder(this.#views, { ...host.parts, projections }, this.#info)
     this.#end = host.log.end
-    this.#reader = host.log.read(0)
+    this.#reader = host.log.read(from)
+    for (const view of this.#views) view.position = from
     for (const view of this.#views) {
       const gone = historyGone(view, host.log) ?? reorderedHistory(view, this.#views, host.log)
       if (gone) view.stop(gone)
@@ -82,9 +98,29 @@ export class Refold {
   progress(): Progress {
     const total = Math.max(this.#end, this.#position)
     const seconds = (this.#turns.scheduler.nowMs() - this.#startedMs) / 1_000
-    const recordsPerSecond = Math.round(this.#position / Math.max(seconds, 0.001))
+    const done = this.#position - this.#from
+    const recordsPerSecond = Math.round(done / Math.max(seconds, 0.001))
     const secondsLeft = recordsPerSecond > 0 ? (total - this.#position) / recordsPerSecond : null
-    return { done: this.#position, total, recordsPerSecond, secondsLeft }
+    return { done, total: total - this.#from, recordsPerSecond, secondsLeft }
+  }
+
+  /** Loads the rows with which it begins. @throws CHECKPOINT_CORRUPT, STATE_TOO_LARGE, MIGRATION_FAILED */
+  async load(fs: FileSystem, base: Base): Promise<void> {
+    const { log } = this.#host
+    const turns = this.#turns
+    const signal = this.#signal
+    const next = async () => {
+      await turns.next()
+      signal.throwIfAborted()
+    }
+    const pauses = {
+      get over() {
+        return turns.over
+      },
+      next,
+    }
+    const views = this.#views.filter(view => !view.error)
+    await loadAll({ fs, logId: log.id, base, memory: this.#memory, turns: pauses }, views)
   }
 
   async run(): Promise<VerifyReport> {
@@ -98,7 +134,7 @@ export class Refold {
     for (const each of begun) views.push(await this.#compare(each, cut))
     return {
       position: cut,
-      records: this.#position,
+      records: this.#position - this.#from,
       seconds: (this.#turns.scheduler.nowMs() - this.#startedMs) / 1_000,
       views,
     }

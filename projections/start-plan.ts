@@ -46,6 +46,8 @@ export interface ContinuedFrom {
   readonly migrated?: true
   /** It began with the rows of the savepoint of this name. */
   readonly savepoint?: string
+  /** A replay that began with rows of this position exchanged rows: what was saved in between had others. */
+  readonly replayedFrom?: number
 }
 
 /** Digests of what a view is made of, so that a changed one can be named. */

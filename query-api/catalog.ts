@@ -20,7 +20,10 @@ export interface ViewSummary {
   readonly indexes: readonly (readonly string[])[]
   readonly progress: Progress | null
   readonly plan: Omit<ViewPlan, 'view' | 'from'> & { readonly from: string }
-  readonly continued: readonly (Omit<ContinuedFrom, 'position'> & { readonly position: string })[]
+  readonly continued: readonly (Omit<ContinuedFrom, 'position' | 'replayedFrom'> & {
+    readonly position: string
+    readonly replayedFrom?: string
+  })[]
   /** What it has skipped; null where the first error stops it. */
   readonly deadLetters: { readonly count: number; readonly total: number } | null
   readonly checkpoint: (Omit<ViewCheckpointStatus, 'position'> & { readonly position: string }) | null
@@ -40,7 +43,11 @@ export function viewSummary(reads: Reads, { live }: ServedView): ViewSummary {
     // A stopped view stands where it stopped; the others are at the cut.
     position: String(status.position),
     plan: { ...status.plan, from: String(status.plan.from) },
-    continued: status.continued.map(each => ({ ...each, position: String(each.position) })),
+    continued: status.continued.map(({ replayedFrom, ...each }) => ({
+      ...each,
+      position: String(each.position),
+      ...(replayedFrom === undefined ? {} : { replayedFrom: String(replayedFrom) }),
+    })),
     checkpoint: status.checkpoint && { ...status.checkpoint, position: String(status.checkpoint.position) },
     ageMs: status.status === 'stopped' ? null : reads.freshness([live]).ageMs,
     final: live.final,

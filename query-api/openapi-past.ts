@@ -37,11 +37,11 @@ export function anyPastPaths(): Paths {
       post: {
         operationId: 'startReplay',
         summary:
-          'Fold the log anew beside the live view, compare at a cut, and exchange rows that differ; GET tells how it goes',
+          'Fold the log anew, from its beginning or from kept rows, beside the live view, compare at a cut, and exchange rows that differ; GET tells how it goes',
         tags: ['operations'],
         parameters: [view],
         requestBody: body(ref('ReplayRequest')),
-        responses: { 200: json(ref('Replay'), 'It runs'), ...problems(400, 403, 404, 413, 503) },
+        responses: { 200: json(ref('Replay'), 'It runs'), ...problems(400, 403, 404, 409, 413, 503) },
       },
     },
   }

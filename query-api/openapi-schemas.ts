@@ -73,9 +73,15 @@ const view = {
     why: { ...nullable(text), description: 'What changed since the checkpoint' },
   }),
   continued: {
-    ...array(object({ position, fingerprint: text, migrated: flag, savepoint: text }, ['migrated', 'savepoint'])),
+    ...array(
+      object({ position, fingerprint: text, migrated: flag, savepoint: text, replayedFrom: position }, [
+        'migrated',
+        'savepoint',
+        'replayedFrom',
+      ]),
+    ),
     description:
-      'Where a checkpoint was kept under changed code or a savepoint was put in its place, oldest first, and whose code had made it',
+      'Where a checkpoint was kept under changed code or a savepoint was put in its place or a replay exchanged rows, oldest first, and whose code had made it',
   },
   checkpoint: {
     ...nullable(object({ position, rows: count, hash })),
@@ -245,7 +251,11 @@ export const SCHEMAS = {
   ReplayRequest: {
     ...object(
       {
-        from: { ...position, description: 'Where to begin; default "0", the beginning of the log' },
+        from: {
+          ...position,
+          description:
+            'Where to begin: with the nearest savepoint or kept checkpoint at or before it; default "0", the beginning of the log',
+        },
         dryRun: { type: 'boolean', description: 'Only compare', default: false },
       },
       ['from', 'dryRun'],
@@ -259,6 +269,13 @@ export const SCHEMAS = {
     report: nullable(
       object({
         position,
+        from: { ...position, description: 'Where the fold began' },
+        base: {
+          ...nullable(
+            object({ kind: { type: 'string', enum: ['checkpoint', 'savepoint'] }, name: nullable(text), position }),
+          ),
+          description: 'With whose rows it began; null: at the beginning of the log',
+        },
         records: count,
         seconds: { type: 'number', minimum: 0 },
         switchedAt: {

@@ -1,6 +1,6 @@
 // `POST /v1/views/{view}/replay` and its GET: what a request says, checked, and how a replay is told in JSON.
 import { fail } from '../core/index.ts'
-import type { ReplayOptions, ReplayReport, ReplayStatus } from '../projections/index.ts'
+import type { ReplayBase, ReplayOptions, ReplayReport, ReplayStatus } from '../projections/index.ts'
 import type { Reads } from './reads.ts'
 import { type VerifiedViewWire, verifiedJson } from './verify-wire.ts'
 
@@ -21,8 +21,10 @@ const invalid = (message: string) =>
 
 export interface ReplayWire extends Omit<ReplayStatus, 'report'> {
   readonly report:
-    | (Omit<ReplayReport, 'position' | 'switchedAt' | 'views'> & {
+    | (Omit<ReplayReport, 'position' | 'from' | 'base' | 'switchedAt' | 'views'> & {
         readonly position: string
+        readonly from: string
+        readonly base: (Omit<ReplayBase, 'position'> & { readonly position: string }) | null
         readonly switchedAt: string | null
         readonly views: readonly VerifiedViewWire[]
       })
@@ -33,9 +35,10 @@ export interface ReplayWire extends Omit<ReplayStatus, 'report'> {
 export function replayJson(reads: Reads, { report, ...status }: ReplayStatus): string {
   const rest = JSON.stringify(status).slice(1)
   if (report === null) return `{"report":null,${rest}`
-  const { position, records, seconds, views, switchedAt } = report
+  const { position, from, base, records, seconds, views, switchedAt } = report
   const each = views.map(view => verifiedJson(reads, view)).join(',')
   const at = switchedAt === null ? 'null' : `"${switchedAt}"`
-  const counted = `"position":"${position}","records":${records},"seconds":${seconds},"switchedAt":${at}`
+  const begun = `"from":"${from}","base":${JSON.stringify(base && { ...base, position: String(base.position) })}`
+  const counted = `"position":"${position}",${begun},"records":${records},"seconds":${seconds},"switchedAt":${at}`
   return `{"report":{${counted},"views":[${each}]},${rest}`
 }

@@ -41,7 +41,8 @@ export function addWriteRoutes(server: FastifyInstance, appends: Appends, reads:
     checkOrigin(request)
     checkNames(queryOf(request), [])
     const { name } = reads.view(request.params.view).live
-    sendJson(reply, replayJson(reads, engine.replayer.start(name, replayRequestOf(bodyJson(request.body)))))
+    const status = await engine.replayer.start(name, replayRequestOf(bodyJson(request.body)))
+    sendJson(reply, replayJson(reads, status))
     return reply
   })
 

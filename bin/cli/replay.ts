@@ -24,7 +24,12 @@ export function addReplay(program: Command): void {
       .description('fold the log anew beside a view of a running application, and exchange rows that differ'),
   )
     .argument('<view>', 'name of the view; those that it folds or that fold it are replayed with it')
-    .option('--from <position>', 'where to begin', wholeNumber(0, Number.MAX_SAFE_INTEGER), 0)
+    .option(
+      '--from <position>',
+      'where to begin: with the nearest savepoint or kept checkpoint at or before it; 0: the beginning of the log',
+      wholeNumber(0, Number.MAX_SAFE_INTEGER),
+      0,
+    )
     .option('--dry-run', 'only compare')
     .addHelpText('after', '\nExample:\n  mainstem replay accounts --from 0 --dry-run')
     .action(async (view: string, { url, json, from, dryRun = false }: ReplayFlags) => {
@@ -55,7 +60,7 @@ async function reportOf(url: string, path: string): Promise<Report> {
   }
 }
 
-function reportLines({ records, seconds, position, views, switchedAt }: Report, dryRun: boolean): string[] {
+function reportLines({ from, base, records, seconds, position, views, switchedAt }: Report, dryRun: boolean): string[] {
   const differences = views.reduce((sum, view) => sum + view.differences, 0)
   const end =
     switchedAt !== null
@@ -64,6 +69,9 @@ function reportLines({ records, seconds, position, views, switchedAt }: Report, 
         ? 'nothing to exchange'
         : 'left as they are'
   return [
+    ...(base
+      ? [`  begun with the rows of ${base.kind} ${base.name === null ? '' : `${base.name} `}at ${grouped(from)}`]
+      : []),
     `  ${grouped(records)} records in ${duration(seconds * 1_000)}, folded beside the live views up to ${grouped(position)}`,
     ...views.map(view => `  ${view.view}: ${grouped(view.differences)} of ${grouped(view.rows)} rows differ`),
     `  ${end}${dryRun && differences > 0 ? ' (--dry-run)' : ''}`,

@@ -80,7 +80,8 @@ export class Bases {
       const folder = dirname(file)
       return { kind: 'savepoint', name, position, identity, folder, complete, views: Object.fromEntries(views) }
     })
-    return [...checkpoints, ...named].sort((a, b) => b.position - a.position)
+    // Of two at one position the one with a name: it stays for longer.
+    return [...named, ...checkpoints].sort((a, b) => b.position - a.position)
   }
 
   /** Whether rows of the views, as they were there, are to be had at exactly this position. */
@@ -95,6 +96,17 @@ export class Bases {
         ? this.#isOf(base, views)
         : base.position <= upTo && this.#isOf(base, closure) && this.#foldsOn(base, closure, upTo)
     return (await this.all()).find(base => !without.has(base.identity) && usable(base))
+  }
+
+  /** Those from which all these views can be folded on to the log's end, at later positions first. */
+  async foldedOn(views: readonly FoldedView[]): Promise<readonly Base[]> {
+    return (await this.all()).filter(base => this.canFoldOn(base, views))
+  }
+
+  /** Whether it is one of them, as the log is now. */
+  canFoldOn(base: Base, views: readonly FoldedView[]): boolean {
+    const { end } = this.#host.log
+    return base.position <= end && this.#isOf(base, views) && this.#foldsOn(base, views, end)
   }
 
   /** Whether the rows of all these views stand there as they were. */

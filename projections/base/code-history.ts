@@ -13,7 +13,10 @@ export interface CodeHistory {
 
 /** @param continued oldest first */
 export function codeHistoryOf(continued: readonly ContinuedFrom[], fingerprint: string): CodeHistory {
-  const floor = continued.findLast(each => each.fingerprint !== fingerprint || each.migrated)?.position
+  // What was replayed from the log's beginning is this code's own, whoever had made it before.
+  const anew = continued.findLastIndex(each => each.replayedFrom === 0 && each.fingerprint === fingerprint)
+  const since = continued.slice(anew + 1)
+  const floor = since.findLast(each => each.fingerprint !== fingerprint || each.migrated)?.position
   return { floor: floor ?? 0, fromStart: floor === undefined }
 }
 
@@ -23,9 +26,35 @@ export function isOwn(
   continued: readonly ContinuedFrom[],
   fingerprint: string,
 ): boolean {
+  if (wasMended(position, before, continued)) return false
   const [saved, live] = [codeHistoryOf(before, made), codeHistoryOf(continued, fingerprint)]
   if (made === fingerprint && saved.fromStart && live.fromStart) return true
-  if (live.fromStart || !isDeepStrictEqual(before, continued.slice(0, before.length))) return false
-  const next = continued[before.length]
+  const [former, all] = [handedOver(before), handedOver(continued)]
+  if (live.fromStart || !isDeepStrictEqual(former, all.slice(0, former.length))) return false
+  const next = all[former.length]
   return next === undefined ? made === fingerprint : made === next.fingerprint && position <= next.position
+}
+
+const handedOver = (continued: readonly ContinuedFrom[]) => continued.filter(each => each.replayedFrom === undefined)
+
+/** Whether a replay has exchanged rows since: those that were saved may be the ones that were not right. */
+function wasMended(position: number, before: readonly ContinuedFrom[], continued: readonly ContinuedFrom[]): boolean {
+  return continued.some(
+    each =>
+      each.replayedFrom !== undefined &&
+      each.replayedFrom < position &&
+      position <= each.position &&
+      !before.some(known => isDeepStrictEqual(known, each)),
+  )
+}
+
+/** What is on record once a replay has exchanged rows; it stands for those before it that began no earlier. */
+export function withReplay(
+  continued: readonly ContinuedFrom[],
+  replay: { readonly position: number; readonly fingerprint: string; readonly replayedFrom: number },
+): readonly ContinuedFrom[] {
+  return [
+    ...continued.filter(each => each.replayedFrom === undefined || each.replayedFrom < replay.replayedFrom),
+    replay,
+  ]
 }

@@ -10,6 +10,7 @@ import {
   type MainstemError,
   nodeFileSystem,
 } from '../../core/index.ts'
+import { withReplay } from '../base/code-history.ts'
 import { migrationOf } from '../migrate.ts'
 import { type Savepoint, unusable } from '../savepoint/savepoint-file.ts'
 import { type ContinuedFrom, factsOf, planStart, type ViewPlan } from '../start-plan.ts'
@@ -222,6 +223,16 @@ export class Checkpoints {
     return this.#facts.get(name)?.continued ?? []
   }
 
+  /** A replay has exchanged rows of these views at this cut; it began with rows of `from`. */
+  replayed(names: readonly string[], position: number, from: number): void {
+    for (const name of names) {
+      const known = this.#facts.get(name)
+      if (known === undefined) continue
+      const replay = { position, fingerprint: this.#options.fingerprint, replayedFrom: from }
+      this.#facts.set(name, { ...known, continued: withReplay(known.continued, replay).slice(-CONTINUED_MAX) })
+    }
+  }
+
   /**
    * Writes what has changed, as of this call: the caller is at a cut. Folding goes on meanwhile: a row that is about to
    * change is written first (copy on write), the others between other work. Resolves when all of it is on disk.
@@ -240,7 +251,8 @@ export class Checkpoints {
     const store = this.#store
     const next = store.request()
     const request = { ...next, full: full || next.full }
-    // All at the same cut: that of this call.
+    // All at the same cut: that of this call. So is what the views are: a replay may exchange rows meanwhile.
+    const views = Object.fromEntries([...this.#facts].map(([name, facts]) => [name, { ...facts, generation }]))
     const writing = Promise.allSettled(this.#options.members.map(member => member.write(request)))
     try {
       const parts = (await writing).map(result => {
@@ -248,7 +260,6 @@ export class Checkpoints {
         return result.value
       })
       await published
-      const views = Object.fromEntries([...this.#facts].map(([name, facts]) => [name, { ...facts, generation }]))
       const checkpoint = await store.commit({ request, position, parts, complete, views })
       for (const name of this.#facts.keys())
         if (parts.every(part => part.views[name]?.error === null)) this.#saved.add(name)

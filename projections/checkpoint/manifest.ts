@@ -34,6 +34,7 @@ export const viewSchema = z.object({
       fingerprint: z.string(),
       migrated: z.literal(true).exactOptional(),
       savepoint: z.string().exactOptional(),
+      replayedFrom: count.exactOptional(),
     }),
   ),
   rows: count,

@@ -1,26 +1,53 @@
-// Replay: folds the log anew beside the live views, compares at a cut, and puts what came out in the place of live rows that
-// differ, at one later cut at which both are level. Views that fold each other are replayed together: what one passes on was made of
-// its rows as they were. Live views go on to be read and folded until then; equal rows are not touched.
-import { asMainstemError, ByteWriter, type ErrorReport, fail, type MainstemError, reportOf } from '../../core/index.ts'
+// Replay: folds the log anew beside the live views, from its beginning or from rows of a savepoint or kept checkpoint, compares at a
+// cut, and puts what came out in the place of live rows that differ, at one later cut at which both are level. Views that fold each
+// other are replayed together: what one passes on was made of its rows as they were. Live views go on to be read and folded until
+// then; equal rows are not touched.
+import {
+  asMainstemError,
+  ByteWriter,
+  type ErrorReport,
+  type FileSystem,
+  fail,
+  isMainstemError,
+  type MainstemError,
+  reportOf,
+} from '../../core/index.ts'
+import type { Base, Bases } from '../base/bases.ts'
 import type { Progress } from '../engine.ts'
-import { Refold } from '../refold.ts'
+import { type OnDifference, Refold } from '../refold.ts'
 import type { KeyId } from '../state/keys.ts'
 import { unknownView } from '../unknown-view.ts'
 import type { VerifiedView, VerifyHost } from '../verifier.ts'
+import type { FoldedView } from '../view.ts'
 import { takeRow } from './take-row.ts'
 
 /** Rows that differ and can be exchanged; they are named in memory, and exchanged in one go. */
 const DIFFERENCES_MAX = 1_000_000
+/** Bases that are named where none can be taken; the earliest. */
+const POSITIONS_MAX = 20
 
 export interface ReplayReport {
   /** The cut at which rows were compared. */
   readonly position: number
+  /** Position at which the fold began. */
+  readonly from: number
+  /** Whose rows it began with; null: none, at the log's beginning. */
+  readonly base: ReplayBase | null
+  /** Folded from there to the cut. */
   readonly records: number
   readonly seconds: number
   /** The view, and those that it folds or that fold it. */
   readonly views: readonly VerifiedView[]
   /** The cut at which live rows were exchanged; null where none differed, or that was not wanted. */
   readonly switchedAt: number | null
+}
+
+/** The rows with which a replay begins; they are taken as they are. */
+export interface ReplayBase {
+  readonly kind: Base['kind']
+  /** Of a savepoint. */
+  readonly name: string | null
+  readonly position: number
 }
 
 export interface ReplayStatus {
@@ -35,7 +62,7 @@ export interface ReplayStatus {
 }
 
 export interface ReplayOptions {
-  /** Position to begin with; 0: the log's beginning. */
+  /** Where to begin: with the nearest savepoint or kept checkpoint at or before this position. Default 0: the log's beginning. */
   readonly from?: number
   /** Only compares. Default false. */
   readonly dryRun?: boolean
@@ -43,41 +70,55 @@ export interface ReplayOptions {
 
 /** Replays a view. One at a time. */
 export interface Replays {
-  /** @throws VIEW_UNKNOWN, VIEW_STOPPED, OVERLOADED while another one runs, SHUTTING_DOWN, REPLAY_UNSUPPORTED */
-  start(view: string, options?: ReplayOptions): ReplayStatus
+  /**
+   * Resolves when it runs.
+   * @throws VIEW_UNKNOWN, VIEW_STOPPED, OVERLOADED while another one runs, SHUTTING_DOWN, REPLAY_BASE_MISSING, REPLAY_UNSUPPORTED
+   */
+  start(view: string, options?: ReplayOptions): Promise<ReplayStatus>
   status(): ReplayStatus
 }
 
+/** What replays need of the engine. */
+export interface ReplayHost extends VerifyHost {
+  readonly fs: FileSystem
+  readonly bases: Bases
+  /** Rows of these views are exchanged at the cut that is now. @param from position of the rows with which the replay began */
+  replayed(views: readonly string[], from: number): void
+}
+
 export class Replayer implements Replays {
-  readonly #host: VerifyHost
+  readonly #host: ReplayHost
   #abort = new AbortController()
   #stopped = false
+  #starting = false
   #running: Promise<void> | undefined
   #refold: Refold | undefined
   #view: string | null = null
   #report: ReplayReport | null = null
   #error: ErrorReport | null = null
 
-  constructor(host: VerifyHost) {
+  constructor(host: ReplayHost) {
     this.#host = host
   }
 
-  start(view: string, { from = 0, dryRun = false }: ReplayOptions = {}): ReplayStatus {
+  async start(view: string, { from = 0, dryRun = false }: ReplayOptions = {}): Promise<ReplayStatus> {
     if (this.#stopped) throw shuttingDown()
     const names = this.#family(view)
-    if (from > 0)
-      throw fail('REPLAY_UNSUPPORTED', `a replay from position ${from} is not possible`, {
-        detail: 'nothing is kept that holds the rows as they were there',
-        hint: 'replay from 0',
-      })
-    const stopped = this.#host.folded.find(({ name, error }) => names.includes(name) && error)
-    if (stopped)
-      throw fail('VIEW_STOPPED', `view '${stopped.name}' has stopped`, { hint: 'it is folded anew when it is mended' })
-    if (this.#running) throw fail('OVERLOADED', 'a replay is running', { hint: 'wait until it has ended' })
+    this.#check(names)
+    if (this.#running || this.#starting)
+      throw fail('OVERLOADED', 'a replay is running', { hint: 'wait until it has ended' })
+    this.#starting = true
+    try {
+      // Whoever asks is told at once where it cannot begin.
+      if (from > 0) await this.#baseAt(names, from, new Set())
+    } finally {
+      this.#starting = false
+    }
+    this.#check(names)
     this.#report = this.#error = null
     this.#view = view
     this.#abort = new AbortController()
-    this.#running = this.#run(names, dryRun)
+    this.#running = this.#run(names, from, dryRun)
       .then(
         report => {
           this.#report = report
@@ -93,30 +134,102 @@ export class Replayer implements Replays {
     return this.status()
   }
 
-  async #run(names: readonly string[], dryRun: boolean): Promise<ReplayReport> {
+  /** @throws SHUTTING_DOWN, VIEW_STOPPED */
+  #check(names: readonly string[]): void {
+    if (this.#stopped) throw shuttingDown()
+    const stopped = this.#live(names).find(({ error }) => error)
+    if (stopped)
+      throw fail('VIEW_STOPPED', `view '${stopped.name}' has stopped`, { hint: 'it is folded anew when it is mended' })
+  }
+
+  async #run(names: readonly string[], upTo: number, dryRun: boolean): Promise<ReplayReport> {
     const differing = new Map<string, KeyId[]>()
     let count = 0
-    const refold = new Refold(this.#host, names, this.#abort.signal, (view, id) => {
+    const onDifference: OnDifference = (view, id) => {
       const ids = differing.get(view) ?? []
       differing.set(view, ids)
       if (++count <= DIFFERENCES_MAX) ids.push(id)
-    })
-    this.#refold = refold
+    }
+    const { refold, base } = await this.#begun(names, upTo, onDifference)
+    const from = base?.position ?? 0
+    const begun = { from, base: base && { kind: base.kind, name: base.name, position: from } }
     const { position, records, seconds, views } = await refold.run()
+    const compared = { position, ...begun, records, seconds, views }
     const failed = views.find(({ error }) => error !== null)?.error
     if (failed) throw fail(failed.code as MainstemError['code'], failed.message, failed)
-    if (dryRun || count === 0) return { position, records, seconds, views, switchedAt: null }
+    if (dryRun || count === 0) return { ...compared, switchedAt: null }
     if (count > DIFFERENCES_MAX)
       throw fail('REPLAY_UNSUPPORTED', 'too many rows differ to be exchanged at one cut', {
         detail: `${count}; the limit is ${DIFFERENCES_MAX}`,
         hint: 'remove the checkpoints and start again: the view is then folded anew',
       })
-    return { position, records, seconds, views, switchedAt: await this.#switch(refold, differing) }
+    return { ...compared, switchedAt: await this.#switch(refold, names, differing, from) }
   }
 
-  #switch(refold: Refold, differing: ReadonlyMap<string, readonly KeyId[]>): Promise<number> {
+  /** A fold that holds the rows of the base, where it is to begin with one; a base that cannot be read is passed over. */
+  async #begun(
+    names: readonly string[],
+    upTo: number,
+    onDifference: OnDifference,
+  ): Promise<{ refold: Refold; base: Base | null }> {
+    const { signal } = this.#abort
+    const begin = (from: number) => {
+      const refold = new Refold(this.#host, names, signal, onDifference, from)
+      this.#refold = refold
+      return refold
+    }
+    const without = new Set<string>()
+    while (upTo > 0) {
+      const base = await this.#baseAt(names, upTo, without)
+      signal.throwIfAborted()
+      const refold = begin(base.position)
+      try {
+        // The log is held now: what was removed before that is known.
+        if (!this.#host.bases.canFoldOn(base, this.#live(names)))
+          throw fail('CHECKPOINT_CORRUPT', 'history behind it went')
+        await refold.load(this.#host.fs, base)
+        return { refold, base }
+      } catch (error) {
+        if (!isMainstemError(error) || error.code !== 'CHECKPOINT_CORRUPT') throw error
+        refold.end()
+        this.#refold = undefined
+        without.add(base.identity)
+      }
+    }
+    return { refold: begin(0), base: null }
+  }
+
+  /** The nearest base at or before a position. @throws REPLAY_BASE_MISSING */
+  async #baseAt(names: readonly string[], upTo: number, without: ReadonlySet<string>): Promise<Base> {
+    const bases = await this.#host.bases.foldedOn(this.#live(names))
+    const usable = bases.filter(({ identity }) => !without.has(identity))
+    const nearest = usable.find(({ position }) => position <= upTo)
+    if (nearest) return nearest
+    const there = usable.slice(-POSITIONS_MAX).reverse()
+    const named = there.map(({ kind, name, position }) => `${position} (${kind}${name === null ? '' : ` ${name}`})`)
+    throw fail(
+      'REPLAY_BASE_MISSING',
+      `no rows are kept at or before position ${upTo} with which a replay could begin`,
+      {
+        detail: named.length > 0 ? `there are some at ${named.join(', ')}` : 'there are none at later positions either',
+        data: { positions: there.map(({ position }) => String(position)) },
+      },
+    )
+  }
+
+  #live(names: readonly string[]): readonly FoldedView[] {
+    return this.#host.folded.filter(({ name }) => names.includes(name))
+  }
+
+  #switch(
+    refold: Refold,
+    names: readonly string[],
+    differing: ReadonlyMap<string, readonly KeyId[]>,
+    from: number,
+  ): Promise<number> {
     const writer = new ByteWriter()
     return refold.takeWhenLevel(this.#host, refolded => {
+      this.#host.replayed(names, from)
       for (const [name, ids] of differing) {
         const live = this.#host.folded.find(view => view.name === name)!
         if (live.error) throw live.error

@@ -25,6 +25,8 @@ export class CheckpointRuns {
   readonly #host: CheckpointHost
   #running: Promise<Checkpoint | undefined> | undefined
   #dueMs = 0
+  /** Whether rows have changed at the position of the last one. */
+  #rowsChanged = false
   /** Of the last one; −1 before. */
   position = -1
 
@@ -35,6 +37,11 @@ export class CheckpointRuns {
   /** In the background checkpoints take a tenth of the time at most: while much changes, fewer and larger ones. */
   ifDue(): void {
     if (this.#host.scheduler.nowMs() >= this.#dueMs) void this.now().catch(() => {})
+  }
+
+  /** Rows have changed without a record: the next one is written even where the log has not grown. */
+  rowsChanged(): void {
+    this.#rowsChanged = true
   }
 
   /** Writes what has changed, or waits for the one that runs. */
@@ -58,7 +65,9 @@ export class CheckpointRuns {
   #run(full: boolean): Promise<Checkpoint | undefined> {
     this.#running = this.#host
       .atCut(cut =>
-        cut === undefined || (cut.position === this.position && !full) ? undefined : this.#write(cut, full),
+        cut === undefined || (cut.position === this.position && !full && !this.#rowsChanged)
+          ? undefined
+          : this.#write(cut, full),
       )
       .finally(() => {
         this.#running = undefined
@@ -70,6 +79,8 @@ export class CheckpointRuns {
     const { scheduler } = this.#host
     const { position } = cut
     const startedMs = scheduler.nowMs()
+    const rowsChanged = this.#rowsChanged
+    this.#rowsChanged = false
     this.#host.emit({ event: 'checkpoint-started', position })
     try {
       const made = await cut.write(full)
@@ -79,6 +90,7 @@ export class CheckpointRuns {
       this.#host.emit({ event: 'checkpoint-ended', position, ms })
       return made
     } catch (error) {
+      this.#rowsChanged ||= rowsChanged
       this.#host.emit({ event: 'checkpoint-failed', message: describeError(error) })
       throw error
     }

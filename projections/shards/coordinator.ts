@@ -154,6 +154,12 @@ export abstract class Coordinator implements Engine {
     return placesInPast(this, this.#options, views, () => this.#checkpoints?.kept ?? [])
   }
 
+  /** A replay exchanges rows of these views, at this cut. @param from position of the rows with which it began */
+  protected replayed(names: readonly string[], from: number): void {
+    this.#checkpoints?.replayed(names, this.position, from)
+    this.#checkpointRuns.rowsChanged()
+  }
+
   /** Loads what there is and begins. */
   async open(): Promise<void> {
     await this.#load().catch(async error => {

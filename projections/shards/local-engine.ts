@@ -69,8 +69,16 @@ class LocalCoordinator extends Coordinator implements LocalEngine {
       },
     }
     this.verifier = new Verifier(host)
-    this.replayer = new Replayer(host)
-    this.past = new PastReads(Object.assign(host, this.placesInPast(shard.views), { rowsHere: true }))
+    const places = this.placesInPast(shard.views)
+    const { fs: files, bases } = places
+    this.replayer = new Replayer(
+      Object.assign(host, {
+        fs: files,
+        bases,
+        replayed: (names: readonly string[], begun: number) => this.replayed(names, begun),
+      }),
+    )
+    this.past = new PastReads(Object.assign(host, places, { rowsHere: true }))
   }
 
   override async stop(): Promise<void> {

@@ -112,7 +112,7 @@ class ShardedCoordinator extends Coordinator {
 
 /** A replay exchanges rows in place. */
 class NoReplayer {
-  start(): ReplayStatus {
+  async start(): Promise<ReplayStatus> {
     throw fail('REPLAY_UNSUPPORTED', 'views of several shards cannot be replayed yet')
   }
 

@@ -7,11 +7,14 @@ import { type AnyRow, type EmbeddedLog, openEmbeddedLog } from '../../core/index
 import {
   type Application,
   application,
+  type Engine,
   type EngineEvent,
   type LocalEngine,
   openEngine,
   partsOf,
   projection,
+  type ReplayOptions,
+  type ReplayReport,
 } from '../../projections/index.ts'
 import { Random } from '../support/random.ts'
 import { registerTables, type TestOp, tableSource, type Writer } from '../support/table-source.ts'
@@ -137,6 +140,17 @@ export const level = async (engine: LocalEngine) => {
 export function rowsOf(engine: LocalEngine, view: string, keys: number): (AnyRow | undefined)[] {
   const live = engine.views.get(view)
   return Array.from({ length: keys }, (_, key) => structuredClone(live?.get(key)))
+}
+
+/** Replays a view to its end. @throws what it failed with */
+export async function replayed(engine: Engine, view: string, options?: ReplayOptions): Promise<ReplayReport> {
+  await engine.replayer.start(view, options)
+  for (;;) {
+    const { report, error } = engine.replayer.status()
+    if (error) throw Object.assign(new Error(error.message), error)
+    if (report) return report
+    await new Promise(resolve => setImmediate(resolve))
+  }
 }
 
 export const KEYS = 12

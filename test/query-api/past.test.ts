@@ -259,15 +259,37 @@ test('a replay is begun and told over HTTP', async () => {
   while (status.body['state'] === 'running') status = await world.get('/v1/views/spending/replay')
   expect(status.body).toMatchObject({
     state: 'done',
-    report: { switchedAt: null, views: [{ view: 'spending', equal: true, differences: 0 }] },
+    report: { from: '0', base: null, switchedAt: null, views: [{ view: 'spending', equal: true, differences: 0 }] },
   })
   expect((await world.get('/v1/views/totals/replay')).body).toMatchObject({ state: 'idle', report: null })
   const refused = async (body: unknown, view = 'spending') => {
     const reply = await world.post(`/v1/views/${view}/replay`, body)
     return [reply.status, reply.body['code']]
   }
-  expect(await refused({ from: '7' })).toEqual([501, 'REPLAY_UNSUPPORTED'])
+  expect(await refused({ from: '1' })).toEqual([409, 'REPLAY_BASE_MISSING'])
   expect(await refused({ from: 7 })).toEqual([400, 'REQUEST_INVALID'])
   expect(await refused({ form: '7' })).toEqual([400, 'REQUEST_INVALID'])
   expect(await refused({}, 'none')).toEqual([404, 'VIEW_UNKNOWN'])
+})
+
+test('a replay begins with the rows of a savepoint, and says with which', async () => {
+  await world.appends.append('purchases', [{ customer: 'ada', cents: 1 }])
+  const { position } = await world.engine.savepoints.create('to-replay')
+  await world.appends.append('purchases', [{ customer: 'ada', cents: 2 }])
+  expect((await world.post('/v1/views/spending/replay', { from: '999999' })).status).toBe(200)
+  let status = await world.get('/v1/views/spending/replay')
+  while (status.body['state'] === 'running') status = await world.get('/v1/views/spending/replay')
+  expect(status.body).toMatchObject({
+    state: 'done',
+    report: {
+      from: String(position),
+      base: { kind: 'savepoint', name: 'to-replay', position: String(position) },
+      records: 1,
+      switchedAt: null,
+      views: [{ view: 'spending', equal: true }],
+    },
+  })
+  const refused = await world.post('/v1/views/spending/replay', { from: '1' })
+  expect([refused.status, refused.body['code']]).toEqual([409, 'REPLAY_BASE_MISSING'])
+  expect(refused.body['positions']).toContain(String(position))
 })

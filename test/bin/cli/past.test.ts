@@ -33,6 +33,7 @@ beforeAll(async () => {
     { customer: 'b "x"\ny', cents: 1 },
   ])
   await world.reads.wait({ after: ['4'] })
+  await world.engine.savepoints.create('all')
 })
 afterAll(async () => {
   await world[Symbol.asyncDispose]()
@@ -116,8 +117,14 @@ describe.concurrent('commands about the past', () => {
       switchedAt: null,
       views: [{ view: 'totals', equal: true }],
     })
-    const from = await mainstem('replay', 'spending', '--from', '2', ...url)
-    expect([from.code, from.stderr]).toEqual([1, expect.stringContaining('REPLAY_UNSUPPORTED')])
+    const from = await mainstem('replay', 'spending', '--from', '4', ...url)
+    expect([from.code, from.stdout]).toEqual([
+      0,
+      expect.stringMatching(/^ {2}begun with the rows of savepoint all at 4\n {2}0 records in /),
+    ])
+    const early = await mainstem('replay', 'spending', '--from', '2', ...url)
+    expect([early.code, early.stderr]).toEqual([1, expect.stringContaining('REPLAY_BASE_MISSING')])
+    expect(early.stderr).toContain('4 (savepoint all)')
   })
 
   test.each([
