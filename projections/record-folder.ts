@@ -15,6 +15,9 @@ import { RunChain, type TopicRuns } from './run-chain.ts'
 import type { FoldedView } from './view.ts'
 import { readViewControl } from './view-control.ts'
 
+/** Records folded between two looks at whose turn it is. */
+const RECORDS_PER_CLOCK_LOOK = 128
+
 /** What folds a topic: its routes as a table or topic, and as a stream of changes. */
 interface TopicRoutes extends TopicRuns {
   /** Topics that views have in common share one: their records are folded in the order of the log. Others need not wait for them. */
@@ -120,6 +123,22 @@ export class RecordFolder {
     }
     if (chain.empty && !this.#open.includes(chain)) this.#open.push(chain)
     return chain.take(cursor, lent, routes, this.#key!, commitTimeMs)
+  }
+
+  /** Folds a block's records. @param turn lets others run when it is their turn: between records nothing is left to be folded */
+  async foldBlock(block: LogBlock, turn: () => Promise<void>): Promise<void> {
+    const timeMs = commitTimeOf(block)
+    this.beginTransaction(block)
+    const cursor = block.records()
+    let left = RECORDS_PER_CLOCK_LOOK
+    while (cursor.next()) {
+      left -= Math.max(1, this.fold(cursor, timeMs))
+      if (left > 0) continue
+      left = RECORDS_PER_CLOCK_LOOK
+      this.flush()
+      await turn()
+    }
+    this.flush()
   }
 
   /** Folds what has been taken: before a transaction ends, and before anything else runs. */

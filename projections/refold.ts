@@ -24,7 +24,6 @@ const NEAR_RECORDS = 10_000
 const LEVEL_RECORDS_MAX = 2_000
 /** Records after which rows that left are let go. */
 const RECORDS_PER_DRAIN = 8_192
-const RECORDS_PER_CLOCK_LOOK = 128
 
 export type OnDifference = (view: string, id: KeyId) => void
 
@@ -180,18 +179,7 @@ export class Refold {
   }
 
   async #foldBlock(block: LogBlock): Promise<void> {
-    const timeMs = commitTimeOf(block)
-    this.#records.beginTransaction(block)
-    const cursor = block.records()
-    let left = RECORDS_PER_CLOCK_LOOK
-    while (cursor.next()) {
-      left -= Math.max(1, this.#records.fold(cursor, timeMs))
-      if (left > 0) continue
-      left = RECORDS_PER_CLOCK_LOOK
-      this.#records.flush()
-      await this.#turn()
-    }
-    this.#records.flush()
+    await this.#records.foldBlock(block, () => this.#turn())
     if (block.last) this.#endTransaction(block)
     await this.#turn()
   }

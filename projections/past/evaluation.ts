@@ -14,7 +14,6 @@ import { type RecordVisitor, readRecordsAt } from './records-at.ts'
 
 /** Records after which rows that left are let go. */
 const RECORDS_PER_DRAIN = 8_192
-const RECORDS_PER_CLOCK_LOOK = 128
 
 /** What is told of an evaluation of some keys: of each record, and of each end of a transaction, once it has been folded. */
 export interface EvaluationObserver {
@@ -78,19 +77,12 @@ export class Evaluation {
   }
 
   async #foldBlock(block: LogBlock): Promise<void> {
-    const timeMs = commitTimeOf(block)
-    this.#records.beginTransaction(block)
-    const cursor = block.records()
-    let left = RECORDS_PER_CLOCK_LOOK
-    while (cursor.next()) {
-      left -= Math.max(1, this.#records.fold(cursor, timeMs))
-      if (left > 0) continue
-      left = RECORDS_PER_CLOCK_LOOK
-      this.#records.flush()
-      if (this.#pace.due) await this.#pace.rest()
-    }
-    this.#records.flush()
+    await this.#records.foldBlock(block, () => this.#turn())
     if (block.last) this.#endTransaction(block, block.end - this.#position)
+    await this.#turn()
+  }
+
+  async #turn(): Promise<void> {
     if (this.#pace.due) await this.#pace.rest()
   }
 
