@@ -18,16 +18,16 @@ import {
   type SourceState,
   type SourceStatus,
 } from '../../core/index.ts'
+import { Waiters } from '../connector/waiters.ts'
 import { type Client, connect, connectionError, sqlStateOf } from './connection.ts'
 import { dropFromServer } from './drop.ts'
 import { watchLocks } from './lock-watch.ts'
-import { formatLsn, parseLsn } from './lsn.ts'
+import { formatLsn, lsnPositions, parseLsn } from './lsn.ts'
 import { checkStart, loggedLsn, runSession, type SessionHost } from './session.ts'
 import type { Setup } from './setup.ts'
 import { slotInUse } from './slot.ts'
 import type { SnapshotProgress } from './snapshot.ts'
 import { type ReplicationStream, STOPPED } from './stream.ts'
-import { Waiters } from './waiters.ts'
 
 const RETRY_FIRST_MS = 100
 const RETRY_MAX_MS = 10_000
@@ -94,7 +94,7 @@ interface ConnectorParts {
 export class PostgresConnector implements SourceConnector {
   readonly name: string
   readonly #parts: ConnectorParts
-  readonly #waiters = new Waiters()
+  readonly #waiters = new Waiters(lsnPositions)
   readonly #stopping = new AbortController()
   #mirror: Mirror
   #mirrorClosed = false

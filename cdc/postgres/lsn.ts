@@ -1,5 +1,6 @@
 // Log sequence numbers: 64-bit places in PostgreSQL's write-ahead log. bigint inside, `16/B374D848` at every edge.
 import { fail } from '../../core/index.ts'
+import type { Positions } from '../connector/positions.ts'
 
 const LSN = /^([0-9A-Fa-f]{1,8})\/([0-9A-Fa-f]{1,8})$/
 
@@ -16,6 +17,14 @@ export function parseLsn(text: string): bigint {
     })
   }
   return (BigInt(`0x${match[1]}`) << 32n) | BigInt(`0x${match[2]}`)
+}
+
+export const lsnPositions: Positions<bigint> = {
+  origin: 0n,
+  parse: parseLsn,
+  format: formatLsn,
+  includes: (complete, wanted) => complete >= wanted,
+  bytesBetween: (from, to) => Math.max(0, Number(to - from)),
 }
 
 export const readLsn = (bytes: Buffer, at: number): bigint => bytes.readBigUInt64BE(at)

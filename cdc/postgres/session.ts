@@ -1,10 +1,10 @@
 // One attempt of a connector: check, take the snapshot if one is needed, stream until something ends it. The connector
 // makes a new one after each failure; nothing of an attempt outlives it but the log and the mirror.
 import type { Appended, ControlEvent, ControlState, Log, LogTopic, Mirror, SourceMark } from '../../core/index.ts'
+import { untilRoom } from '../connector/log-room.ts'
 import { readTables } from './catalog.ts'
 import { type Client, connect } from './connection.ts'
 import { watchLocks } from './lock-watch.ts'
-import { untilRoom } from './log-room.ts'
 import { formatLsn, parseLsn } from './lsn.ts'
 import type { Relation } from './pgoutput.ts'
 import { type Checked, type CheckedTable, checkTable, preflight } from './preflight.ts'

@@ -13,16 +13,16 @@ import {
   Recorder,
   type SourceEvent,
 } from '../../core/index.ts'
+import { untilRoom } from '../connector/log-room.ts'
+import { Pipeline } from '../connector/pipeline.ts'
+import { Slice } from '../connector/slice.ts'
 import { onlyTable } from './catalog.ts'
 import { type Client, quoteName, socketOf } from './connection.ts'
 import { copyOut, readCopyRow } from './copy.ts'
-import { untilRoom } from './log-room.ts'
-import { formatLsn } from './lsn.ts'
+import { formatLsn, lsnPositions } from './lsn.ts'
 import { Tuple } from './pgoutput.ts'
-import { Pipeline } from './pipeline.ts'
 import type { CheckedTable } from './preflight.ts'
 import { RowReader } from './rows.ts'
-import { Slice } from './slice.ts'
 import { announceParked } from './transactions.ts'
 
 /** As many as the mirror commits at once. */
@@ -55,7 +55,7 @@ export interface SnapshotOptions {
 export class SnapshotReader {
   readonly #options: SnapshotOptions
   readonly #recorder: Recorder
-  readonly #pipeline: Pipeline
+  readonly #pipeline: Pipeline<bigint>
   readonly #startedMs = performance.now()
   readonly #rowsEstimated: number
   #batch: ReturnType<Log['batch']>
@@ -80,6 +80,7 @@ export class SnapshotReader {
     this.#recorder = new Recorder(options.mirror, this.#batch)
     this.#rowsEstimated = options.tables.reduce((sum, table) => sum + table.catalog.rowsEstimated, 0)
     this.#pipeline = new Pipeline({
+      positions: lsnPositions,
       logged: options.consistentPoint,
       position: options.log.end,
       onDurable: () => {},

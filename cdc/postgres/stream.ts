@@ -10,13 +10,13 @@ import {
   type Mirror,
   type SourceEvent,
 } from '../../core/index.ts'
+import { Pipeline } from '../connector/pipeline.ts'
+import { Slice } from '../connector/slice.ts'
 import { type Client, clientConfig, prepareSession, quoteName, socketOf } from './connection.ts'
-import { formatLsn, parseLsn } from './lsn.ts'
+import { formatLsn, lsnPositions, parseLsn } from './lsn.ts'
 import { decodePgoutput, isTruncate, type Relation, readRelation, readTruncate } from './pgoutput.ts'
-import { Pipeline } from './pipeline.ts'
 import type { CheckedTable } from './preflight.ts'
 import type { Setup } from './setup.ts'
-import { Slice } from './slice.ts'
 import { Transactions } from './transactions.ts'
 import type { PgType } from './types.ts'
 
@@ -64,7 +64,7 @@ interface Keepalive {
 
 export class ReplicationStream {
   readonly #options: StreamOptions
-  readonly #pipeline: Pipeline
+  readonly #pipeline: Pipeline<bigint>
   readonly #transactions: Transactions
   #service: Service | undefined
   #client: Client | undefined
@@ -90,6 +90,7 @@ export class ReplicationStream {
     this.#options = options
     this.#acked = options.start
     this.#pipeline = new Pipeline({
+      positions: lsnPositions,
       logged: options.start,
       position: options.log.end,
       onDurable: () => this.#onDurable(),

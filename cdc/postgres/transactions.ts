@@ -10,9 +10,9 @@ import {
   Recorder,
   type SourceEvent,
 } from '../../core/index.ts'
+import type { Pipeline } from '../connector/pipeline.ts'
 import { formatLsn } from './lsn.ts'
 import type { OldKind, PgoutputHandler, Relation, Tuple } from './pgoutput.ts'
-import type { Pipeline } from './pipeline.ts'
 import type { CheckedTable } from './preflight.ts'
 import { type Fill, RowReader } from './rows.ts'
 import type { PgType } from './types.ts'
@@ -26,7 +26,7 @@ export interface TransactionsOptions {
   readonly source: string
   readonly log: Log
   readonly mirror: Mirror
-  readonly pipeline: Pipeline
+  readonly pipeline: Pipeline<bigint>
   readonly tables: readonly CheckedTable[]
   /** Transactions that end at or before it are in the log already. */
   readonly start: bigint

@@ -1,29 +1,32 @@
 // Batches on their way to disk. Decoding does not wait for them, but what is in flight is bounded, and what is confirmed to
 // the server, promised to readers, or committed in the mirror has always come out at the other end.
 import type { Appended, Batch, SourceMark } from '../../core/index.ts'
+import type { Positions } from './positions.ts'
 
-interface InFlight {
+interface InFlight<P> {
   readonly bytes: number
   /** Everything up to here is durable once this and all before it are. */
-  completeTo: bigint
+  completeTo: P
 }
 
-export interface PipelineOptions {
-  /** The LSN that the log already has. */
-  readonly logged: bigint
+export interface PipelineOptions<P> {
+  readonly positions: Positions<P>
+  /** The source's position that the log already has. */
+  readonly logged: P
   /** The log position of the last durable batch before. */
   readonly position: number
   readonly onDurable: () => void
   readonly onError: (error: unknown) => void
 }
 
-export class Pipeline {
-  readonly #options: PipelineOptions
-  readonly #queue: InFlight[] = []
+export class Pipeline<P> {
+  readonly #options: PipelineOptions<P>
+  readonly #positions: Positions<P>
+  readonly #queue: (InFlight<P> | undefined)[] = []
   #head = 0
   #bytes = 0
-  #complete: bigint
-  #logged: bigint
+  #complete: P
+  #logged: P
   #position: number
   #failed = false
   #drained: (() => void)[] = []
@@ -31,20 +34,21 @@ export class Pipeline {
   #settled: (() => void)[] = []
   #below: { readonly count: number; readonly resolve: () => void }[] = []
 
-  constructor(options: PipelineOptions) {
+  constructor(options: PipelineOptions<P>) {
     this.#options = options
+    this.#positions = options.positions
     this.#complete = options.logged
     this.#logged = options.logged
     this.#position = options.position
   }
 
   /** Everything the source committed up to here is durable, or was none of ours. */
-  get complete(): bigint {
+  get complete(): P {
     return this.#complete
   }
 
-  /** The highest LSN that the log itself holds: what may be confirmed. */
-  get logged(): bigint {
+  /** The furthest position that the log itself holds: what may be confirmed. */
+  get logged(): P {
     return this.#logged
   }
 
@@ -61,39 +65,38 @@ export class Pipeline {
     return this.#bytes
   }
 
-  /** Appends a batch that makes the source complete through `lsn`. */
-  append(batch: Batch, mark: SourceMark, lsn: bigint, onDone?: (appended: Appended) => void): void {
-    const entry: InFlight = { bytes: batch.bytes, completeTo: lsn }
+  /** Appends a batch that makes the source complete up to `to`. */
+  append(batch: Batch, mark: SourceMark, to: P, onDone?: (appended: Appended) => void): void {
+    const entry: InFlight<P> = { bytes: batch.bytes, completeTo: to }
     this.#queue.push(entry)
     this.#bytes += entry.bytes
     this.#unsettled++
     batch.commit(mark).then(
-      appended => this.#onAppended(entry, lsn, appended, onDone),
+      appended => this.#onAppended(entry, to, appended, onDone),
       error => this.#onFailed(error),
     )
   }
 
-  /** Says that the source has nothing of ours between the last batch and `lsn`. */
-  passed(lsn: bigint): void {
+  /** Says that the source has nothing of ours between the last batch and `to`. */
+  passed(to: P): void {
     const last = this.#queue.at(-1)
-    if (last && this.count > 0) {
-      if (lsn > last.completeTo) last.completeTo = lsn
-    } else if (lsn > this.#complete && !this.#failed) {
-      this.#complete = lsn
+    if (last) last.completeTo = this.#further(last.completeTo, to)
+    else if (!this.#failed && !this.#positions.includes(this.#complete, to)) {
+      this.#complete = to
       this.#options.onDurable()
     }
   }
 
-  #onAppended(
-    entry: InFlight,
-    lsn: bigint,
-    appended: Appended,
-    onDone: ((appended: Appended) => void) | undefined,
-  ): void {
+  /** Along one stream a later position includes all earlier ones. */
+  #further(a: P, b: P): P {
+    return this.#positions.includes(a, b) ? a : b
+  }
+
+  #onAppended(entry: InFlight<P>, to: P, appended: Appended, onDone: ((appended: Appended) => void) | undefined): void {
     this.#settle()
     // What follows a refused batch may not count: the stream begins again before it.
     if (this.#failed) return
-    this.#queue[this.#head++] = GONE
+    this.#queue[this.#head++] = undefined
     if (this.#head > 1_024 && this.#head * 2 > this.#queue.length) {
       this.#queue.splice(0, this.#head)
       this.#head = 0
@@ -102,8 +105,8 @@ export class Pipeline {
       this.#head = 0
     }
     this.#bytes -= entry.bytes
-    if (lsn > this.#logged) this.#logged = lsn
-    if (entry.completeTo > this.#complete) this.#complete = entry.completeTo
+    this.#logged = this.#further(this.#logged, to)
+    this.#complete = this.#further(this.#complete, entry.completeTo)
     this.#position = Math.max(this.#position, appended.last)
     onDone?.(appended)
     this.#options.onDurable()
@@ -148,5 +151,3 @@ export class Pipeline {
     return new Promise(resolve => this.#settled.push(resolve))
   }
 }
-
-const GONE: InFlight = { bytes: 0, completeTo: 0n }
