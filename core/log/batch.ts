@@ -13,6 +13,7 @@ import {
 } from './limits.ts'
 import type { Appended, Batch, LogTopic, ParkedRow, SourceMark } from './log.ts'
 import { OP_DELETE, OP_EVENT, OP_INSERT, OP_PARKED, OP_UPDATE } from './records.ts'
+import type { Spill, Spills } from './spill.ts'
 import type { Layout, Topics } from './topics.ts'
 
 /** A block of a batch: header still blank, mark in place. */
@@ -26,7 +27,11 @@ export interface EncodedBatch {
   readonly blocks: readonly BatchBlock[]
   readonly count: number
   readonly bytes: number
+  /** Blocks that come before these, in a file. */
+  readonly spill: Spill | undefined
   readonly mark: SourceMark | undefined
+  /** The mark as it stands behind each block. */
+  readonly markText: Buffer | undefined
   readonly markBytes: number
   /** When it was appended to the log that it comes from; undefined: now. */
   readonly appendTimeMs: number | undefined
@@ -52,17 +57,23 @@ export class LogBatch implements Batch {
   readonly #topics: Topics
   readonly #pool: WriterPool
   readonly #submit: (batch: EncodedBatch) => Promise<Appended>
-  readonly #full: BatchBlock[] = []
+  readonly #spills: Spills
+  #full: BatchBlock[] = []
   #fullBytes = 0
+  #spill: Spill | undefined
+  #spilledBytes = 0
+  /** Of blocks that were spilled: the next ones need no new memory. */
+  #spare: ByteWriter[] = []
   #writer: ByteWriter
   /** Records in `#writer`. */
   #open = 0
   #count = 0
   #committed = false
 
-  constructor(topics: Topics, pool: WriterPool, submit: (batch: EncodedBatch) => Promise<Appended>) {
+  constructor(topics: Topics, pool: WriterPool, spills: Spills, submit: (batch: EncodedBatch) => Promise<Appended>) {
     this.#topics = topics
     this.#pool = pool
+    this.#spills = spills
     this.#submit = submit
     this.#writer = pool.take()
   }
@@ -72,7 +83,29 @@ export class LogBatch implements Batch {
   }
 
   get bytes(): number {
+    return this.#spilledBytes + this.memoryBytes
+  }
+
+  get memoryBytes(): number {
     return this.#fullBytes + this.#writer.at - BLOCK_HEADER_BYTES
+  }
+
+  async spill(): Promise<void> {
+    if (this.#committed) throw fail('INTERNAL', 'a batch was spilled after its commit')
+    const full = this.#full
+    if (full.length === 0) return
+    this.#spill ??= this.#spills.create()
+    this.#full = []
+    await this.#spill.add(full)
+    this.#spilledBytes += this.#fullBytes
+    this.#fullBytes = 0
+    this.#spare = full.map(({ writer }) => writer)
+  }
+
+  async discard(): Promise<void> {
+    if (this.#committed) return
+    this.#committed = true
+    await this.#spill?.remove()
   }
 
   event(topic: LogTopic, value: AnyRow): void {
@@ -178,7 +211,8 @@ export class LogBatch implements Batch {
   #close(): void {
     this.#full.push({ writer: this.#writer, count: this.#open })
     this.#fullBytes += this.#writer.at - BLOCK_HEADER_BYTES
-    this.#writer = this.#pool.take()
+    this.#writer = this.#spare.pop() ?? this.#pool.take()
+    this.#writer.at = BLOCK_HEADER_BYTES
     this.#open = 0
   }
 
@@ -187,16 +221,23 @@ export class LogBatch implements Batch {
     const markBytes = mark ? encodeMark(mark) : undefined
     this.#committed = true
     // A heartbeat is a block without records; a batch with neither records nor a mark writes nothing and waits its turn.
-    if (this.#open > 0 || (mark && this.#full.length === 0))
+    const spill = this.#spill
+    if (this.#open > 0 || (mark && this.#full.length === 0 && !spill))
       this.#full.push({ writer: this.#writer, count: this.#open })
     else this.#pool.give(this.#writer)
-    let bytes = 0
+    let bytes = this.#spilledBytes + (spill?.blocks.length ?? 0) * (BLOCK_HEADER_BYTES + (markBytes?.length ?? 0))
     for (const { writer } of this.#full) {
       if (markBytes) writer.raw(markBytes)
       bytes += writer.at
     }
-    const marked = { mark, markBytes: markBytes?.length ?? 0 }
-    return this.#submit({ blocks: this.#full, count: this.#count, bytes, ...marked, appendTimeMs })
+    const marked = { mark, markText: markBytes, markBytes: markBytes?.length ?? 0 }
+    const encoded = { blocks: this.#full, spill, count: this.#count, bytes, ...marked, appendTimeMs }
+    if (!spill) return this.#submit(encoded)
+    try {
+      return await this.#submit(encoded)
+    } finally {
+      await spill.remove()
+    }
   }
 }
 

@@ -42,6 +42,7 @@ import { ScanBlocks } from './sealed/scan-blocks.ts'
 import type { SealedFiles } from './sealed/sealed-files.ts'
 import { Sealer } from './sealed/sealer.ts'
 import { Streams as KeyStreams } from './sealed/streams.ts'
+import { Spills } from './spill.ts'
 import { Tail } from './tail.ts'
 import { Topics } from './topics.ts'
 import { Turns } from './turns.ts'
@@ -145,6 +146,7 @@ async function openParts(options: EmbeddedLogOptions, asStored: boolean): Promis
       onEvent,
     })
     await room.look()
+    const spills = new Spills({ fs, folder, room })
     const { clock = Date.now, seal = true, compression = 'zstd' } = options
     const background = backgroundFor(fs)
     const onSealed = () => followers.tell()
@@ -195,6 +197,7 @@ async function openParts(options: EmbeddedLogOptions, asStored: boolean): Promis
       identity,
       topics,
       pool,
+      spills,
       writer,
       room,
       readers,
@@ -242,6 +245,7 @@ interface Parts {
   readonly identity: LogIdentity
   readonly topics: Topics
   readonly pool: WriterPool
+  readonly spills: Spills
   readonly writer: Writer
   readonly room: Room
   readonly readers: Readers
@@ -294,8 +298,8 @@ class OpenLog implements EmbeddedLog {
   }
 
   batch(): LogBatch {
-    const { topics, pool, writer } = this.#parts
-    return new LogBatch(topics, pool, batch => writer.submit(batch))
+    const { topics, pool, spills, writer } = this.#parts
+    return new LogBatch(topics, pool, spills, batch => writer.submit(batch))
   }
 
   mark(source: string): SourceMark | undefined {

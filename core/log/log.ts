@@ -47,12 +47,21 @@ export interface Appended {
 export interface Batch {
   readonly count: number
   readonly bytes: number
+  /** What of it is in memory. */
+  readonly memoryBytes: number
   /** @throws RECORD_REFUSED, RECORD_TOO_LARGE; the batch then stands as before the call */
   event(topic: LogTopic, value: AnyRow): void
   insert(topic: LogTopic, after: AnyRow): void
   update(topic: LogTopic, before: AnyRow, after: AnyRow): void
   delete(topic: LogTopic, before: AnyRow): void
   parked(topic: LogTopic, row: ParkedRow): void
+  /**
+   * Moves what is in memory, but for about 1 MiB, to a file of the log's: for batches larger than memory should hold. Nothing may be
+   * added before it resolves. @throws LOG_FULL, LOG_FAILED: the batch can then only be discarded
+   */
+  spill(): Promise<void>
+  /** Gives up a batch that will not be committed. Only needed after `spill`. */
+  discard(): Promise<void>
   /**
    * Appends. Batches get their positions in the order of these calls. Resolves when all of it is durable.
    * A batch without records records a mark only (a heartbeat).

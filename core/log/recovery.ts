@@ -24,6 +24,7 @@ import { SealedFiles } from './sealed/sealed-files.ts'
 import { isSealedTemporary, parseSealedName, SealedSegment } from './sealed/sealed-segment.ts'
 import { firstOfName, readBlocks, Segment, segmentName } from './segment.ts'
 import { readSidecar, type Sidecar, segmentOfSidecar, sidecarName, writeSidecar } from './sidecar.ts'
+import { isSpill } from './spill.ts'
 
 /** What happened to the log, for whoever shows or counts it. */
 export type LogEvent =
@@ -111,7 +112,7 @@ async function segmentsOf(
   known: readonly string[],
 ): Promise<AnySegment[]> {
   const found = await fs.list(folder)
-  for (const name of found.filter(isSealedTemporary)) await fs.remove(join(folder, name))
+  for (const name of found.filter(each => isSealedTemporary(each) || isSpill(each))) await fs.remove(join(folder, name))
   const names = found.filter(name => !known.includes(name))
   const segments = new Map<number, AnySegment>()
   for (const first of names.map(firstOfName).filter(each => each !== undefined))

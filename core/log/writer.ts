@@ -8,15 +8,17 @@
 import { setImmediate as immediate } from 'node:timers/promises'
 import { fail, isMainstemError, type MainstemError, textOf } from '../errors.ts'
 import type { EncodedBatch, WriterPool } from './batch.ts'
-import { BLOCK_HEADER_BYTES, type BlockStamp, type StoredBlock, stampBlock } from './block.ts'
+import type { StoredBlock } from './block.ts'
 import { type File, isFull } from './file-system.ts'
 import { noteNewest } from './identity.ts'
 import { GROUP_BYTES_MAX, SMALL_BLOCK_BYTES_MAX, YIELD_BYTES } from './limits.ts'
 import type { Appended, LogStatus, SourceMark } from './log.ts'
+import { Placing } from './placing.ts'
 import { type AnySegment, createSegment, type Recovered, type Recovery, verifySegment } from './recovery.ts'
 import type { Room } from './room.ts'
 import type { Segment } from './segment.ts'
 import { writeSidecar } from './sidecar.ts'
+import type { Spill } from './spill.ts'
 import type { Tail } from './tail.ts'
 
 interface Queued extends EncodedBatch {
@@ -30,6 +32,8 @@ interface Group {
   readonly appended: readonly Appended[]
   readonly buffers: readonly Buffer[]
   readonly blocks: readonly StoredBlock[]
+  /** How many of the blocks, the first ones, are in the file only. */
+  readonly spilled: number
   readonly appendTimeMs: number
 }
 
@@ -157,9 +161,11 @@ export class Writer {
     let count = 0
     let bytes = 0
     for (const batch of this.#queue) {
-      if (count > 0 && bytes + batch.bytes > GROUP_BYTES_MAX) break
+      // A spilled batch is written alone.
+      if (count > 0 && (batch.spill || bytes + batch.bytes > GROUP_BYTES_MAX)) break
       bytes += batch.bytes
       count++
+      if (batch.spill) break
     }
     return this.#queue.splice(0, count)
   }
@@ -168,12 +174,20 @@ export class Writer {
     if (!this.#file) await this.#reopen()
     await this.#parts.room.admit(bytesOf(batches))
     if (this.#isFull) await this.#roll()
-    const group = await this.#stamp(batches)
-    if (group.buffers.length > 0 && this.#file) {
-      await this.#file.write(group.buffers, this.active.bytes)
+    const placing = new Placing(this.active, this.#appendTimeMs, Math.floor(this.#parts.clock()))
+    const { blocks } = placing
+    const spill = batches[0]?.spill
+    if (spill && this.#file) {
+      const written = await this.#writeSpilled(batches[0]!, spill, placing)
+      await this.#sync(this.#file)
+      return { ...written, batches, buffers: [], blocks, appendTimeMs: placing.appendTimeMs }
+    }
+    const { appended, buffers } = await this.#stamp(batches, placing)
+    if (buffers.length > 0 && this.#file) {
+      await this.#file.write(buffers, this.active.bytes)
       await this.#sync(this.#file)
     }
-    return group
+    return { batches, appended, buffers, blocks, spilled: 0, appendTimeMs: placing.appendTimeMs }
   }
 
   /** A failure of this kind is never one of room, whatever its code says. */
@@ -186,73 +200,70 @@ export class Writer {
   }
 
   /** Gives positions and fills in headers. Small blocks are copied together, so that their buffers are free again. */
-  async #stamp(batches: readonly Queued[]): Promise<Group> {
-    const segment = this.active
-    const nowMs = Math.floor(this.#parts.clock())
-    let appendTimeMs = this.#appendTimeMs
-    const group = {
-      batches,
-      appended: [] as Appended[],
-      buffers: [] as Buffer[],
-      blocks: [] as StoredBlock[],
-    }
+  async #stamp(batches: readonly Queued[], placing: Placing): Promise<Pick<Group, 'appended' | 'buffers'>> {
+    const appended: Appended[] = []
+    const buffers: Buffer[] = []
     const small = Buffer.allocUnsafeSlow(smallBytes(batches))
     let smallAt = 0
     let smallFrom = 0
-    let offset = segment.bytes
     let unyielded = 0
-    let next = segment.last + 1
     for (const batch of batches) {
-      const first = next
-      appendTimeMs = Math.max(appendTimeMs, batch.appendTimeMs ?? nowMs)
-      for (const [part, { writer, count }] of batch.blocks.entries()) {
+      const first = placing.next
+      placing.begin(batch)
+      for (const { writer, count } of batch.blocks) {
         let bytes = writer.buffer.subarray(0, writer.at)
         if (bytes.length <= SMALL_BLOCK_BYTES_MAX) {
           bytes.copy(small, smallAt)
           bytes = small.subarray(smallAt, smallAt + bytes.length)
           smallAt += bytes.length
         } else {
-          if (smallAt > smallFrom) group.buffers.push(small.subarray(smallFrom, smallAt))
+          if (smallAt > smallFrom) buffers.push(small.subarray(smallFrom, smallAt))
           smallFrom = smallAt
-          group.buffers.push(bytes)
+          buffers.push(bytes)
         }
-        const stamp: BlockStamp = {
-          seed: segment.seed,
-          offset,
-          first: next,
-          count,
-          part,
-          last: part === batch.blocks.length - 1,
-          mark: batch.mark,
-          markBytes: batch.markBytes,
-          durableEnd: segment.last,
-          durableBytes: segment.bytes,
-          appendTimeMs,
-        }
-        stampBlock(bytes, stamp)
+        placing.add(batch, bytes, count)
         unyielded += bytes.length
         if (unyielded > YIELD_BYTES) {
           unyielded = 0
           await immediate()
         }
-        const payload = bytes.subarray(BLOCK_HEADER_BYTES, bytes.length - batch.markBytes)
-        group.blocks.push({ ...stamp, bytes: bytes.length, payload })
-        offset += bytes.length
-        next += count
       }
-      group.appended.push({ first, last: next - 1 })
+      appended.push({ first, last: placing.next - 1 })
     }
-    if (smallAt > smallFrom) group.buffers.push(small.subarray(smallFrom, smallAt))
-    return { ...group, appendTimeMs }
+    if (smallAt > smallFrom) buffers.push(small.subarray(smallFrom, smallAt))
+    return { appended, buffers }
+  }
+
+  /** A batch that was larger than memory should hold: piece by piece, and only then made durable. */
+  async #writeSpilled(batch: Queued, spill: Spill, placing: Placing): Promise<Pick<Group, 'appended' | 'spilled'>> {
+    const first = placing.next
+    placing.begin(batch)
+    let part = 0
+    for await (const piece of spill.read(batch.markText)) {
+      const { offset } = placing
+      for (const bytes of piece) {
+        placing.pass(batch, bytes, spill.blocks[part++]!.count)
+        if (part % 2 === 0) await immediate()
+      }
+      await this.#file!.write(piece, offset)
+    }
+    const { offset } = placing
+    const rest = batch.blocks.map(({ writer, count }) => {
+      const bytes = writer.buffer.subarray(0, writer.at)
+      placing.add(batch, bytes, count)
+      return bytes
+    })
+    if (rest.length > 0) await this.#file!.write(rest, offset)
+    return { appended: [{ first, last: placing.next - 1 }], spilled: part }
   }
 
   #publish(group: Group): void {
     const { tail, pool, room } = this.#parts
     const segment = this.active
     const bytesBefore = segment.bytes
-    for (const block of group.blocks) {
+    for (const [n, block] of group.blocks.entries()) {
       segment.note(block)
-      tail.push(segment, block)
+      if (n >= group.spilled) tail.push(segment, block)
     }
     if (group.blocks.length > 0) this.#appendTimeMs = group.appendTimeMs
     for (const [n, batch] of group.batches.entries()) {

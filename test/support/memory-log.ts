@@ -347,6 +347,16 @@ class MemoryBatch implements Batch {
     return this.#records.reduce((sum, { bytes }) => sum + bytes, 0)
   }
 
+  get memoryBytes(): number {
+    return this.bytes
+  }
+
+  async spill(): Promise<void> {}
+
+  async discard(): Promise<void> {
+    this.#committed = true
+  }
+
   event(topic: LogTopic, value: AnyRow): void {
     this.#add(topic, 'event', undefined, value)
   }

@@ -45,6 +45,26 @@ export function describeLog(name: string, open: () => Promise<LogUnderTest>): vo
       await log.close()
     })
 
+    it('appends a batch that was spilled like any other, and nothing of one that was discarded', async () => {
+      const { log, reopen } = await open()
+      const topic = await log.topic(markersContract)
+      const fill = async (n: number) => {
+        const batch = log.batch()
+        for (let index = 0; index < 40; index++) {
+          batch.insert(topic, { batch: n, index, of: 40, filler: 'f'.repeat(100_000) })
+          await batch.spill()
+        }
+        return batch
+      }
+      await (await fill(1)).discard()
+      expect(await (await fill(2)).commit({ source: 'shop', position: '2' })).toEqual({ first: 1, last: 40 })
+      expect(await wholeBatches(log)).toEqual([2])
+      await log.close()
+      const again = await reopen()
+      expect(await wholeBatches(again)).toEqual([2])
+      await again.close()
+    })
+
     it('gives back each kind of record as it was appended, also after a restart', async () => {
       const { log, reopen } = await open()
       const [table, events] = [await log.topic(orders), await log.topic(clicks)]
