@@ -3,8 +3,9 @@
 import pg from 'pg'
 import { PgoutputPlugin } from 'pg-logical-replication'
 import { z } from 'zod'
+import type { RowReader } from '../cdc/connector/rows.ts'
+import { createRowReader } from '../cdc/postgres/columns.ts'
 import { decodePgoutput, type PgoutputHandler, type Relation, type Tuple } from '../cdc/postgres/pgoutput.ts'
-import { RowReader } from '../cdc/postgres/rows.ts'
 import { compileContract, minorUnits, parseMinorUnits } from '../core/index.ts'
 import { openPostgresServer } from '../samples/support/postgres-server.ts'
 import { type BenchResult, interleave, ROUNDS } from './harness.ts'
@@ -109,7 +110,7 @@ function decodeOurs(messages: readonly Buffer[]): string {
         name: column.name,
         type: types.get(column.typeId as 20) ?? ({ class: 'other', name: 'unknown' } as const),
       }))
-      reader = new RowReader(orders, columns as never)
+      reader = createRowReader(orders, columns as never)
     },
     insert: (_, after: Tuple) => {
       const row = reader?.read(after)

@@ -7,34 +7,15 @@ import {
   describe,
   isPlain,
   minorUnitsOf,
+  type ObjectContract,
   parseMinorUnits,
   parseMinorUnitsBigint,
   type ValueType,
 } from '../../core/index.ts'
-import {
-  isoTimestamp,
-  parseArray,
-  parseBytea,
-  parseExactJson,
-  REFUSED,
-  readInteger,
-  readTimestampMs,
-} from './text-values.ts'
+import { type ColumnReader, type Reader, RowReader } from '../connector/rows.ts'
+import { isoTimestamp, parseExactJson, REFUSED, readInteger, readTimestampMs } from '../connector/text-values.ts'
+import { parseArray, parseBytea } from './text-values.ts'
 import type { PgType } from './types.ts'
-
-export type Reader = (bytes: Buffer, start: number, end: number) => unknown
-
-export interface ColumnReader {
-  readonly name: string
-  readonly type: PgType
-  /** NULL is accepted as it is. */
-  readonly nullable: boolean
-  readonly read: Reader
-  /** The text as the value that the schema takes. @throws Unrepresentable */
-  readonly input: (text: string) => unknown
-  /** The text that an accepted value came from, where the value still shows it; undefined where it does not. */
-  readonly text: (value: unknown) => string | null | undefined
-}
 
 const TRANSPARENT = new Set(['nullable', 'optional', 'readonly', 'nonoptional'])
 
@@ -50,12 +31,32 @@ export function coreOf(schema: z.ZodType): { readonly core: z.ZodType; readonly 
   }
 }
 
+const utf8 = (bytes: Buffer, start: number, end: number): string => bytes.toString('utf8', start, end)
+
+/** @param columns the image's columns in order: name and type */
+export function createRowReader(
+  contract: ObjectContract,
+  columns: readonly { readonly name: string; readonly type: PgType }[],
+): RowReader {
+  const fields = Object.entries(contract.schema.shape)
+  const readers = fields.map(([name, schema]) => {
+    const column = columns.find(candidate => candidate.name === name)
+    return compileColumn(name, column?.type ?? { class: 'other', name: 'unknown' }, schema)
+  })
+  const names = columns.map(column => column.name)
+  return new RowReader(
+    contract,
+    readers,
+    fields.map(([name]) => names.indexOf(name)),
+  )
+}
+
 export function compileColumn(name: string, type: PgType, schema: z.ZodType): ColumnReader {
   const { core, nullable } = coreOf(schema)
   const want = describe(core, 'input', name)
   const input = inputOf(type, want)
   const text = (value: unknown) => (value === null ? null : textOf(type, core, want, value))
-  return { name, type, nullable, input, text, read: fastReader(type, core, want) ?? checkedReader(core, input) }
+  return { name, nullable, input, text, raw: utf8, read: fastReader(type, core, want) ?? checkedReader(core, input) }
 }
 
 /** Only for types that grow large enough to be left out of an update, and schemas that change nothing. */

@@ -1,6 +1,6 @@
 // COPY … TO STDOUT in text form: rows as the server sends them, one per message, into the same cursor that the stream uses.
+import { type Image, NULL, VALUE } from '../connector/image.ts'
 import type { Client } from './connection.ts'
-import { NULL, TEXT, type Tuple } from './pgoutput.ts'
 
 const TAB = 9
 const NEWLINE = 10
@@ -63,7 +63,7 @@ export function copyOut(client: Client, sql: string, onRow: (row: Buffer) => voi
 }
 
 /** Reads a row of COPY's text form: columns between tabs, `\N` for NULL, backslash escapes. */
-export function readCopyRow(row: Buffer, tuple: Tuple): void {
+export function readCopyRow(row: Buffer, tuple: Image): void {
   const end = row[row.length - 1] === NEWLINE ? row.length - 1 : row.length
   if (row.includes(BACKSLASH)) {
     readEscapedRow(row, end, tuple)
@@ -73,7 +73,7 @@ export function readCopyRow(row: Buffer, tuple: Tuple): void {
   let start = 0
   for (let at = 0; at <= end; at++) {
     if (at !== end && row[at] !== TAB) continue
-    tuple.kinds[column] = TEXT
+    tuple.kinds[column] = VALUE
     tuple.starts[column] = start
     tuple.ends[column] = at
     column++
@@ -83,14 +83,14 @@ export function readCopyRow(row: Buffer, tuple: Tuple): void {
   tuple.count = column
 }
 
-function readEscapedRow(row: Buffer, end: number, tuple: Tuple): void {
+function readEscapedRow(row: Buffer, end: number, tuple: Image): void {
   const bytes = Buffer.allocUnsafe(end)
   let out = 0
   let column = 0
   let start = 0
   let isNull = false
   const finish = () => {
-    tuple.kinds[column] = isNull ? NULL : TEXT
+    tuple.kinds[column] = isNull ? NULL : VALUE
     tuple.starts[column] = start
     tuple.ends[column] = out
     column++

@@ -2,6 +2,8 @@
 // building an object per change: a tuple is one reusable cursor over the message's bytes.
 // https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
 import { fail } from '../../core/index.ts'
+import type { OldKind } from '../connector/changes.ts'
+import { Image, NULL, UNCHANGED, VALUE } from '../connector/image.ts'
 
 /** 2000-01-01 in microseconds since 1970. */
 const POSTGRES_EPOCH_US = 946_684_800_000_000
@@ -23,30 +25,20 @@ export interface Relation {
   readonly columns: readonly RelationColumn[]
 }
 
-export const NULL = 0x6e
-export const UNCHANGED = 0x75
-export const TEXT = 0x74
-
-/** Where each column of a row image lies in `bytes`. Valid until the next message: copy what is kept. */
-export class Tuple {
-  bytes: Buffer = Buffer.alloc(0)
-  count = 0
-  kinds = new Uint8Array(64)
-  starts = new Int32Array(64)
-  ends = new Int32Array(64)
-
+/** The columns of a TupleData part. */
+export class Tuple extends Image {
   /** Reads a TupleData part and gives the place after it. */
   read(bytes: Buffer, from: number): number {
     let at = from + 2
     const count = (bytes[from]! << 8) | bytes[from + 1]!
-    if (count > this.kinds.length) this.#grow(count)
+    this.reserve(count)
     this.bytes = bytes
     this.count = count
     for (let n = 0; n < count; n++) {
       const kind = bytes[at++]!
       this.kinds[n] = kind
       if (kind === NULL || kind === UNCHANGED) continue
-      if (kind !== TEXT) throw protocolError(`a column is sent as '${String.fromCharCode(kind)}'`)
+      if (kind !== VALUE) throw protocolError(`a column is sent as '${String.fromCharCode(kind)}'`)
       const length = (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!
       this.starts[n] = at + 4
       at += 4 + length
@@ -54,16 +46,7 @@ export class Tuple {
     }
     return at
   }
-
-  #grow(count: number): void {
-    this.kinds = new Uint8Array(count)
-    this.starts = new Int32Array(count)
-    this.ends = new Int32Array(count)
-  }
 }
-
-/** How an old row image came with an update or delete: its key columns, the whole row, or not at all. */
-export type OldKind = 'key' | 'full' | undefined
 
 export interface PgoutputHandler {
   begin(finalLsn: bigint, commitTimeUs: number, transaction: number): void

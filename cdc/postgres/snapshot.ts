@@ -15,14 +15,16 @@ import {
 } from '../../core/index.ts'
 import { untilRoom } from '../connector/log-room.ts'
 import { Pipeline } from '../connector/pipeline.ts'
+import type { RowReader } from '../connector/rows.ts'
 import { Slice } from '../connector/slice.ts'
 import { onlyTable } from './catalog.ts'
+import { createRowReader } from './columns.ts'
 import { type Client, quoteName, socketOf } from './connection.ts'
 import { copyOut, readCopyRow } from './copy.ts'
 import { formatLsn, lsnPositions } from './lsn.ts'
 import { Tuple } from './pgoutput.ts'
 import type { CheckedTable } from './preflight.ts'
-import { RowReader } from './rows.ts'
+
 import { announceParked } from './transactions.ts'
 
 /** As many as the mirror commits at once. */
@@ -127,7 +129,7 @@ export class SnapshotReader {
     const columns = catalog.columns.filter(column => column.name in contract.schema.shape)
     const sql = `copy (select ${columns.map(column => quoteName(column.name)).join(', ')} from ${onlyTable(catalog)}) to stdout`
     const mirrored = this.#options.mirror.table(contract.name)
-    const reader = new RowReader(contract, columns)
+    const reader = createRowReader(contract, columns)
     const tuple = new Tuple()
     tuple.read(Buffer.from([columns.length >> 8, columns.length & 0xff, ...columns.map(() => 0x6e)]), 0)
     // With FULL any column may be the declared key, and then one key may come twice.

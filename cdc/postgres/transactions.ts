@@ -4,23 +4,19 @@ import {
   fail,
   type Log,
   type Mirror,
-  type MirrorTable,
   type PlacedParked,
   placeParked,
   Recorder,
   type SourceEvent,
 } from '../../core/index.ts'
+import { type Captured, Changes, type OldKind } from '../connector/changes.ts'
 import type { Pipeline } from '../connector/pipeline.ts'
+import { createRowReader } from './columns.ts'
 import { formatLsn } from './lsn.ts'
-import type { OldKind, PgoutputHandler, Relation, Tuple } from './pgoutput.ts'
+import type { PgoutputHandler, Relation, Tuple } from './pgoutput.ts'
 import type { CheckedTable } from './preflight.ts'
-import { type Fill, RowReader } from './rows.ts'
-import type { PgType } from './types.ts'
 
-interface Captured {
-  readonly mirrored: MirrorTable
-  readonly reader: RowReader
-}
+import type { PgType } from './types.ts'
 
 export interface TransactionsOptions {
   readonly source: string
@@ -36,6 +32,7 @@ export interface TransactionsOptions {
 export class Transactions implements PgoutputHandler {
   readonly #options: TransactionsOptions
   readonly #recorder: Recorder
+  readonly #rows: Changes
   readonly #relations = new Map<number, Captured>()
   #batch: ReturnType<Log['batch']> | undefined
   #transaction = 0
@@ -47,6 +44,7 @@ export class Transactions implements PgoutputHandler {
   constructor(options: TransactionsOptions) {
     this.#options = options
     this.#recorder = new Recorder(options.mirror, options.log.batch())
+    this.#rows = new Changes(this.#recorder)
     this.lastCommit = options.start
   }
 
@@ -124,7 +122,7 @@ export class Transactions implements PgoutputHandler {
     }
     const columns = relation.columns.map((column, n) => ({ name: column.name, type: types[n] ?? UNKNOWN }))
     const mirrored = this.#options.mirror.table(contract.name)
-    this.#relations.set(relation.id, { mirrored, reader: new RowReader(contract, columns) })
+    this.#relations.set(relation.id, { mirrored, reader: createRowReader(contract, columns) })
   }
 
   #begun(relationId: number): Captured | undefined {
@@ -141,62 +139,24 @@ export class Transactions implements PgoutputHandler {
 
   insert(relationId: number, after: Tuple): void {
     const captured = this.#begun(relationId)
-    if (!captured) return
-    const { mirrored, reader } = captured
-    const row = reader.read(after)
-    const key = row && reader.keyBytes(row)
-    if (row && key) this.#recorder.upsert(mirrored, key, row, undefined, () => reader.refused(after))
-    else this.#recorder.park(mirrored, 'insert', reader.refused(after), undefined)
+    if (captured) this.#rows.insert(captured, after)
   }
 
   update(relationId: number, oldKind: OldKind, before: Tuple, after: Tuple): void {
     const captured = this.#begun(relationId)
-    if (!captured) return
-    const { mirrored, reader } = captured
-    const fill = reader.hasUnchanged(after) ? this.#fill(captured, oldKind, before, after) : undefined
-    const row = reader.read(after, fill)
-    const key = row && reader.keyBytes(row)
-    let oldKey = oldKind ? reader.key(before).bytes : undefined
-    if (oldKey && key?.equals(oldKey)) oldKey = undefined
-    if (row && key) {
-      this.#recorder.upsert(mirrored, key, row, oldKey, () => reader.refused(after, fill))
-      return
-    }
-    const refused = reader.refused(after, fill)
-    if (oldKey && refused.key?.equals(oldKey)) oldKey = undefined
-    this.#recorder.park(mirrored, 'update', refused, oldKey)
-  }
-
-  /** Where the values come from that the server left out: what is parked is newer than what was accepted. */
-  #fill({ mirrored, reader }: Captured, oldKind: OldKind, before: Tuple, after: Tuple): Fill {
-    const key = oldKind ? reader.key(before, after) : reader.key(after)
-    const stored = key.bytes && mirrored.find(key.bytes)
-    return {
-      row: stored && mirrored.row(stored),
-      raw: mirrored.findParked(key.text)?.raw,
-      old: oldKind === 'full' ? before : undefined,
-    }
+    if (captured) this.#rows.update(captured, oldKind, before, after)
   }
 
   delete(relationId: number, _oldKind: OldKind, before: Tuple): void {
     const captured = this.#begun(relationId)
-    if (!captured) return
-    const key = captured.reader.key(before)
-    this.#recorder.delete(captured.mirrored, key.bytes, key.text)
+    if (captured) this.#rows.delete(captured, before)
   }
 
   /** Truncation: every row of the mirror is deleted. Yields between slices, so nothing else may be decoded meanwhile. */
   async truncateTables(relationIds: readonly number[], nextSlice: () => Promise<void>): Promise<void> {
     for (const id of relationIds) {
       const captured = this.#begun(id)
-      if (!captured) continue
-      const { mirrored } = captured
-      let count = 0
-      for (const key of mirrored.keys()) {
-        this.#recorder.deleteKey(mirrored, key)
-        if (++count % 500 === 0) await nextSlice()
-      }
-      for (const entry of [...mirrored.parked()]) this.#recorder.parkedGone(mirrored, entry.key, 'truncated')
+      if (captured) await this.#rows.truncate(captured.mirrored, nextSlice)
     }
   }
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { NULL, UNCHANGED } from '../../../cdc/connector/image.ts'
 import { readCopyRow } from '../../../cdc/postgres/copy.ts'
-import { decodePgoutput, NULL, type PgoutputHandler, Tuple, UNCHANGED } from '../../../cdc/postgres/pgoutput.ts'
+import { decodePgoutput, type PgoutputHandler, Tuple } from '../../../cdc/postgres/pgoutput.ts'
 
 const int16 = (value: number) => Buffer.from([value >> 8, value & 0xff])
 const int32 = (value: number) => {

@@ -1,12 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import {
-  isoTimestamp,
-  parseArray,
-  parseBytea,
-  parseExactJson,
-  readInteger,
-  readTimestampMs,
-} from '../../../cdc/postgres/text-values.ts'
+import { isoTimestamp, parseExactJson, readInteger, readTimestampMs } from '../../../cdc/connector/text-values.ts'
+import { parseArray, parseBytea } from '../../../cdc/postgres/text-values.ts'
 
 const bytes = (text: string): [Buffer, number, number] => {
   const padded = Buffer.from(`##${text}##`)

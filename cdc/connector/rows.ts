@@ -1,4 +1,4 @@
-// Row images → rows of the contract: a reader generated per table, for images that come from the stream and from COPY.
+// Row images → rows of the contract: a reader generated per table, for images that come from the stream and from snapshots.
 import {
   type AnyRow,
   defOf,
@@ -9,19 +9,34 @@ import {
   type RefusedRow,
   refusedBy,
 } from '../../core/index.ts'
-import { type ColumnReader, compileColumn } from './columns.ts'
-import { NULL, type Tuple, UNCHANGED } from './pgoutput.ts'
+import { type Image, NULL, UNCHANGED } from './image.ts'
 import { REFUSED } from './text-values.ts'
-import type { PgType } from './types.ts'
 
-type RowFunction = (tuple: Tuple, before: AnyRow | undefined) => AnyRow | undefined
+export type Reader = (bytes: Buffer, start: number, end: number) => unknown
+
+/** From the bytes of one column's values to the contract's values. */
+export interface ColumnReader {
+  readonly name: string
+  /** NULL is accepted as it is. */
+  readonly nullable: boolean
+  /** REFUSED wherever it is not sure: `input` and the schema then decide, and word the refusal. */
+  readonly read: Reader
+  /** The value as the database writes it in text. */
+  readonly raw: (bytes: Buffer, start: number, end: number) => string
+  /** That text as the value that the schema takes. @throws Unrepresentable */
+  readonly input: (text: string) => unknown
+  /** The text that an accepted value came from, where the value still shows it; undefined where it does not. */
+  readonly text: (value: unknown) => string | null | undefined
+}
+
+type RowFunction = (tuple: Image, before: AnyRow | undefined) => AnyRow | undefined
 
 /** What fills a column that came as "unchanged" (TOAST): the accepted row before, or the raw text of the parked one. */
 export interface Fill {
   readonly row: AnyRow | undefined
   readonly raw: Readonly<Record<string, string | null>> | undefined
   /** The old image, where it came whole. */
-  readonly old: Tuple | undefined
+  readonly old: Image | undefined
 }
 
 /**
@@ -38,24 +53,22 @@ export class RowReader {
   readonly #fast: RowFunction | undefined
   readonly #keyPlaces: readonly number[]
 
-  /** @param columns the image's columns in order: name and type */
-  constructor(contract: ObjectContract, columns: readonly { readonly name: string; readonly type: PgType }[]) {
+  /**
+   * @param columns one for each of the contract's, in their order
+   * @param places where each stands in the image; -1 where it is not in it
+   */
+  constructor(contract: ObjectContract, columns: readonly ColumnReader[], places: readonly number[]) {
     this.#contract = contract
-    const names = columns.map(column => column.name)
-    const fields = Object.entries(contract.schema.shape)
-    this.#columns = fields.map(([name, schema]) => {
-      const column = columns.find(candidate => candidate.name === name)
-      return compileColumn(name, column?.type ?? { class: 'other', name: 'unknown' }, schema)
-    })
-    this.#places = fields.map(([name]) => names.indexOf(name))
-    this.#keyPlaces = contract.key.columns.map(column => fields.findIndex(([name]) => name === column.name))
+    this.#columns = columns
+    this.#places = places
+    this.#keyPlaces = contract.key.columns.map(column => columns.findIndex(({ name }) => name === column.name))
     // An object with refinements of its own has to be seen whole by zod.
     const plain = (defOf(contract.schema).checks?.length ?? 0) === 0
     this.#fast = plain ? generate(this.#columns, this.#places) : undefined
   }
 
   /** The row of a complete image; undefined where `refused` has more to say. */
-  read(tuple: Tuple, fill?: Fill): AnyRow | undefined {
+  read(tuple: Image, fill?: Fill): AnyRow | undefined {
     try {
       const row = this.#fast?.(tuple, fill?.raw || fill?.old ? undefined : fill?.row)
       if (row) return row
@@ -67,7 +80,7 @@ export class RowReader {
   }
 
   /** Why a row is refused, with its raw texts and its key as far as that can be read. */
-  refused(tuple: Tuple, fill?: Fill): RefusedRow {
+  refused(tuple: Image, fill?: Fill): RefusedRow {
     const slow = this.#readSlowly(tuple, fill)
     const raw: Record<string, string | null> = {}
     for (const [n, column] of this.#columns.entries()) {
@@ -80,7 +93,7 @@ export class RowReader {
   }
 
   /** The key of an image of which only the key's columns are looked at; `fallback` is an image to take missing ones from. */
-  key(tuple: Tuple, fallback?: Tuple): { readonly bytes: Buffer | undefined; readonly text: string } {
+  key(tuple: Image, fallback?: Image): { readonly bytes: Buffer | undefined; readonly text: string } {
     const partial: AnyRow = {}
     const texts: string[] = []
     let whole = true
@@ -93,7 +106,7 @@ export class RowReader {
       if (value === REFUSED) whole = false
       else partial[column.name] = value
       texts.push(
-        kind === NULL || kind === UNCHANGED ? '' : from.bytes.toString('utf8', from.starts[place]!, from.ends[place]!),
+        kind === NULL || kind === UNCHANGED ? '' : column.raw(from.bytes, from.starts[place]!, from.ends[place]!),
       )
     }
     const { key } = this.#contract
@@ -118,13 +131,13 @@ export class RowReader {
   }
 
   /** True where the image has a column that the server left out as unchanged. */
-  hasUnchanged(tuple: Tuple): boolean {
+  hasUnchanged(tuple: Image): boolean {
     for (const place of this.#places) if (tuple.kinds[place] === UNCHANGED) return true
     return false
   }
 
   /** The row, or what is wrong with it. */
-  #readSlowly(tuple: Tuple, fill: Fill | undefined): AnyRow | string {
+  #readSlowly(tuple: Image, fill: Fill | undefined): AnyRow | string {
     const input: AnyRow = {}
     const problems: string[] = []
     const filled: AnyRow = {}
@@ -175,7 +188,7 @@ export class RowReader {
   }
 
   /** A column's text: null for NULL, undefined where it is unchanged and not known as text. */
-  #text(tuple: Tuple, n: number, fill: Fill | undefined): string | null | undefined {
+  #text(tuple: Image, n: number, fill: Fill | undefined): string | null | undefined {
     const place = this.#places[n]!
     let from = tuple
     if (from.kinds[place] === UNCHANGED) {
@@ -183,7 +196,8 @@ export class RowReader {
       if (!old || old.kinds[place] === UNCHANGED) return knownText(fill?.raw?.[this.#columns[n]!.name])
       from = old
     }
-    return from.kinds[place] === NULL ? null : from.bytes.toString('utf8', from.starts[place]!, from.ends[place]!)
+    if (from.kinds[place] === NULL) return null
+    return this.#columns[n]!.raw(from.bytes, from.starts[place]!, from.ends[place]!)
   }
 }
 
@@ -199,7 +213,7 @@ function leftOut(column: ColumnReader, fill: Fill | undefined): string | null {
 const knownText = (raw: string | null | undefined): string | null | undefined =>
   typeof raw === 'string' && (raw === UNCHANGED_RAW || isCutRaw(raw)) ? undefined : raw
 
-function readSafely(column: ColumnReader, tuple: Tuple, place: number): unknown {
+function readSafely(column: ColumnReader, tuple: Image, place: number): unknown {
   try {
     return column.read(tuple.bytes, tuple.starts[place]!, tuple.ends[place]!)
   } catch {

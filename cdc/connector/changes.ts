@@ -1,0 +1,73 @@
+// What a source says happened to one row of a captured table, brought to the recorder: keys, values that the server left
+// out, rows that the contract refuses.
+import type { MirrorTable, Recorder } from '../../core/index.ts'
+import type { Image } from './image.ts'
+import type { Fill, RowReader } from './rows.ts'
+
+export interface Captured {
+  readonly mirrored: MirrorTable
+  readonly reader: RowReader
+}
+
+/** How an old row image came with an update or delete: its key columns, the whole row, or not at all. */
+export type OldKind = 'key' | 'full' | undefined
+
+/** Rows of the mirror deleted in one turn of the event loop. */
+const TRUNCATE_SLICE = 500
+
+export class Changes {
+  readonly #recorder: Recorder
+
+  constructor(recorder: Recorder) {
+    this.#recorder = recorder
+  }
+
+  insert({ mirrored, reader }: Captured, after: Image): void {
+    const row = reader.read(after)
+    const key = row && reader.keyBytes(row)
+    if (row && key) this.#recorder.upsert(mirrored, key, row, undefined, () => reader.refused(after))
+    else this.#recorder.park(mirrored, 'insert', reader.refused(after), undefined)
+  }
+
+  update(captured: Captured, oldKind: OldKind, before: Image, after: Image): void {
+    const { mirrored, reader } = captured
+    const fill = reader.hasUnchanged(after) ? this.#fill(captured, oldKind, before, after) : undefined
+    const row = reader.read(after, fill)
+    const key = row && reader.keyBytes(row)
+    let oldKey = oldKind ? reader.key(before).bytes : undefined
+    if (oldKey && key?.equals(oldKey)) oldKey = undefined
+    if (row && key) {
+      this.#recorder.upsert(mirrored, key, row, oldKey, () => reader.refused(after, fill))
+      return
+    }
+    const refused = reader.refused(after, fill)
+    if (oldKey && refused.key?.equals(oldKey)) oldKey = undefined
+    this.#recorder.park(mirrored, 'update', refused, oldKey)
+  }
+
+  /** Where the values come from that the server left out: what is parked is newer than what was accepted. */
+  #fill({ mirrored, reader }: Captured, oldKind: OldKind, before: Image, after: Image): Fill {
+    const key = oldKind ? reader.key(before, after) : reader.key(after)
+    const stored = key.bytes && mirrored.find(key.bytes)
+    return {
+      row: stored && mirrored.row(stored),
+      raw: mirrored.findParked(key.text)?.raw,
+      old: oldKind === 'full' ? before : undefined,
+    }
+  }
+
+  delete({ mirrored, reader }: Captured, before: Image): void {
+    const key = reader.key(before)
+    this.#recorder.delete(mirrored, key.bytes, key.text)
+  }
+
+  /** Every row of the mirror is deleted. Yields between slices, so nothing else may be decoded meanwhile. */
+  async truncate(mirrored: MirrorTable, nextSlice: () => Promise<void>): Promise<void> {
+    let count = 0
+    for (const key of mirrored.keys()) {
+      this.#recorder.deleteKey(mirrored, key)
+      if (++count % TRUNCATE_SLICE === 0) await nextSlice()
+    }
+    for (const entry of [...mirrored.parked()]) this.#recorder.parkedGone(mirrored, entry.key, 'truncated')
+  }
+}
