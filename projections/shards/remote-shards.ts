@@ -90,7 +90,8 @@ export class RemoteShards implements Folding {
   #early: Batch[] = []
   #nextId = 0
   #closed = false
-  #halting: NodeJS.Timeout | undefined
+  /** Takes the timer back. */
+  #halting: (() => void) | undefined
   #failure: MainstemError | undefined
 
   constructor(options: RemoteShardsOptions) {
@@ -352,13 +353,13 @@ export class RemoteShards implements Folding {
   /** They end by themselves, since what they fold is there; unless a handler never returns. */
   halt(): void {
     const stuck = () => this.#fail(fail('SHUTTING_DOWN', 'a shard did not end in time'))
-    this.#halting = setTimeout(stuck, HALT_MS_MAX).unref()
+    this.#halting = this.#options.scheduler.after(HALT_MS_MAX, stuck)
   }
 
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    clearTimeout(this.#halting)
+    this.#halting?.()
     this.#end(shuttingDown())
     for (const channel of this.#options.channels) channel.close()
   }

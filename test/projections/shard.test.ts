@@ -274,7 +274,7 @@ describe('a shard', () => {
   it('waits for a position, and gives up when told to', async () => {
     const engine = await open()
     await expect(engine.waitFor(5, AbortSignal.timeout(20))).rejects.toThrow()
-    const waiting = engine.waitFor(1, AbortSignal.timeout(5_000))
+    const waiting = engine.waitFor(1, AbortSignal.timeout(20_000))
     await world.writer.transaction([{ op: 'insert', table: invoices, after: { id: 1, customer: null, cents: 0 } }])
     await waiting
     expect(engine.position).toBe(1)

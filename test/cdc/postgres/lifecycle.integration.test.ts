@@ -129,7 +129,7 @@ describe('the life of a PostgreSQL source', () => {
         expect(performance.now() - before).toBeLessThan(1_000)
       }
       const token = await query<{ lsn: string }>(captured.url, 'select (pg_current_wal_insert_lsn() + 60)::text as lsn')
-      await captured.connector.reached(token.lsn, AbortSignal.timeout(1_000))
+      await captured.connector.reached(token.lsn, AbortSignal.timeout(10_000))
       expect(() => captured.connector.checkPosition('42')).toThrow(expect.objectContaining({ code: 'TOKEN_MALFORMED' }))
       await expect(captured.connector.reached('FFFF/0', AbortSignal.timeout(200))).rejects.toThrow(/timeout/i)
     }))

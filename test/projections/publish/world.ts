@@ -34,7 +34,7 @@ import { FoldedView } from '../../../projections/view.ts'
 import { connectViews } from '../../../projections/view-graph.ts'
 import { batchesOf } from '../../support/log-batches.ts'
 import { blocksOf } from '../../support/log-records.ts'
-import type { Random } from '../../support/random.ts'
+import { Random } from '../../support/random.ts'
 import { SimulatedDisk } from '../../support/simulated-disk.ts'
 
 export const payments = topic('payments', {
@@ -174,7 +174,7 @@ export class World {
     this.#views++
     await mkdir(from, { recursive: true })
     await cp(from, this.#path(), { recursive: true })
-    const disk = this.disk.crash(random)
+    const disk = this.disk.crash(new Random(random.int(2 ** 31)))
     await this.stop()
     this.disk = disk
   }
