@@ -1,7 +1,7 @@
 // What the application has and how it is: bodies of the calls about views and sources.
 import { type ErrorReport, type Log, type LogStatus, type ParkedEntry, wireSchema } from '../core/index.ts'
 import type { ContinuedFrom, Progress, ViewCheckpointStatus, ViewPlan } from '../projections/index.ts'
-import { keyType, type Reads, type ServedView } from './reads.ts'
+import { keyType, type Reads, type ServedView, type SourcePositions } from './reads.ts'
 
 export interface ViewSummary {
   readonly name: string
@@ -31,6 +31,8 @@ export interface ViewSummary {
 }
 
 export interface ViewDetail extends ViewSummary {
+  /** Source → its own position (an LSN, a GTID) up to which the view has it. */
+  readonly sourcePositions: SourcePositions
   /** JSON Schemas of a key and a value as the wire carries them. */
   readonly schema: { readonly key: Record<string, unknown>; readonly value: Record<string, unknown> }
 }
@@ -56,8 +58,9 @@ export function viewSummary(reads: Reads, { live }: ServedView): ViewSummary {
   }
 }
 
-export const viewDetail = (reads: Reads, served: ServedView): ViewDetail => ({
+export const viewDetail = async (reads: Reads, served: ServedView): Promise<ViewDetail> => ({
   ...viewSummary(reads, served),
+  sourcePositions: await reads.sourcePositions([served.live], served.live.status().position),
   schema: { key: wireSchema(keyType(served.live)), value: wireSchema(served.live.value) },
 })
 

@@ -6,7 +6,7 @@ import { type AtOption, atOf } from './at.ts'
 import { copyValue } from './json-writer.ts'
 import { KEYS_MAX, LINEAGE_DEFAULT, LINEAGE_MAX } from './limits.ts'
 import { checkField, type LineageEntry, lineageEntry } from './lineage.ts'
-import type { Reads } from './reads.ts'
+import type { Reads, SourcePositions } from './reads.ts'
 import { tryBeforeWait } from './waits.ts'
 
 /** A value, and what is known of it. */
@@ -18,6 +18,8 @@ export interface Answer<T> {
   readonly ageMs: number | null
   /** False while a source's snapshot is not complete: rows may be missing. */
   readonly final: boolean
+  /** Where asked for: of each source that reaches what was read, up to where it is in the cut (an LSN, a GTID). */
+  readonly sources?: SourcePositions
 }
 
 export interface ReadOptions {
@@ -30,6 +32,8 @@ export interface ReadOptions {
    * there. Not together with `after`. Default: the present.
    */
   readonly at?: AtOption
+  /** The answer says up to where each source is in it. Default false. */
+  readonly sources?: boolean
 }
 
 export interface LineageQuery<V> {
@@ -142,7 +146,8 @@ async function readRows(
   const read = past ? await reads.engine.past.read(requests, atOf(at)) : await reads.read(requests)
   const value = read.rows.map((row, n) => copyRow(reads.view(requests[n]!.view).live, row))
   const { position, ageMs, final } = reads.freshness(views, { ...read, past })
-  return { value, position: position as Position, ageMs, final }
+  const answer = { value, position: position as Position, ageMs, final }
+  return options?.sources ? { ...answer, sources: await reads.sourcePositions(views, read.position) } : answer
 }
 
 const copyRow = (live: LiveView, row: AnyRow | undefined): AnyRow | undefined =>

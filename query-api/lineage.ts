@@ -15,6 +15,8 @@ export interface LineageEntry<V> {
   readonly appendTime: Date
   /** The source's own position (an LSN, a GTID), transaction and commit time; undefined where the application appended it. */
   readonly source: SourceMark | undefined
+  /** Its place in its transaction, from 1; null where history was removed. */
+  readonly sequence: number | null
   /** Null where there was no row. */
   readonly before: V | null
   readonly after: V | null
@@ -29,6 +31,7 @@ export const lineageEntry = ({ live }: ServedView, step: LineageStep): LineageEn
     record: step.record,
     appendTime: new Date(step.appendTimeMs),
     source: step.mark,
+    sequence: step.sequence,
     before: copy(step.before),
     after: copy(step.after),
   }
@@ -65,7 +68,7 @@ export function lineageJson(served: ServedView, key: unknown, { steps, more, pos
 }
 
 function stepJson({ writeValue }: ServedView, step: LineageStep): string {
-  const { topic, op, record, mark } = step
+  const { topic, op, record, mark, sequence } = step
   const write = writerOf(topic)
   const row = (value: AnyRow | null) => (value === null ? 'null' : write(value))
   const state = (value: AnyRow | null) => (value === null ? 'null' : writeValue(value))
@@ -73,7 +76,7 @@ function stepJson({ writeValue }: ServedView, step: LineageStep): string {
   const said =
     op === 'event' ? `"value":${row(record.after)}` : `"before":${row(record.before)},"after":${row(record.after)}`
   const head = `{"position":"${step.position}","topic":${JSON.stringify(topic.name)},"op":"${op}","record":{"key":${key},${said}}`
-  const times = `"appendTime":"${new Date(step.appendTimeMs).toISOString()}","source":${markJson(mark)}`
+  const times = `"appendTime":"${new Date(step.appendTimeMs).toISOString()}","source":${markJson(mark, sequence)}`
   return `${head},${times},"before":${state(step.before)},"after":${state(step.after)}}`
 }
 

@@ -1,6 +1,7 @@
 // One page of a topic's records. The log is walked block by block from a position on; a topic may be sparse, so a page
 // ends at its limit, at the log's end, or when its time is up, and always says where the next one begins.
 import {
+  blocksOf,
   emitterOf,
   fail,
   type Log,
@@ -9,6 +10,7 @@ import {
   type ParkedRow,
   type RecordCursor,
   type RecordOp,
+  Sequence,
   type SourceMark,
   toWire,
 } from '../core/index.ts'
@@ -46,6 +48,8 @@ export interface LogRecordWire {
     /** ISO 8601 with microseconds. */
     readonly commitTime: string | null
     readonly snapshot: boolean
+    /** Place in its transaction, from 1; null of a snapshot, and where history was removed. */
+    readonly sequence: number | null
   } | null
   /** The projection that published it; null where it came otherwise. */
   readonly emittedBy: string | null
@@ -76,13 +80,14 @@ async function readPage(log: Log, name: string, from: number, limit: number): Pr
   if (page.next > end) return { records: [], next: page.next, end }
   const startedMs = performance.now()
   let sliceMs = startedMs
+  const sequence = await Sequence.from(blocksOf(log), page.next, log.base.changedTo)
   const reader = log.read(page.next - 1)
   try {
     for (;;) {
       const blocks = await reader.ready()
       if (blocks.length === 0) break
       for (const block of blocks) {
-        if (readBlock(block, name, limit, page)) return { records: page.records, next: page.next, end }
+        if (readBlock(block, { name, limit, sequence }, page)) return { records: page.records, next: page.next, end }
         const nowMs = performance.now()
         if (nowMs - startedMs > LOG_SCAN_MS_MAX) return { records: page.records, next: page.next, end }
         if (nowMs - sliceMs > SLICE_MS) {
@@ -100,16 +105,16 @@ async function readPage(log: Log, name: string, from: number, limit: number): Pr
 /** Adds a block's records; true when the page is full. */
 function readBlock(
   block: LogBlock,
-  name: string,
-  limit: number,
+  { name, limit, sequence }: { name: string; limit: number; sequence: Sequence },
   page: { records: string[]; chars: number; next: number },
 ): boolean {
+  sequence.enter(block)
   const cursor = block.records()
   while (cursor.next()) {
     if (cursor.position < page.next) continue
     page.next = cursor.position + 1
     if (cursor.topic.name !== name) continue
-    const text = recordJson(cursor, block)
+    const text = recordJson(cursor, block, sequence.of(cursor.position))
     page.records.push(text)
     page.chars += text.length
     if (page.records.length >= limit || page.chars >= LOG_PAGE_CHARS_MAX) return true
@@ -119,8 +124,11 @@ function readBlock(
   return false
 }
 
-/** The record at which a cursor stands, as JSON text of a `LogRecordWire`. */
-export function recordJson(cursor: RecordCursor, block: LogBlock): string {
+/**
+ * The record at which a cursor stands, as JSON text of a `LogRecordWire`.
+ * @param sequence its place in its transaction, where that is known
+ */
+export function recordJson(cursor: RecordCursor, block: LogBlock, sequence: number | null): string {
   const { topic, op } = cursor
   const write = writerOf(topic)
   const row = (value: unknown) => (value === null ? 'null' : write(value))
@@ -131,7 +139,7 @@ export function recordJson(cursor: RecordCursor, block: LogBlock): string {
         ? `"parked":${JSON.stringify(cursor.parked())}`
         : `"key":${keyJson(topic, cursor.after() ?? cursor.before())},"before":${row(cursor.before())},"after":${row(cursor.after())}`
   const head = `{"position":"${cursor.position}","topic":${JSON.stringify(topic.name)},"op":"${op}"`
-  return `${head},${body},"appendTime":"${new Date(block.appendTimeMs).toISOString()}","source":${markJson(block.mark)},"emittedBy":${JSON.stringify(emitterOf(block.mark?.source ?? '') ?? null)}}`
+  return `${head},${body},"appendTime":"${new Date(block.appendTimeMs).toISOString()}","source":${markJson(block.mark, sequence)},"emittedBy":${JSON.stringify(emitterOf(block.mark?.source ?? '') ?? null)}}`
 }
 
 export function keyJson({ contract: { key } }: LogTopic, row: Record<string, unknown> | null): string {
@@ -141,7 +149,7 @@ export function keyJson({ contract: { key } }: LogTopic, row: Record<string, unk
   return JSON.stringify(toWire({ kind: 'object', fields: key.columns }, row))
 }
 
-export function markJson(mark: SourceMark | undefined): string {
+export function markJson(mark: SourceMark | undefined, sequence: number | null): string {
   // A publisher's mark is no source's.
   if (!mark || emitterOf(mark.source) !== undefined) return 'null'
   return JSON.stringify({
@@ -150,6 +158,7 @@ export function markJson(mark: SourceMark | undefined): string {
     transaction: mark.transaction ?? null,
     commitTime: mark.commitTimeUs === undefined ? null : microsecondsIso(mark.commitTimeUs),
     snapshot: mark.snapshot ?? false,
+    sequence: mark.snapshot ? null : sequence,
   })
 }
 

@@ -34,6 +34,21 @@ const freshness = {
   final: { type: 'boolean', description: "False while a source's snapshot is not complete: rows may be missing" },
 }
 
+const SOURCE_POSITIONS: Json = {
+  type: 'object',
+  additionalProperties: text,
+  description:
+    'Source → its own position (an LSN, a GTID): all of it up to there, and nothing more, is in the cut; a source of which nothing was read yet is missing',
+}
+
+const answer = {
+  ...freshness,
+  sources: {
+    ...SOURCE_POSITIONS,
+    description: `${SOURCE_POSITIONS['description']}. Only where \`sources=true\` asks for it`,
+  },
+}
+
 const error = nullable(object({ code: text, message: text, detail: text, hint: text }, ['detail', 'hint']))
 
 const progress = object({
@@ -144,6 +159,10 @@ const mark = object({
   transaction: nullable(text),
   commitTime: { type: ['string', 'null'], format: 'date-time' },
   snapshot: flag,
+  sequence: {
+    type: ['integer', 'null'],
+    description: 'Place in its transaction, from 1; null of a snapshot, and where history was removed',
+  },
 })
 
 const record = object(
@@ -218,14 +237,14 @@ const entry = object({ key: {}, value: {} })
 const read: Json = { ...object({ view: text, key: {} }), additionalProperties: false }
 
 export const SCHEMAS = {
-  Freshness: object(freshness),
-  AnyRow: object({ key: {}, value: lenient, ...freshness }),
-  AnyRows: object({ values: array(entry), ...freshness }),
+  Freshness: object(answer, ['sources']),
+  AnyRow: object({ key: {}, value: lenient, ...answer }, ['sources']),
+  AnyRows: object({ values: array(entry), ...answer }, ['sources']),
   Reads: { ...object({ reads: { type: 'array', items: read, maxItems: KEYS_MAX } }), additionalProperties: false },
-  ReadAnswer: object({ values: array(object({ view: text, key: {}, value: {} })), ...freshness }),
+  ReadAnswer: object({ values: array(object({ view: text, key: {}, value: {} })), ...answer }, ['sources']),
   LineageStep: step,
   View: object(view),
-  ViewDetail: object({ ...view, schema: object({ key: lenient, value: lenient }) }),
+  ViewDetail: object({ ...view, sourcePositions: SOURCE_POSITIONS, schema: object({ key: lenient, value: lenient }) }),
   Views: object({ views: array(ref('View')), position, logEnd: position }),
   DeadLetters: object({ deadLetters: array(deadLetter), next: nullable(position), count }),
   RedriveRequest: {

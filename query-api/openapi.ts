@@ -395,4 +395,10 @@ const parameters = (): Json => ({
       'Read the past: a position of the log, a time of appending (ISO 8601 with a zone, or a day), or savepoint:<name>. The answer is as of the last transaction that had ended there, and `ageMs` is null. Not together with `after`.',
     schema: { type: 'string', minLength: 1 },
   },
+  sources: {
+    name: 'sources',
+    in: 'query',
+    description: 'true: the answer says, as `sources`, up to where each source is in it',
+    schema: { type: 'boolean', default: false },
+  },
 })

@@ -48,22 +48,31 @@ export interface Waiting {
 export interface When extends Waiting {
   /** The past that is read; undefined: the present. */
   readonly at: At | undefined
+  /** The answer says up to where each source is in it. */
+  readonly sources: boolean
 }
 
 /** @throws REQUEST_INVALID, AT_MALFORMED */
 export function whenOf(query: Query): When {
-  checkNames(query, ['after', 'timeoutMs', 'at'])
+  checkNames(query, ['after', 'timeoutMs', 'at', 'sources'])
   const timeoutMs = integer(query, 'timeoutMs', { min: 0, max: TIMEOUT_MS_MAX, fallback: TIMEOUT_MS_DEFAULT })
   const [after, at] = [tokensOf(query['after']), placeOf(query)]
   if (at !== undefined && after.length > 0)
     throw invalid("'at' and 'after' exclude each other", undefined, 'the past does not change: give one of them')
-  return { after, timeoutMs, at }
+  return { after, timeoutMs, at, sources: flag(query, 'sources') }
 }
 
 /** What `at` names, if it is there. @throws REQUEST_INVALID, AT_MALFORMED */
 export function placeOf(query: Query): At | undefined {
   const at = text(query, 'at')
   return at === undefined ? undefined : parseAt(at)
+}
+
+/** @throws REQUEST_INVALID */
+function flag(query: Query, name: string): boolean {
+  const given = text(query, name) ?? 'false'
+  if (given === 'true' || given === 'false') return given === 'true'
+  throw invalid(`'${name}' is not valid`, `received '${given.slice(0, 100)}'`, 'it is true or false')
 }
 
 /** One text out of the query string. @throws REQUEST_INVALID where it is there several times, or empty */

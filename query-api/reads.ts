@@ -23,7 +23,12 @@ export interface Freshness {
   readonly ageMs: number | null
   /** False while a source's snapshot is not complete: rows may be missing. */
   readonly final: boolean
+  /** Where asked for: of each source that reaches what was read, up to where it is in the cut (an LSN, a GTID). */
+  readonly sources?: SourcePositions
 }
+
+/** Source → its own position. */
+export type SourcePositions = Readonly<Record<string, string>>
 
 /** A view with what reading it over HTTP needs, compiled once. */
 export interface ServedView {
@@ -89,7 +94,7 @@ export class Reads {
    */
   freshness(
     views: readonly LiveView[],
-    read?: Pick<CutRead, 'position' | 'final'> & { readonly past?: boolean },
+    read?: Pick<CutRead, 'position' | 'final'> & { readonly past?: boolean; readonly sources?: SourcePositions },
   ): Freshness {
     const sources = views.length === 1 ? (views[0]?.sources ?? []) : [...new Set(views.flatMap(view => view.sources))]
     const position = read?.position ?? this.engine.position
@@ -97,7 +102,22 @@ export class Reads {
       position: String(position),
       ageMs: read?.past ? null : this.#ages.ageMs(sources, position),
       final: read?.final ?? views.every(view => view.final),
+      ...(read?.sources ? { sources: read.sources } : {}),
     }
+  }
+
+  /**
+   * The cut as a vector: for each source that reaches the views, the position up to which all of it, and nothing more, is in the log
+   * up to there. A source of which nothing was read yet is missing.
+   */
+  async sourcePositions(views: readonly LiveView[], position: number): Promise<SourcePositions> {
+    const marks = await this.log.marksAt(position)
+    const positions: Record<string, string> = {}
+    for (const name of new Set(views.flatMap(view => view.sources))) {
+      const mark = marks.get(name)
+      if (mark) positions[name] = mark.position
+    }
+    return positions
   }
 
   /** Ends every waiting read with SHUTTING_DOWN, and refuses further ones. */

@@ -8,7 +8,7 @@ import { whileConnected } from './connected.ts'
 import { typesHeader } from './json-writer.ts'
 import { bodyJson, checkNames, keysOf, type Query, readsOf, whenOf } from './parameters.ts'
 import { PROBLEM_JSON, problem } from './problem.ts'
-import type { Freshness, Reads, ServedView } from './reads.ts'
+import type { Freshness, Reads, ServedView, SourcePositions } from './reads.ts'
 import { tryBeforeWait } from './waits.ts'
 
 export const JSON_TYPE = 'application/json; charset=utf-8'
@@ -37,9 +37,10 @@ export function addReadRoutes(server: FastifyInstance, reads: Reads): void {
     sendJson(reply, JSON.stringify({ views, position: String(reads.engine.position), logEnd: String(reads.log.end) }))
   })
 
-  server.get<{ Params: ViewParams }>('/v1/views/:view', (request, reply) => {
+  server.get<{ Params: ViewParams }>('/v1/views/:view', async (request, reply) => {
     checkNames(queryOf(request), [])
-    sendJson(reply, JSON.stringify(viewDetail(reads, reads.view(request.params.view))))
+    sendJson(reply, JSON.stringify(await viewDetail(reads, reads.view(request.params.view))))
+    return reply
   })
 
   const answerRow = (
@@ -120,7 +121,7 @@ export const sendJson = (reply: FastifyReply, body: string): void => {
 }
 
 /** What was read, of the present or of the past. */
-type PlacedRead = CutRead & { readonly past?: boolean }
+type PlacedRead = CutRead & { readonly past?: boolean; readonly sources?: SourcePositions }
 
 /** Reads when and where the query says: after the tokens of `after`, at the place that `at` names, or now. */
 async function readWhen(
@@ -130,16 +131,21 @@ async function readWhen(
   views: readonly ServedView[],
   requests: readonly RowRequest[],
 ): Promise<PlacedRead> {
-  const { at, ...wait } = whenOf(queryOf(request))
+  const { at, sources, ...wait } = whenOf(queryOf(request))
+  const withSources = async (read: PlacedRead): Promise<PlacedRead> => {
+    if (!sources) return read
+    const live = views.map(view => view.live)
+    return { ...read, sources: await reads.sourcePositions(live, read.position) }
+  }
   if (at !== undefined) {
     const read = await whileConnected(reply, signal => reads.engine.past.read(requests, at, { signal }))
-    return { ...read, past: true }
+    return withSources({ ...read, past: true })
   }
   if (wait.after.length > 0) {
     for (const { live } of views) tryBeforeWait(() => live.check())
     await whileConnected(reply, signal => reads.wait({ ...wait, signal }))
   }
-  return reads.read(requests)
+  return withSources(await reads.read(requests))
 }
 
 /**
@@ -180,8 +186,8 @@ function keyAt(view: LiveView, json: unknown, index: number): unknown {
 const valueJson = (served: ServedView, row: AnyRow | undefined): string =>
   row === undefined ? 'null' : served.writeValue(row)
 
-const freshnessJson = ({ position, ageMs, final }: Freshness): string =>
-  `"position":"${position}","ageMs":${ageMs},"final":${final}`
+const freshnessJson = ({ position, ageMs, final, sources }: Freshness): string =>
+  `"position":"${position}","ageMs":${ageMs},"final":${final}${sources ? `,"sources":${JSON.stringify(sources)}` : ''}`
 
 function sendRowMissing(
   request: FastifyRequest,

@@ -86,6 +86,7 @@ interface GetFlags extends ClientFlags {
   readonly after?: readonly string[]
   readonly timeout?: number
   readonly at?: string
+  readonly sources?: boolean
 }
 
 /** What reads of the past take. */
@@ -104,13 +105,14 @@ function addGet(program: Command): void {
     )
     .option('--timeout <ms>', 'how long to wait for them', wholeNumber(0, 60_000))
     .option(...AT_OPTION)
+    .option('--sources', 'also print up to where each source is in the answer')
     .addHelpText(
       'after',
       '\nExamples:\n  mainstem get accounts 42\n  mainstem get accounts 42 --after shop:0/1A2B4F0 --timeout 10000\n  mainstem get accounts 42 --at 2026-11-01T09:00:00Z',
     )
-    .action(async (view: string, key: string, { url, after, timeout, at }: GetFlags) => {
+    .action(async (view: string, key: string, { url, after, timeout, at, sources }: GetFlags) => {
       const path = `/v1/views/${encodeURIComponent(view)}/rows/${keySegment(key)}`
-      line(await callText(url, path, { query: { after, timeoutMs: timeout, at } }))
+      line(await callText(url, path, { query: { after, timeoutMs: timeout, at, sources } }))
     })
 }
 

@@ -5,7 +5,7 @@ export interface CallOptions {
   readonly method?: 'GET' | 'POST' | 'DELETE'
   readonly body?: unknown
   /** Parameters of the query string; undefined ones are left out. */
-  readonly query?: Readonly<Record<string, string | number | readonly string[] | undefined>>
+  readonly query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>
 }
 
 /**

@@ -7,7 +7,7 @@ import { AT_OPTION, type ClientFlags, keySegment, withClientOptions } from './cl
 import { callStream, callText } from './http.ts'
 import { Progress } from './log/progress.ts'
 import { Interruption, writeFile, writeOut } from './log/stream.ts'
-import { formatTable, grouped, line } from './table.ts'
+import { formatTable, grouped, line, transactionText } from './table.ts'
 
 const LINEAGE_MAX = 1_000
 const LIMIT_DEFAULT = 20
@@ -43,7 +43,7 @@ export function addLineage(program: Command): void {
         { text: step => grouped(step.position), align: 'right' },
         { text: ({ source }) => (source ? `${source.source} ${source.position}` : '') },
         {
-          text: ({ source }) => (source?.snapshot ? 'snapshot' : source?.transaction ? `tx ${source.transaction}` : ''),
+          text: ({ source }) => transactionText(source),
         },
         { text: ({ op, topic, record }) => `${op} ${topic} ${keyText(record.key)}` },
         { text: step => changeText(step, field) },

@@ -52,3 +52,17 @@ export function byteSize(bytes: number): string {
   }
   return `${n === 0 ? size : size.toFixed(1)} ${units[n]}`
 }
+
+/** `tx 902 #3`: which transaction of a source a record is of, and its place in it. */
+export function transactionText(
+  source: {
+    readonly transaction: string | null
+    readonly snapshot: boolean
+    readonly sequence: number | null
+  } | null,
+): string {
+  if (source === null) return ''
+  if (source.snapshot) return 'snapshot'
+  const { transaction, sequence } = source
+  return transaction === null ? '' : `tx ${transaction}${sequence === null ? '' : ` #${sequence}`}`
+}

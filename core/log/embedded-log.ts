@@ -7,6 +7,7 @@ import { Cleaner, removeReplaced } from './base/cleaner.ts'
 import { Leases } from './base/leases.ts'
 import { Retention } from './base/retention.ts'
 import { LogBatch, WriterPool } from './batch.ts'
+import { blocksOf } from './cut.ts'
 import { type FileSystem, type FolderLock, nodeFileSystem } from './file-system.ts'
 import { folderError, takeFolder } from './folder-lock.ts'
 import { Followers, type Following } from './follow/followers.ts'
@@ -33,6 +34,7 @@ import type {
   TaggedOptions,
   TaggedRecord,
 } from './log.ts'
+import { type Marks, readMarks } from './marks.ts'
 import { Readers } from './reader.ts'
 import { type AnySegment, type LogEvent, type Recovery, recover } from './recovery.ts'
 import { Room } from './room.ts'
@@ -304,6 +306,12 @@ class OpenLog implements EmbeddedLog {
 
   mark(source: string): SourceMark | undefined {
     return this.#parts.writer.marks.get(source)
+  }
+
+  async marksAt(position: number): Promise<Marks> {
+    if (this.#closing) throw closedError()
+    const { writer } = this.#parts
+    return writer.history.recent(position) ?? readMarks(writer.segments, blocksOf(this), position)
   }
 
   read(after: number): LogReader {

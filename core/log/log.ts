@@ -351,6 +351,11 @@ export interface Log {
   batch(): Batch
   /** The durable mark of a source: how far it is in the log. */
   mark(source: string): SourceMark | undefined
+  /**
+   * How far each source had been read at a position, which is the end of a batch: the vector of a cut. At the log's end, and not far
+   * before it, from memory; otherwise by reading at most a segment file. Source → its mark. @throws LOG_CORRUPT
+   */
+  marksAt(position: number): Promise<ReadonlyMap<string, SourceMark>>
   /** @param after the position after which to begin: 0 for all */
   read(after: number): LogReader
   /**

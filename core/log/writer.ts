@@ -13,6 +13,7 @@ import { type File, isFull } from './file-system.ts'
 import { noteNewest } from './identity.ts'
 import { GROUP_BYTES_MAX, SMALL_BLOCK_BYTES_MAX, YIELD_BYTES } from './limits.ts'
 import type { Appended, LogStatus, SourceMark } from './log.ts'
+import { MarkHistory } from './marks.ts'
 import { Placing } from './placing.ts'
 import { type AnySegment, createSegment, type Recovered, type Recovery, verifySegment } from './recovery.ts'
 import type { Room } from './room.ts'
@@ -57,6 +58,7 @@ export class Writer {
   readonly segments: AnySegment[]
   #active: Segment
   readonly marks: Map<string, SourceMark>
+  readonly history: MarkHistory
   #appendTimeMs: number
   #file: File | undefined
   #queue: Queued[] = []
@@ -70,6 +72,7 @@ export class Writer {
     this.segments = parts.recovered.segments
     this.#active = parts.recovered.active
     this.marks = parts.recovered.marks
+    this.history = new MarkHistory(this.marks, this.#active.last)
     this.#appendTimeMs = parts.recovered.appendTimeMs
     this.#file = parts.file
     parts.room.probe = bytes => this.#probe(bytes)
@@ -267,9 +270,13 @@ export class Writer {
     }
     if (group.blocks.length > 0) this.#appendTimeMs = group.appendTimeMs
     for (const [n, batch] of group.batches.entries()) {
-      if (batch.mark) this.marks.set(batch.mark.source, batch.mark)
+      const appended = group.appended[n]!
+      if (batch.mark) {
+        this.marks.set(batch.mark.source, batch.mark)
+        this.history.note(appended.last, batch.mark)
+      }
       for (const { writer } of batch.blocks) if (writer.at <= SMALL_BLOCK_BYTES_MAX) pool.give(writer)
-      batch.resolve(group.appended[n]!)
+      batch.resolve(appended)
     }
     if (this.#state !== 'closed') this.#state = 'open'
     room.wrote(segment.bytes - bytesBefore)

@@ -195,6 +195,8 @@ const stepOf = (cursor: RecordCursor, { appendTimeMs, mark }: LogBlock, row: Row
   record: { before: cursor.before(), after: cursor.after() },
   appendTimeMs,
   mark,
+  // Looked up for those that are wanted.
+  sequence: null,
   before: row,
   after: row,
 })

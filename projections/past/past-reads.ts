@@ -15,7 +15,7 @@ import { Gate } from './gate.ts'
 import { Histories } from './histories.ts'
 import { LineageObserver, type StepsFound, type StepsWanted, stepsOf } from './lineage.ts'
 import { Pace } from './pace.ts'
-import type { At, AtCut, Lineage, LineageOptions, Past, PastOptions, ViewRows } from './past.ts'
+import type { At, AtCut, Lineage, LineageOptions, LineageStep, Past, PastOptions, ViewRows } from './past.ts'
 import { type FoldsHost, PastFolds, setOf, type Work } from './past-folds.ts'
 import { foldedRows, liveRows } from './rows.ts'
 import { TouchIndex } from './touch-index.ts'
@@ -125,9 +125,21 @@ export class PastReads implements Past {
     const { at, limit, before = Number.POSITIVE_INFINITY, field, signal } = options
     return this.#gate.run(async () => {
       const work = await this.#begin(at ?? { position: this.#host.position }, [view], signal)
-      const steps = await this.#steps(view, key, { before, field, limit }, work)
-      return { ...steps, ...(await this.#atCut([view], work, undefined)) }
+      const found = await this.#steps(view, key, { before, field, limit }, work)
+      const steps = await this.#sequenced(found.steps, work.pace)
+      return { ...found, steps, ...(await this.#atCut([view], work, undefined)) }
     }, this.#signal(signal))
+  }
+
+  async #sequenced(steps: readonly LineageStep[], pace: Pace): Promise<readonly LineageStep[]> {
+    const { log } = this.#host
+    const found: LineageStep[] = []
+    for (const step of steps) {
+      const { position } = step
+      const known = position > log.base.changedTo
+      found.push({ ...step, sequence: known ? position - (await this.#cuts.at(position - 1, pace)) : null })
+    }
+    return found
   }
 
   async #steps(view: string, key: unknown, wanted: StepsWanted, work: Work): Promise<StepsFound> {

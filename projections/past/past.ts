@@ -31,6 +31,8 @@ export interface LineageStep {
   readonly record: { readonly before: AnyRow | null; readonly after: AnyRow | null }
   readonly appendTimeMs: number
   readonly mark: SourceMark | undefined
+  /** Its place in its transaction, from 1; null where history was removed. */
+  readonly sequence: number | null
   /** The row of the view before and after the record; null where there was none. */
   readonly before: AnyRow | null
   readonly after: AnyRow | null

@@ -9,6 +9,7 @@ import {
   type CleanReport,
   type CleanRequest,
   type Contract,
+  emitterOf,
   fail,
   type Log,
   type LogBase,
@@ -127,6 +128,13 @@ export class MemoryLog implements Log, Streams {
       resolve({ first, last: first + records.length - 1 })
     }
     for (const reader of this.#readers) reader.wake()
+  }
+
+  async marksAt(position: number): Promise<ReadonlyMap<string, SourceMark>> {
+    const marks = new Map<string, SourceMark>()
+    for (const { end, last, mark } of this.#kept.blocks)
+      if (end <= position && last && mark && emitterOf(mark.source) === undefined) marks.set(mark.source, mark)
+    return marks
   }
 
   mark(source: string): SourceMark | undefined {

@@ -6,6 +6,7 @@ import {
   fail,
   type LogFolder,
   type SegmentSummary,
+  Sequence,
   summarizeBlocks,
   summarizeKeyIndex,
   summarizeSegment,
@@ -169,10 +170,12 @@ function blockLines(block: BlockSummary): string[] {
 
 async function recordsOf(folder: LogFolder, { first, last }: SegmentSummary, limit: number): Promise<LogRecordWire[]> {
   const records: LogRecordWire[] = []
+  const sequence = await Sequence.from(after => folder.blocks(after), first, folder.base.changedTo)
   for await (const block of folder.blocks(first - 1)) {
+    sequence.enter(block)
     for (const cursor = block.records(); cursor.next(); ) {
       if (cursor.position > last || records.length >= limit) return records
-      records.push(JSON.parse(recordJson(cursor, block)) as LogRecordWire)
+      records.push(JSON.parse(recordJson(cursor, block, sequence.of(cursor.position))) as LogRecordWire)
     }
   }
   return records

@@ -1,10 +1,10 @@
 // `mainstem log tail`: records in the order of the log, asked of a running application or read from the files.
 import { type Command, InvalidArgumentError } from 'commander'
-import { fail, type LogFolder, positionAt } from '../../../core/index.ts'
+import { fail, type LogFolder, positionAt, Sequence } from '../../../core/index.ts'
 import { LOG_PAGE_MAX, type LogRecordWire, recordJson } from '../../../query-api/index.ts'
 import { wholeNumber } from '../arguments.ts'
 import { call } from '../http.ts'
-import { formatTable, grouped, line } from '../table.ts'
+import { formatTable, grouped, line, transactionText } from '../table.ts'
 import { inFolder, type ReachFlags, withReachOptions } from './folder.ts'
 
 interface TailFlags extends ReachFlags {
@@ -144,11 +144,13 @@ class FolderPages implements Pages {
     const records: LogRecordWire[] = []
     let next = Math.max(1, Number(from))
     if (next <= folder.end) {
+      const sequence = await Sequence.from(after => folder.blocks(after), next, folder.base.changedTo)
       walk: for await (const block of folder.blocks(next - 1)) {
+        sequence.enter(block)
         for (const cursor = block.records(); cursor.next(); ) {
           next = cursor.position + 1
           if (topic !== undefined && cursor.topic.name !== topic) continue
-          records.push(JSON.parse(recordJson(cursor, block)) as LogRecordWire)
+          records.push(JSON.parse(recordJson(cursor, block, sequence.of(cursor.position))) as LogRecordWire)
           if (records.length >= limit) break walk
         }
         // Behind its last record some may have been removed.
@@ -178,7 +180,7 @@ export function recordLines(records: readonly LogRecordWire[]): string[] {
     { text: record => grouped(record.position), align: 'right' },
     { text: record => (several ? record.topic : '') },
     { text: ({ source, emittedBy }) => (source ? `${source.source} ${source.position}` : (emittedBy ?? '')) },
-    { text: ({ source }) => (source?.snapshot ? 'snapshot' : source?.transaction ? `tx ${source.transaction}` : '') },
+    { text: ({ source }) => transactionText(source) },
     { text: record => record.op },
     { text: recordText },
   ])

@@ -172,6 +172,10 @@ class FilesAsLog implements FileLog {
     return emitterOf(source) === undefined ? undefined : { source, position: String(Number.MAX_SAFE_INTEGER) }
   }
 
+  async marksAt(): Promise<ReadonlyMap<string, SourceMark>> {
+    return new Map()
+  }
+
   read(after: number): LogReader {
     if (this.#closed) throw fail('LOG_CLOSED', 'the log is closed')
     const reader = new FileReader(this.#inputs, after, this.#lineBytesMax, ended => this.#readers.delete(ended))
