@@ -4,6 +4,7 @@ import { type BenchResult, lineOf, machine } from './harness.ts'
 
 /** Each bench in a file of its own, loaded when asked for. */
 const BENCHES: Readonly<Record<string, () => Promise<{ run(): Promise<BenchResult> }>>> = {
+  cdc: () => import('./cdc.ts'),
   decode: () => import('./decode.ts'),
   fold: () => import('./fold.ts'),
   log: () => import('./log.ts'),

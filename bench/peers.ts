@@ -1,6 +1,6 @@
 // Runs the peers of bench/peers, each measurement in a JVM of its own, and gives what they print. A Kafka is started when
 // the first topic is asked for, and ends with `close()`.
-import { execFile } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -90,7 +90,7 @@ export class Peers implements AsyncDisposable {
 
   /** Puts a file of orders into a new topic, keyed by customer. */
   async load(topic: string, input: string, format: EventsFormat, partitions = 1): Promise<void> {
-    await this.#java(this.#folder, 'streams', 'Load', { ...(await this.#broker()), topic, input, format, partitions })
+    await this.#java('streams', 'Load', { ...(await this.#broker()), topic, input, format, partitions }, { java: HEAP })
   }
 
   async streams({ cacheBytes, ...work }: StreamsWork): Promise<PeerRun> {
@@ -108,33 +108,52 @@ export class Peers implements AsyncDisposable {
     const folder = await mkdtemp(join(this.#folder, `${module}-`))
     try {
       const warmup = Math.min(WARMUP_MAX, Math.ceil(work.events * WARMUP_SHARE))
-      const { stdout, stderr } = await this.#java(folder, module, program, { parallelism: 1, ...work, warmup, folder })
-      const line = stdout.trim().split('\n').at(-1) ?? ''
-      if (!line.startsWith('{')) throw new Error(`${program} printed no result:\n${stderr.slice(-4000)}`)
-      return JSON.parse(line) as PeerRun
+      return await this.run<PeerRun>(module, program, { parallelism: 1, ...work, warmup, folder }, { java: HEAP })
     } finally {
       await rm(folder, { recursive: true, force: true, maxRetries: 5 })
     }
   }
 
-  /** @param folder where it may leave files */
-  async #java(folder: string, module: string, program: string, values: Arguments) {
-    const target = join(project, module, 'target')
-    const classPath = `${join(target, `${module}-1.jar`)}:${await readFile(join(target, 'class-path'), 'utf8')}`
-    const pairs = Object.entries(values).flatMap(([name, value]) => [`--${name}`, String(value)])
-    const args = [
-      ...HEAP,
-      ...OPENS,
-      `-Djava.io.tmpdir=${folder}`,
-      '-Dorg.slf4j.simpleLogger.defaultLogLevel=error',
-      '-cp',
-      classPath,
-    ]
-    return run('java', [...args, `peers.${program}`, ...pairs], {
+  /** Runs a program to its end and gives the object that its last line is. @throws Error with its words where there is none */
+  async run<T>(module: string, program: string, values: Arguments, options: ProgramOptions = {}): Promise<T> {
+    const { stdout, stderr } = await this.#java(module, program, values, options)
+    const line = stdout.trim().split('\n').at(-1) ?? ''
+    if (!line.startsWith('{')) throw new Error(`${program} printed no result:\n${stderr.slice(-4000)}`)
+    return JSON.parse(line) as T
+  }
+
+  /** Starts a program that runs until its stdin ends. */
+  async start(module: string, program: string, values: Arguments, options: ProgramOptions = {}): Promise<ChildProcess> {
+    const env = { ...process.env, ...options.environment }
+    return spawn('java', await this.#command(module, program, values, options), {
+      env,
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+  }
+
+  async #java(module: string, program: string, values: Arguments, options: ProgramOptions = {}) {
+    return run('java', await this.#command(module, program, values, options), {
+      env: { ...process.env, ...options.environment },
       timeout: RUN_TIMEOUT_MS,
       killSignal: 'SIGKILL',
       maxBuffer: 2 ** 24,
     })
+  }
+
+  async #command(module: string, program: string, values: Arguments, { java = [] }: ProgramOptions): Promise<string[]> {
+    const target = join(project, module, 'target')
+    const classPath = `${join(target, `${module}-1.jar`)}:${await readFile(join(target, 'class-path'), 'utf8')}`
+    const pairs = Object.entries(values).flatMap(([name, value]) => [`--${name}`, String(value)])
+    return [
+      ...java,
+      ...OPENS,
+      `-Djava.io.tmpdir=${values['folder'] ?? this.#folder}`,
+      '-Dorg.slf4j.simpleLogger.defaultLogLevel=error',
+      '-cp',
+      classPath,
+      `peers.${program}`,
+      ...pairs,
+    ]
   }
 
   async close(): Promise<void> {
@@ -147,3 +166,9 @@ export class Peers implements AsyncDisposable {
 }
 
 type Arguments = Readonly<Record<string, string | number>>
+
+interface ProgramOptions {
+  /** Of the JVM. */
+  readonly java?: readonly string[]
+  readonly environment?: Readonly<Record<string, string>>
+}

@@ -1,0 +1,39 @@
+// What is captured: one table, its rows checked against their contract; served as a view where somebody reads it.
+import { z } from 'zod'
+import { postgres } from '../../cdc/index.ts'
+import { env } from '../../core/index.ts'
+import { application, projection } from '../../projections/index.ts'
+import { STATUSES } from '../log-data.ts'
+
+const shop = postgres('shop', { url: env('MAINSTEM_BENCH_URL') })
+const orders = shop.table('shop.orders', {
+  key: 'order_id',
+  row: z.object({
+    order_id: z.int(),
+    customer_id: z.int32(),
+    status: z.enum(STATUSES),
+    amount_cents: z.int32(),
+    note: z.string(),
+    updated_at: z.date(),
+  }),
+})
+
+/** The table as it is. */
+const current = projection('orders', {
+  key: z.int(),
+  state: z.object({ note: z.string().nullable(), amount_cents: z.int() }),
+}).on(orders, 'order_id', {
+  add: (row, order) => {
+    row.note = order.note
+    row.amount_cents += order.amount_cents
+  },
+  remove: (row, order) => {
+    row.note = null
+    row.amount_cents -= order.amount_cents
+  },
+})
+
+export const SOURCE = shop.name
+export const TOPIC = orders.name
+export const captureOnly = application('bench', { views: [], tables: [orders] })
+export const served = application('bench', { views: [current] })
