@@ -87,8 +87,9 @@ function declareTable(
 }
 
 async function openSource(name: string, options: PostgresOptions, context: SourceContext): Promise<SourceConnector> {
-  const { openPostgresConnector } = await import('./connector.ts')
-  return openPostgresConnector(createSetup(name, options, context), context)
+  const { PostgresTechnology } = await import('./technology.ts')
+  const { openConnector } = await import('../connector/connector.ts')
+  return openConnector(new PostgresTechnology(createSetup(name, options, context)), context)
 }
 
 async function dropSource(name: string, options: PostgresOptions, application: string): Promise<DropReport> {

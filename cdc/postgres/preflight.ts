@@ -1,6 +1,7 @@
 // Everything that can be checked before anything is changed on the server or in the log. All problems of a source are
 // found before the first is reported, so that one run names them all.
 import { fail, type MainstemError } from '../../core/index.ts'
+import type { CheckedTable } from '../connector/technology.ts'
 import { type CatalogTable, didYouMean, identityColumns, nearbyTables, readTables } from './catalog.ts'
 import { checkType } from './compatibility.ts'
 import { type Client, connect, connectionError, quoteTable } from './connection.ts'
@@ -9,14 +10,15 @@ import type { Setup, SetupTable } from './setup.ts'
 
 const VERSION_MIN = 140_000
 
-export interface CheckedTable {
+/** A captured table with what the server's catalog says of it. */
+export interface PgTable extends CheckedTable {
   readonly setup: SetupTable
   readonly catalog: CatalogTable
 }
 
 export interface Checked {
   readonly identity: Readonly<Record<string, string>>
-  readonly tables: readonly CheckedTable[]
+  readonly tables: readonly PgTable[]
 }
 
 /** @throws SOURCE_…, CONTRACT_…: the first problem; `data.problems` holds all of them */
@@ -126,19 +128,21 @@ async function identifySystem(setup: Setup, server: ServerRow, problems: Mainste
   }
 }
 
-async function checkTables(setup: Setup, sql: Client, problems: MainstemError[]): Promise<CheckedTable[]> {
+async function checkTables(setup: Setup, sql: Client, problems: MainstemError[]): Promise<PgTable[]> {
   const found = await readTables(
     sql,
     setup.tables.map(table => table.pg),
   )
-  const checked: CheckedTable[] = []
+  const checked: PgTable[] = []
   for (const table of setup.tables) {
     const catalog = found.find(candidate => candidate.schema === table.pg.schema && candidate.name === table.pg.name)
     if (!catalog) {
       problems.push(await missingTable(setup, sql, table))
       continue
     }
-    checked.push({ setup: table, catalog })
+    const { rowsEstimated, replicaIdentity } = catalog
+    // With FULL any column may be the declared key.
+    checked.push({ setup: table, catalog, rowsEstimated, isKeyUnique: replicaIdentity !== 'f' })
     problems.push(...checkTable(table, catalog))
   }
   return checked

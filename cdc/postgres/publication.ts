@@ -3,7 +3,7 @@
 import { fail, type MainstemError } from '../../core/index.ts'
 import { type CatalogTable, onlyTable } from './catalog.ts'
 import { type Client, quoteName, quoteTable, sqlStateOf } from './connection.ts'
-import type { CheckedTable } from './preflight.ts'
+import type { PgTable } from './preflight.ts'
 import type { Setup } from './setup.ts'
 
 interface PublicationRow {
@@ -50,7 +50,7 @@ const find = (publication: Publication, table: CatalogTable): PublishedRow | und
 export async function checkPublication(
   setup: Setup,
   sql: Client,
-  tables: readonly CheckedTable[],
+  tables: readonly PgTable[],
 ): Promise<MainstemError[]> {
   const publication = await readPublication(sql, setup.publication)
   if (!publication) return checkCreatable(setup, sql, tables)
@@ -97,7 +97,7 @@ export async function checkPublication(
   return []
 }
 
-async function checkCreatable(setup: Setup, sql: Client, tables: readonly CheckedTable[]): Promise<MainstemError[]> {
+async function checkCreatable(setup: Setup, sql: Client, tables: readonly PgTable[]): Promise<MainstemError[]> {
   const { rows } = await sql.query<{ may: boolean }>(
     `select has_database_privilege(current_database(), 'CREATE') as may`,
   )
@@ -125,7 +125,7 @@ const addSql = (name: string, tables: readonly CatalogTable[]): string =>
   `ALTER PUBLICATION ${quoteName(name)} ADD TABLE ${list(tables)}`
 
 /** The tables that the server does not stream: all of them where there is no publication. */
-export async function unpublishedTables(setup: Setup, sql: Client, tables: readonly CheckedTable[]): Promise<string[]> {
+export async function unpublishedTables(setup: Setup, sql: Client, tables: readonly PgTable[]): Promise<string[]> {
   const publication = await readPublication(sql, setup.publication)
   const missing = tables.filter(({ catalog }) => !publication || !find(publication, catalog))
   return missing.map(({ setup: table }) => table.contract.name)

@@ -1,89 +1,40 @@
-// Transactions of the stream → batches of the log, whole. Relation messages are checked against the contracts; rows go
-// through the recorder, which knows what stood there before.
-import {
-  fail,
-  type Log,
-  type Mirror,
-  type PlacedParked,
-  placeParked,
-  Recorder,
-  type SourceEvent,
-} from '../../core/index.ts'
-import { type Captured, Changes, type OldKind } from '../connector/changes.ts'
-import type { Pipeline } from '../connector/pipeline.ts'
+// Messages of pgoutput → the changes they mean. Relation messages are checked against the contracts.
+import { fail } from '../../core/index.ts'
+import type { Captured, OldKind } from '../connector/changes.ts'
+import type { FeedSink } from '../connector/technology.ts'
 import { createRowReader } from './columns.ts'
-import { formatLsn } from './lsn.ts'
 import type { PgoutputHandler, Relation, Tuple } from './pgoutput.ts'
-import type { CheckedTable } from './preflight.ts'
-
+import type { PgTable } from './preflight.ts'
 import type { PgType } from './types.ts'
 
 export interface TransactionsOptions {
-  readonly source: string
-  readonly log: Log
-  readonly mirror: Mirror
-  readonly pipeline: Pipeline<bigint>
-  readonly tables: readonly CheckedTable[]
+  readonly tables: readonly PgTable[]
   /** Transactions that end at or before it are in the log already. */
   readonly start: bigint
-  readonly onEvent: (event: SourceEvent) => void
+  readonly sink: FeedSink<bigint>
 }
 
 export class Transactions implements PgoutputHandler {
   readonly #options: TransactionsOptions
-  readonly #recorder: Recorder
-  readonly #rows: Changes
-  readonly #relations = new Map<number, Captured>()
-  #batch: ReturnType<Log['batch']> | undefined
-  #transaction = 0
-  #skip = false
-  inTransaction = false
-  changes = 0
-  lastCommit: bigint
+  readonly #sink: FeedSink<bigint>
+  readonly #captured = new Map<number, Captured>()
 
   constructor(options: TransactionsOptions) {
     this.#options = options
-    this.#recorder = new Recorder(options.mirror, options.log.batch())
-    this.#rows = new Changes(this.#recorder)
-    this.lastCommit = options.start
+    this.#sink = options.sink
   }
 
   begin(finalLsn: bigint, _commitTimeUs: number, transaction: number): void {
-    this.inTransaction = true
-    this.#transaction = transaction
     // A commit record that begins before the log's mark also ends there: marks are ends of records.
-    this.#skip = finalLsn < this.#options.start
-    this.#batch = undefined
+    this.#sink.begin(String(transaction), finalLsn < this.#options.start)
   }
 
   commit(endLsn: bigint, commitTimeUs: number): void {
-    const { source, pipeline } = this.#options
-    const batch = this.#batch
-    this.inTransaction = false
-    this.#batch = undefined
-    this.lastCommit = endLsn
-    if (!batch || batch.count === 0) {
-      if (!this.#skip) pipeline.passed(endLsn)
-      return
-    }
-    const position = formatLsn(endLsn)
-    const parked = this.#recorder.takeParked()
-    const mark = { source, position, transaction: String(this.#transaction), commitTimeUs }
-    pipeline.append(
-      batch,
-      mark,
-      endLsn,
-      parked.length === 0 ? undefined : appended => this.#announce(parked, position, appended.first),
-    )
-  }
-
-  #announce(parked: readonly PlacedParked[], position: string, first: number): void {
-    placeParked(parked, position, first)
-    announceParked(this.#options.source, parked, position, this.#options.onEvent)
+    this.#sink.commit(endLsn, commitTimeUs)
   }
 
   /** The table that a relation message means, if it is captured. */
-  capturedBy(relation: Relation): CheckedTable | undefined {
+  capturedBy(relation: Relation): PgTable | undefined {
     return this.#options.tables.find(
       ({ setup }) => setup.pg.schema === relation.schema && setup.pg.name === relation.table,
     )
@@ -110,8 +61,8 @@ export class Transactions implements PgoutputHandler {
     )
   }
 
-  /** @throws CONTRACT_COLUMN_MISSING, CONTRACT_KEY_MISMATCH: the table was altered so that its contract no longer holds */
-  useRelation(relation: Relation, table: CheckedTable, types: readonly PgType[]): void {
+  /** @throws CONTRACT_COLUMN_MISSING: the table was altered so that its contract no longer holds */
+  useRelation(relation: Relation, table: PgTable, types: readonly PgType[]): void {
     const { contract, table: input } = table.setup
     for (const name of Object.keys(contract.schema.shape)) {
       if (relation.columns.some(column => column.name === name)) continue
@@ -121,55 +72,28 @@ export class Transactions implements PgoutputHandler {
       })
     }
     const columns = relation.columns.map((column, n) => ({ name: column.name, type: types[n] ?? UNKNOWN }))
-    const mirrored = this.#options.mirror.table(contract.name)
-    this.#relations.set(relation.id, { mirrored, reader: createRowReader(contract, columns) })
-  }
-
-  #begun(relationId: number): Captured | undefined {
-    if (this.#skip) return undefined
-    const captured = this.#relations.get(relationId)
-    if (!captured) return undefined
-    this.changes++
-    if (!this.#batch) {
-      this.#batch = this.#options.log.batch()
-      this.#recorder.use(this.#batch)
-    }
-    return captured
+    const mirrored = this.#sink.mirrored(contract.name)
+    this.#captured.set(relation.id, { mirrored, reader: createRowReader(contract, columns) })
   }
 
   insert(relationId: number, after: Tuple): void {
-    const captured = this.#begun(relationId)
-    if (captured) this.#rows.insert(captured, after)
+    const captured = this.#captured.get(relationId)
+    if (captured) this.#sink.insert(captured, after)
   }
 
   update(relationId: number, oldKind: OldKind, before: Tuple, after: Tuple): void {
-    const captured = this.#begun(relationId)
-    if (captured) this.#rows.update(captured, oldKind, before, after)
+    const captured = this.#captured.get(relationId)
+    if (captured) this.#sink.update(captured, oldKind, before, after)
   }
 
   delete(relationId: number, _oldKind: OldKind, before: Tuple): void {
-    const captured = this.#begun(relationId)
-    if (captured) this.#rows.delete(captured, before)
+    const captured = this.#captured.get(relationId)
+    if (captured) this.#sink.delete(captured, before)
   }
 
-  /** Truncation: every row of the mirror is deleted. Yields between slices, so nothing else may be decoded meanwhile. */
-  async truncateTables(relationIds: readonly number[], nextSlice: () => Promise<void>): Promise<void> {
-    for (const id of relationIds) {
-      const captured = this.#begun(id)
-      if (captured) await this.#rows.truncate(captured.mirrored, nextSlice)
-    }
+  truncate(relationIds: readonly number[]): void {
+    this.#sink.truncate(relationIds.flatMap(id => this.#captured.get(id)?.mirrored ?? []))
   }
 }
 
 const UNKNOWN: PgType = { class: 'other', name: 'unknown' }
-
-export function announceParked(
-  source: string,
-  parked: readonly PlacedParked[],
-  position: string,
-  onEvent: (event: SourceEvent) => void,
-): void {
-  for (const { table, row } of parked) {
-    onEvent({ event: 'parked', source, topic: table.name, key: row.key, position, error: row.error })
-  }
-}

@@ -3,7 +3,6 @@
 // room it is paused until the log says that there is some again.
 import { setTimeout as wait } from 'node:timers/promises'
 import {
-  asMainstemError,
   controlContract,
   type DropReport,
   type Log,
@@ -18,16 +17,11 @@ import {
   type SourceState,
   type SourceStatus,
 } from '../../core/index.ts'
-import { Waiters } from '../connector/waiters.ts'
-import { type Client, connect, connectionError, sqlStateOf } from './connection.ts'
-import { dropFromServer } from './drop.ts'
-import { watchLocks } from './lock-watch.ts'
-import { formatLsn, lsnPositions, parseLsn } from './lsn.ts'
-import { checkStart, loggedLsn, runSession, type SessionHost } from './session.ts'
-import type { Setup } from './setup.ts'
-import { slotInUse } from './slot.ts'
+import { type AttemptHost, checkStart, loggedPosition, runAttempt } from './attempt.ts'
 import type { SnapshotProgress } from './snapshot.ts'
-import { type ReplicationStream, STOPPED } from './stream.ts'
+import { STOPPED, type Stream } from './stream.ts'
+import type { Probe, Technology } from './technology.ts'
+import { Waiters } from './waiters.ts'
 
 const RETRY_FIRST_MS = 100
 const RETRY_MAX_MS = 10_000
@@ -38,18 +32,17 @@ const PARKED_KEPT_MAX = 1_000
 /** How often the server is asked for the end of its log. */
 const SAMPLE_EVERY_MS = 100
 const SAMPLE_RETRY_MS = 5_000
-const SERVER_LSN = `select (case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
-                                 else pg_current_wal_flush_lsn() end)::text as lsn`
 
 /** Opens the connector of a source. @throws SOURCE_…, CONTRACT_…, LOG_BEHIND_SLOT before anything is changed anywhere */
-export async function openPostgresConnector(setup: Setup, context: SourceContext): Promise<PostgresConnector> {
+export async function openConnector<P>(technology: Technology<P>, context: SourceContext): Promise<SourceConnector> {
   const { log, resnapshot } = context
+  const { source, tables } = technology
   const controlTopic = await log.topic(controlContract())
-  const openIt = () => openMirror({ path: context.mirrorPath, log, source: setup.source, tables: setup.tables })
+  const openIt = () => openMirror({ path: context.mirrorPath, log, source, tables })
   const mirror = await openIt()
-  const connector = new PostgresConnector({ setup, log, controlTopic, resnapshot, mirror, openMirror: openIt })
+  const connector = new Connector({ technology, log, controlTopic, resnapshot, mirror, openMirror: openIt })
   try {
-    await checkOnce(setup, log, mirror, resnapshot)
+    await checkOnce(technology, log, mirror, resnapshot)
     return connector
   } catch (error) {
     await connector.stop()
@@ -58,32 +51,30 @@ export async function openPostgresConnector(setup: Setup, context: SourceContext
 }
 
 /** A database that is down matters only where nothing has been read from it yet: later the connector retries. */
-async function checkOnce(setup: Setup, log: Log, mirror: Mirror, resnapshot: boolean): Promise<void> {
-  let sql: Client | undefined
+async function checkOnce<P>(technology: Technology<P>, log: Log, mirror: Mirror, resnapshot: boolean): Promise<void> {
   try {
-    const client = await connect(setup.target)
-    sql = client
-    await watchLocks(
-      setup.target,
-      client,
-      reason => announceWaiting(setup, reason),
-      () => checkStart({ setup, log, mirror, resnapshot }, client),
-    )
+    const session = await technology.connect({
+      signal: new AbortController().signal,
+      onWaiting: reason => announceWaiting(technology, reason),
+    })
+    try {
+      await checkStart({ technology, log, mirror, resnapshot }, session)
+    } finally {
+      session.close()
+    }
   } catch (error) {
-    const known = connectionError(setup.source, error)
+    const known = technology.explain(error)
     if (known.code === 'SOURCE_UNREACHABLE' && mirror.control.phase !== 'none') return
     throw known
-  } finally {
-    await sql?.end().catch(() => {})
   }
 }
 
-const announceWaiting = (setup: Setup, reason: string | null): void => {
-  if (reason) setup.onEvent({ event: 'source-waiting', source: setup.source, waitingFor: reason })
+const announceWaiting = <P>({ onEvent, source }: Technology<P>, reason: string | null): void => {
+  if (reason) onEvent({ event: 'source-waiting', source, waitingFor: reason })
 }
 
-interface ConnectorParts {
-  readonly setup: Setup
+interface ConnectorParts<P> {
+  readonly technology: Technology<P>
   readonly log: Log
   readonly controlTopic: LogTopic
   readonly resnapshot: boolean
@@ -91,10 +82,11 @@ interface ConnectorParts {
   readonly openMirror: () => Promise<Mirror>
 }
 
-export class PostgresConnector implements SourceConnector {
+export class Connector<P> implements SourceConnector {
   readonly name: string
-  readonly #parts: ConnectorParts
-  readonly #waiters = new Waiters(lsnPositions)
+  readonly #parts: ConnectorParts<P>
+  readonly #waiters: Waiters<P>
+  readonly #probe: Probe<P>
   readonly #stopping = new AbortController()
   #mirror: Mirror
   #mirrorClosed = false
@@ -106,13 +98,13 @@ export class PostgresConnector implements SourceConnector {
   #pausedFor: string | null = null
   #error: MainstemError | undefined
   #snapshot: SnapshotProgress | null = null
-  #stream: ReplicationStream | undefined
+  #stream: Stream<P> | undefined
   #changesBefore = 0
-  #complete: bigint
+  #complete: P
   #position: number
-  #server: bigint | undefined
+  #server: P | undefined
   /** Where the server was, and when: once that is complete, the source was level then. */
-  #sample: { readonly lsn: bigint; readonly atMs: number } | undefined
+  #sample: { readonly at: P; readonly atMs: number } | undefined
   #sampler: NodeJS.Timeout | undefined
   #sampling = false
   #sampleFromMs = 0
@@ -120,14 +112,16 @@ export class PostgresConnector implements SourceConnector {
   #retryMs = RETRY_FIRST_MS
   #nudger: NodeJS.Timeout | undefined
   #nudging = false
-  #sql: Promise<Client> | undefined
 
-  constructor(parts: ConnectorParts) {
-    this.name = parts.setup.source
+  constructor(parts: ConnectorParts<P>) {
+    const { technology } = parts
+    this.name = technology.source
     this.#parts = parts
+    this.#waiters = new Waiters(technology.positions)
+    this.#probe = technology.openProbe()
     this.#mirror = parts.mirror
     this.#resnapshot = parts.resnapshot
-    this.#complete = loggedLsn(parts.log, this.name)
+    this.#complete = loggedPosition(parts.log, technology)
     this.#position = parts.log.end
   }
 
@@ -141,14 +135,14 @@ export class PostgresConnector implements SourceConnector {
       try {
         if (this.#mirrorClosed) await this.#reopenMirror()
         this.#state = 'connecting'
-        await runSession(this.#host())
+        await runAttempt(this.#host())
       } catch (error) {
         if (signal.aborted || error === STOPPED) break
         if (!(await this.#onFailure(error))) return
       } finally {
         clearInterval(this.#sampler)
         // A query that hangs on a dead connection ends with it.
-        void this.#endQueries()
+        void this.#probe.end()
         this.#changesBefore += this.#stream?.changes ?? 0
         this.#stream = undefined
         this.#snapshot = null
@@ -157,11 +151,11 @@ export class PostgresConnector implements SourceConnector {
     this.#state = 'stopped'
   }
 
-  #host(): SessionHost {
-    const { setup, log, controlTopic } = this.#parts
+  #host(): AttemptHost<P> {
+    const { technology, log, controlTopic } = this.#parts
     const { signal } = this.#stopping
     return {
-      setup,
+      technology,
       log,
       controlTopic,
       mirror: this.#mirror,
@@ -180,7 +174,7 @@ export class PostgresConnector implements SourceConnector {
       },
       onStreaming: () => this.#onStreaming(),
       onComplete: (complete, position) => this.#onComplete(complete, position),
-      onServer: lsn => this.#onServer(lsn),
+      onServer: position => this.#onServer(position),
       onPaused: paused => this.#setPaused(paused ? (log.pressure ?? ROOM) : null),
     }
   }
@@ -188,14 +182,14 @@ export class PostgresConnector implements SourceConnector {
   #setWaiting(reason: string | null): void {
     if (reason === this.#waitingFor) return
     this.#waitingFor = reason
-    announceWaiting(this.#parts.setup, reason)
+    announceWaiting(this.#parts.technology, reason)
   }
 
   #setPaused(waitingFor: string | null): void {
     const before = this.#pausedFor
     this.#pausedFor = waitingFor
     if ((before === null) === (waitingFor === null)) return
-    const { onEvent } = this.#parts.setup
+    const { onEvent } = this.#parts.technology
     if (waitingFor === null) onEvent({ event: 'source-resumed', source: this.name })
     else onEvent({ event: 'source-paused', source: this.name, waitingFor })
   }
@@ -204,13 +198,14 @@ export class PostgresConnector implements SourceConnector {
     this.#state = 'streaming'
     this.#setWaiting(null)
     this.#error = undefined
-    const { log, setup } = this.#parts
-    this.#onComplete(loggedLsn(log, this.name), log.end)
+    const { log, technology } = this.#parts
+    this.#onComplete(loggedPosition(log, technology), log.end)
     clearInterval(this.#sampler)
     this.#sampler = setInterval(() => void this.#askServer(), SAMPLE_EVERY_MS)
     this.#sampleFromMs = 0
     void this.#askServer()
-    setup.onEvent({ event: 'streaming', source: this.name, position: formatLsn(this.#complete) })
+    const { onEvent, positions } = technology
+    onEvent({ event: 'streaming', source: this.name, position: positions.format(this.#complete) })
   }
 
   /** What the stream says of the server is how far the stream has got, not how much is still to come. */
@@ -218,20 +213,19 @@ export class PostgresConnector implements SourceConnector {
     const atMs = performance.now()
     if (this.#sampling || atMs < this.#sampleFromMs || this.#stopping.signal.aborted) return
     this.#sampling = true
-    const rows = await this.#query<{ lsn: string | null }>(SERVER_LSN)
+    const position = await this.#probe.position()
     this.#sampling = false
-    const lsn = rows?.[0]?.lsn
-    if (!lsn) {
+    if (position === undefined) {
       this.#sampleFromMs = atMs + SAMPLE_RETRY_MS
       return
     }
-    this.#onServer(parseLsn(lsn))
-    this.#sample ??= { lsn: parseLsn(lsn), atMs }
+    this.#onServer(position)
+    this.#sample ??= { at: position, atMs }
     this.#level()
   }
 
-  #onComplete(complete: bigint, position: number): void {
-    if (complete > this.#complete) {
+  #onComplete(complete: P, position: number): void {
+    if (!this.#includes(this.#complete, complete)) {
       this.#complete = complete
       this.#retryMs = RETRY_FIRST_MS
     }
@@ -240,24 +234,28 @@ export class PostgresConnector implements SourceConnector {
     this.#level()
   }
 
-  #onServer(lsn: bigint): void {
-    if (this.#server === undefined || lsn > this.#server) this.#server = lsn
+  #includes(complete: P, wanted: P): boolean {
+    return this.#parts.technology.positions.includes(complete, wanted)
+  }
+
+  #onServer(position: P): void {
+    if (this.#server === undefined || !this.#includes(this.#server, position)) this.#server = position
   }
 
   #level(): void {
     const sample = this.#sample
-    if (sample === undefined || this.#complete < sample.lsn) return
+    if (sample === undefined || !this.#includes(this.#complete, sample.at)) return
     this.#levelMs = sample.atMs
     this.#sample = undefined
   }
 
   /** Waits before the next attempt; false where there must not be one. */
   async #onFailure(cause: unknown): Promise<boolean> {
-    const error = this.#explain(cause)
+    const error = this.#parts.technology.explain(cause)
     this.#error = error
     // Its overlay may hold rows of transactions that never reached the log.
     await this.#closeMirror()
-    const { onEvent } = this.#parts.setup
+    const { onEvent } = this.#parts.technology
     const { code, message, detail } = error
     if (code === 'LOG_FULL') return this.#untilTaken(error)
     if (!isRetriable(error)) {
@@ -288,25 +286,11 @@ export class PostgresConnector implements SourceConnector {
     return !signal.aborted
   }
 
-  #explain(cause: unknown): MainstemError {
-    const state = sqlStateOf(cause)
-    if (state === '55006') {
-      const pid = /PID (\d+)/.exec(String(cause))?.[1]
-      return slotInUse(this.name, this.#parts.setup.slot, pid ? Number(pid) : null)
-    }
-    if (cause instanceof Error && cause.name === 'MainstemError') return asMainstemError(cause)
-    // A SQLSTATE has five characters; Node's own codes (ECONNRESET) have more.
-    if (state.length === 5 && !/^(08|53|57|28|3D)/.test(state)) {
-      return asMainstemError(cause, 'SOURCE_PROTOCOL', `source ${this.name} refused a command (${state})`)
-    }
-    return state || /onnection|timeout/.test(String(cause)) ? connectionError(this.name, cause) : asMainstemError(cause)
-  }
-
   async #reopenMirror(): Promise<void> {
     this.#mirror = await this.#parts.openMirror()
     this.#mirrorClosed = false
     this.#position = this.#parts.log.end
-    this.#complete = loggedLsn(this.#parts.log, this.name)
+    this.#complete = loggedPosition(this.#parts.log, this.#parts.technology)
   }
 
   async #closeMirror(): Promise<void> {
@@ -322,26 +306,27 @@ export class PostgresConnector implements SourceConnector {
   #parkedLast: readonly ParkedEntry[] = []
 
   status(): SourceStatus {
-    const { setup, log } = this.#parts
-    const position = this.#complete > 0n ? this.#complete : undefined
+    const { technology, log } = this.#parts
+    const { positions } = technology
+    const position = this.#includes(positions.origin, this.#complete) ? undefined : this.#complete
     const server = this.#server
     const error = this.#error
     const paused = this.#pausedFor !== null && PAUSABLE.has(this.#state)
     return {
       name: this.name,
-      technology: 'postgres',
+      technology: technology.name,
       state: paused ? 'paused' : this.#state,
       waitingFor: paused ? (log.pressure ?? this.#pausedFor) : this.#waitingFor,
-      position: position === undefined ? (log.mark(this.name)?.position ?? null) : formatLsn(position),
-      serverPosition: server === undefined ? null : formatLsn(server),
-      lagBytes: server === undefined || position === undefined ? null : Math.max(0, Number(server - position)),
+      position: position === undefined ? (log.mark(this.name)?.position ?? null) : positions.format(position),
+      serverPosition: server === undefined ? null : positions.format(server),
+      lagBytes: server === undefined || position === undefined ? null : positions.bytesBetween(position, server),
       ageMs: this.#levelMs === undefined ? null : Math.round(performance.now() - this.#levelMs),
       snapshot: this.#snapshot,
       changes: this.#changesBefore + (this.#stream?.changes ?? 0),
       parked: this.#mirrorClosed ? this.#parkedCount : this.#mirror.parkedCount,
-      slot: setup.slot,
-      publication: setup.publication,
-      tables: setup.tables.map(table => table.table.name),
+      slot: technology.slot,
+      publication: technology.publication,
+      tables: technology.tables.map(table => table.table.name),
       error: error ? reportOf(error) : null,
     }
   }
@@ -351,17 +336,17 @@ export class PostgresConnector implements SourceConnector {
   }
 
   checkPosition(position: string): void {
-    parseLsn(position)
+    this.#parts.technology.positions.parse(position)
   }
 
   async reached(position: string, signal: AbortSignal): Promise<number> {
-    const lsn = parseLsn(position)
+    const wanted = this.#parts.technology.positions.parse(position)
     // Nor before a snapshot that is still to begin: what it is to mend could be what the reader asks for.
     const settled = this.#state !== 'snapshotting' && !this.#resnapshot
-    if (settled && lsn <= this.#complete) return this.#position
+    if (settled && this.#includes(this.#complete, wanted)) return this.#position
     this.#stream?.ping()
     this.#nudger ??= setTimeout(() => this.#nudge(), NUDGE_AFTER_MS)
-    return this.#waiters.wait(lsn, signal)
+    return this.#waiters.wait(wanted, signal)
   }
 
   /** On an idle database the server shows its progress only when something is written. */
@@ -372,31 +357,10 @@ export class PostgresConnector implements SourceConnector {
     this.#nudger.unref()
     if (this.#state === 'streaming' && this.#stream?.isIdle && !this.#nudging) {
       this.#nudging = true
-      void this.#emitMessage().finally(() => {
+      void this.#probe.nudge().finally(() => {
         this.#nudging = false
       })
     }
-  }
-
-  async #emitMessage(): Promise<void> {
-    await this.#query(`select pg_logical_emit_message(true, 'mainstem', '')`)
-  }
-
-  /** Undefined where it fails: the next one connects anew; if the database is gone the stream finds out by itself. */
-  async #query<R extends object>(text: string): Promise<readonly R[] | undefined> {
-    try {
-      this.#sql ??= connect(this.#parts.setup.target)
-      return (await (await this.#sql).query<R>(text)).rows
-    } catch {
-      await this.#endQueries()
-      return undefined
-    }
-  }
-
-  async #endQueries(): Promise<void> {
-    const sql = this.#sql
-    this.#sql = undefined
-    await sql?.then(client => client.end()).catch(() => {})
   }
 
   async stop(): Promise<void> {
@@ -407,13 +371,13 @@ export class PostgresConnector implements SourceConnector {
     await this.#running?.catch(() => {})
     await this.#closeMirror()
     clearInterval(this.#sampler)
-    await this.#endQueries()
+    await this.#probe.end()
     if (this.#state !== 'failed') this.#state = 'stopped'
   }
 
   async drop(): Promise<DropReport> {
     await this.stop()
-    return dropFromServer(this.name, this.#parts.setup.target, this.#parts.setup)
+    return this.#parts.technology.drop()
   }
 }
 

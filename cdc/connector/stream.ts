@@ -1,0 +1,343 @@
+// A feed from its first message to its end. It lets the server forget only what the log itself holds (heartbeat batches record
+// progress without changes first), pauses the feed while too much is un-durable or the log has no room (telling the server
+// that we live, so that the connection stays), and holds messages back where something needs time: a mirror commit, a
+// truncation, an altered table.
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import {
+  fail,
+  type Log,
+  MIRROR_COMMIT_ROWS,
+  MIRROR_COMMITS_MAX,
+  type Mirror,
+  type MirrorTable,
+} from '../../core/index.ts'
+import type { Captured, OldKind } from './changes.ts'
+import type { Image } from './image.ts'
+import { Pipeline } from './pipeline.ts'
+import { Slice } from './slice.ts'
+import type { Feed, FeedSink, Technology } from './technology.ts'
+import { Transactions } from './transactions.ts'
+
+const TICK_MS = 50
+const CONFIRM_EVERY_MS = 100
+const CONFIRM_BYTES = 1024 * 1024
+const PING_EVERY_MS = 1_000
+/** While the feed is paused for room the server hears so often: no answer is asked for, since it could not be read. */
+const ALIVE_EVERY_MS = 250
+const HEARTBEAT_EVERY_MS = 1_000
+const HEARTBEAT_BYTES = 16 * 1024 * 1024
+const MIRROR_COMMIT_EVERY_MS = 250
+/** Each commit of the mirror waits for the log's disk once, so they are larger here than they need to be. */
+const HOLD_ROWS = 2 * MIRROR_COMMIT_ROWS
+const IN_FLIGHT_BYTES_MAX = 32 * 1024 * 1024
+const IN_FLIGHT_MAX = 10_000
+/** The server answers a ping each second; after so long without a word the connection is taken for dead. */
+const SILENCE_MAX_MS = 30_000
+
+export interface StreamOptions<P> {
+  readonly technology: Technology<P>
+  readonly log: Log
+  readonly mirror: Mirror
+  readonly start: P
+  readonly openFeed: (sink: FeedSink<P>) => Feed<P>
+  readonly onStreaming: () => void
+  /** Everything up to `complete` is durable; `position` is the log's then. */
+  readonly onComplete: (complete: P, position: number) => void
+  readonly onServer: (position: P) => void
+  /** Reading pauses for want of room in the log, and goes on. */
+  readonly onPaused: (paused: boolean) => void
+}
+
+export class Stream<P> implements FeedSink<P> {
+  readonly #options: StreamOptions<P>
+  readonly #pipeline: Pipeline<P>
+  readonly #transactions: Transactions<P>
+  readonly #feed: Feed<P>
+  #timer: NodeJS.Timeout | undefined
+  #held = false
+  #paused = false
+  /** The log has no room for what the feed would bring. */
+  #noRoom = false
+  #unwatch: () => void = () => {}
+  readonly #slice = new Slice()
+  #resting = false
+  #waiting: unknown[] = []
+  #ended = false
+  #reject: (error: unknown) => void = () => {}
+  #confirmed: P
+  #confirmedMs = 0
+  #pingedMs = 0
+  #heartbeatMs = 0
+  #mirroredMs = performance.now()
+  #heardMs = performance.now()
+
+  constructor(options: StreamOptions<P>) {
+    this.#options = options
+    const { log, mirror, start, technology } = options
+    const { source, positions, onEvent } = technology
+    this.#confirmed = start
+    this.#pipeline = new Pipeline({
+      positions,
+      logged: start,
+      position: log.end,
+      onDurable: () => this.#onDurable(),
+      onError: error => this.#fail(error),
+    })
+    this.#transactions = new Transactions({ source, positions, log, mirror, pipeline: this.#pipeline, onEvent })
+    this.#feed = options.openFeed(this)
+  }
+
+  get changes(): number {
+    return this.#transactions.changes
+  }
+
+  /** True while nothing is on its way: what a reader waits for has not been sent yet. */
+  get isIdle(): boolean {
+    return this.#pipeline.count === 0 && !this.#held && !this.#transactions.inTransaction
+  }
+
+  /** Streams until `stop()`; rejects when the connection or the log fails. */
+  async run(): Promise<void> {
+    const { source } = this.#options.technology
+    const failed = new Promise<never>((_, reject) => {
+      this.#reject = reject
+    })
+    const running = this.#feed.run().then(() => {
+      if (!this.#ended) throw fail('SOURCE_UNREACHABLE', `source ${source} ended the replication stream`)
+    })
+    running.catch(() => {})
+    try {
+      await Promise.race([running, failed])
+    } finally {
+      this.#ended = true
+      this.#unwatch()
+      clearInterval(this.#timer)
+      await this.#feed.close()
+      await this.#pipeline.settled()
+    }
+  }
+
+  // -- what the feed brings, in order; while held it waits
+
+  started(): void {
+    if (this.#ended) return
+    this.#heardMs = performance.now()
+    this.#timer = setInterval(() => this.#tick(), TICK_MS)
+    this.#ping()
+    const { log, onStreaming } = this.#options
+    onStreaming()
+    this.#unwatch = log.onPressure(pressure => this.#setNoRoom(pressure !== null))
+    this.#setNoRoom(log.pressure !== null)
+  }
+
+  deliver(message: unknown): void {
+    if (this.#ended) return
+    this.#heardMs = performance.now()
+    if (this.#held) {
+      this.#waiting.push(this.#feed.keep(message))
+      return
+    }
+    try {
+      this.#feed.take(message)
+    } catch (error) {
+      this.#fail(error)
+    }
+    if (this.#slice.isSpent && !this.#resting) this.#rest()
+  }
+
+  /** Lets others have the event loop, then reads on. */
+  #rest(): void {
+    this.#resting = true
+    this.#feed.pause()
+    setImmediate(() => {
+      this.#resting = false
+      this.#readOn()
+    })
+  }
+
+  serverAt(position: P): void {
+    this.#heardMs = performance.now()
+    if (!this.#ended) this.#options.onServer(position)
+  }
+
+  answer(): void {
+    if (!this.#ended) this.#confirm(false)
+  }
+
+  mirrored(table: string): MirrorTable {
+    return this.#options.mirror.table(table)
+  }
+
+  begin(transaction: string, skip: boolean): void {
+    this.#transactions.begin(transaction, skip)
+  }
+
+  insert(captured: Captured, after: Image): void {
+    this.#transactions.insert(captured, after)
+  }
+
+  update(captured: Captured, oldKind: OldKind, before: Image, after: Image): void {
+    this.#transactions.update(captured, oldKind, before, after)
+  }
+
+  delete(captured: Captured, before: Image): void {
+    this.#transactions.delete(captured, before)
+  }
+
+  truncate(tables: readonly MirrorTable[]): void {
+    this.hold(() => this.#transactions.truncate(tables, nextTurn))
+  }
+
+  commit(to: P, commitTimeUs: number): void {
+    this.#transactions.commit(to, commitTimeUs)
+    const { mirror } = this.#options
+    if (mirror.pending >= HOLD_ROWS) this.hold(() => this.#commitMirror())
+    else if (this.#pipeline.count > IN_FLIGHT_MAX || this.#pipeline.bytes > IN_FLIGHT_BYTES_MAX) this.#setPaused(true)
+  }
+
+  passed(to: P): void {
+    if (!this.#transactions.inTransaction) this.#pipeline.passed(to)
+  }
+
+  hold(task: () => Promise<void>): void {
+    this.#held = true
+    this.#setPaused(true)
+    task()
+      .then(() => this.#release())
+      .catch(error => this.#fail(error))
+  }
+
+  #release(): void {
+    this.#held = false
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const [n, message] of waiting.entries()) {
+      if (this.#ended) return
+      this.#feed.take(message)
+      if (this.#held) {
+        this.#waiting = [...waiting.slice(n + 1), ...this.#waiting]
+        return
+      }
+    }
+    this.#setPaused(false)
+  }
+
+  /** What is in the overlay is durable once nothing is in flight; between transactions, so that none is cut. */
+  async #commitMirror(): Promise<void> {
+    const { mirror } = this.#options
+    await this.#pipeline.drained()
+    mirror.commit(this.#pipeline.position).catch(error => this.#fail(error))
+    this.#mirroredMs = performance.now()
+    if (mirror.commits >= MIRROR_COMMITS_MAX) await mirror.committed()
+  }
+
+  #setPaused(paused: boolean): void {
+    if (paused === this.#paused || this.#ended) return
+    this.#paused = paused
+    this.#readOn()
+  }
+
+  #setNoRoom(noRoom: boolean): void {
+    if (this.#ended) return
+    this.#noRoom = noRoom
+    this.#readOn()
+    this.#options.onPaused(noRoom)
+  }
+
+  /** Lets the feed read, unless something is against it. */
+  #readOn(): void {
+    if (this.#ended) return
+    this.#heardMs = performance.now()
+    if (this.#paused || this.#noRoom || this.#resting) this.#feed.pause()
+    else this.#feed.resume()
+  }
+
+  // -- durability, confirmation, time
+
+  #onDurable(): void {
+    if (this.#ended) return
+    const { complete, position, logged, count, bytes } = this.#pipeline
+    this.#options.onComplete(complete, position)
+    if (this.#isFar(this.#confirmed, logged, CONFIRM_BYTES)) this.#confirm(false)
+    if (this.#paused && !this.#held && count < IN_FLIGHT_MAX / 2 && bytes < IN_FLIGHT_BYTES_MAX / 2)
+      this.#setPaused(false)
+  }
+
+  #isFar(from: P, to: P, bytesMin: number): boolean {
+    const bytes = this.#options.technology.positions.bytesBetween(from, to)
+    return bytes !== null && bytes >= bytesMin
+  }
+
+  #includes(complete: P, wanted: P): boolean {
+    return this.#options.technology.positions.includes(complete, wanted)
+  }
+
+  #tick(): void {
+    if (this.#ended) return
+    const now = performance.now()
+    const unconfirmed = !this.#includes(this.#confirmed, this.#pipeline.logged)
+    if (unconfirmed && now - this.#confirmedMs >= CONFIRM_EVERY_MS) this.#confirm(false)
+    if (this.#noRoom) {
+      if (now - this.#confirmedMs >= ALIVE_EVERY_MS) this.#confirm(false)
+    } else if (now - this.#pingedMs >= PING_EVERY_MS) this.#ping()
+    if (this.isIdle) {
+      if (!this.#noRoom) this.#heartbeat(now)
+      const { mirror } = this.#options
+      if (mirror.pending > 0 && now - this.#mirroredMs >= MIRROR_COMMIT_EVERY_MS) this.hold(() => this.#commitMirror())
+    }
+    if (!this.#paused && !this.#noRoom && now - this.#heardMs > SILENCE_MAX_MS) {
+      this.#fail(fail('SOURCE_UNREACHABLE', `source ${this.#options.technology.source} has gone silent`))
+    }
+  }
+
+  /** Progress without changes goes into the log before it is confirmed. */
+  #heartbeat(now: number): void {
+    const { complete, logged } = this.#pipeline
+    if (this.#includes(logged, complete)) return
+    if (now - this.#heartbeatMs < HEARTBEAT_EVERY_MS && !this.#isFar(logged, complete, HEARTBEAT_BYTES)) return
+    this.#heartbeatMs = now
+    const { log, technology } = this.#options
+    const { source, positions } = technology
+    this.#pipeline.append(log.batch(), { source, position: positions.format(complete) }, complete)
+  }
+
+  #confirm(ask: boolean): void {
+    const { logged } = this.#pipeline
+    this.#confirmed = logged
+    this.#confirmedMs = performance.now()
+    this.#feed.confirm(logged, ask)
+  }
+
+  #ping(): void {
+    this.#pingedMs = performance.now()
+    this.#confirm(true)
+  }
+
+  /** Asks the server how far it is. */
+  ping(): void {
+    if (!this.#ended && this.#timer && !this.#noRoom) this.#ping()
+  }
+
+  // -- the end
+
+  #fail(error: unknown): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#reject(error)
+  }
+
+  /** Ends after what has been decoded is durable, mirrored and confirmed. */
+  async stop(): Promise<void> {
+    if (this.#ended) return
+    this.#setPaused(true)
+    const whole = !this.#held && !this.#transactions.inTransaction
+    this.#ended = true
+    await this.#pipeline.settled()
+    if (whole && this.#pipeline.count === 0) await this.#options.mirror.commit(this.#pipeline.position)
+    this.#confirm(false)
+    this.#reject(STOPPED)
+  }
+}
+
+/** How `run` ends after `stop`. */
+export const STOPPED = Symbol('stopped')

@@ -1,0 +1,112 @@
+// Transactions of a source → batches of the log, whole.
+import {
+  type Log,
+  type Mirror,
+  type MirrorTable,
+  type PlacedParked,
+  placeParked,
+  Recorder,
+  type SourceEvent,
+} from '../../core/index.ts'
+import { type Captured, Changes, type OldKind } from './changes.ts'
+import type { Image } from './image.ts'
+import type { Pipeline } from './pipeline.ts'
+import type { Positions } from './positions.ts'
+
+export interface TransactionsOptions<P> {
+  readonly source: string
+  readonly positions: Positions<P>
+  readonly log: Log
+  readonly mirror: Mirror
+  readonly pipeline: Pipeline<P>
+  readonly onEvent: (event: SourceEvent) => void
+}
+
+export class Transactions<P> {
+  readonly #options: TransactionsOptions<P>
+  readonly #recorder: Recorder
+  readonly #rows: Changes
+  #batch: ReturnType<Log['batch']> | undefined
+  #transaction = ''
+  #skip = false
+  inTransaction = false
+  /** Row changes of captured tables so far. */
+  changes = 0
+
+  constructor(options: TransactionsOptions<P>) {
+    this.#options = options
+    this.#recorder = new Recorder(options.mirror, options.log.batch())
+    this.#rows = new Changes(this.#recorder)
+  }
+
+  begin(transaction: string, skip: boolean): void {
+    this.inTransaction = true
+    this.#transaction = transaction
+    this.#skip = skip
+    this.#batch = undefined
+  }
+
+  commit(to: P, commitTimeUs: number): void {
+    const { source, pipeline, positions } = this.#options
+    const batch = this.#batch
+    this.inTransaction = false
+    this.#batch = undefined
+    if (!batch || batch.count === 0) {
+      if (!this.#skip) pipeline.passed(to)
+      return
+    }
+    const position = positions.format(to)
+    const parked = this.#recorder.takeParked()
+    const mark = { source, position, transaction: this.#transaction, commitTimeUs }
+    pipeline.append(
+      batch,
+      mark,
+      to,
+      parked.length === 0 ? undefined : appended => this.#announce(parked, position, appended.first),
+    )
+  }
+
+  #announce(parked: readonly PlacedParked[], position: string, first: number): void {
+    placeParked(parked, position, first)
+    announceParked(this.#options.source, parked, position, this.#options.onEvent)
+  }
+
+  /** Whether the change counts; then there is a batch for it. */
+  #take(): boolean {
+    if (this.#skip) return false
+    this.changes++
+    if (!this.#batch) {
+      this.#batch = this.#options.log.batch()
+      this.#recorder.use(this.#batch)
+    }
+    return true
+  }
+
+  insert(captured: Captured, after: Image): void {
+    if (this.#take()) this.#rows.insert(captured, after)
+  }
+
+  update(captured: Captured, oldKind: OldKind, before: Image, after: Image): void {
+    if (this.#take()) this.#rows.update(captured, oldKind, before, after)
+  }
+
+  delete(captured: Captured, before: Image): void {
+    if (this.#take()) this.#rows.delete(captured, before)
+  }
+
+  /** Every row of the tables is deleted. Yields between slices, so nothing else may be recorded meanwhile. */
+  async truncate(tables: readonly MirrorTable[], nextSlice: () => Promise<void>): Promise<void> {
+    for (const mirrored of tables) if (this.#take()) await this.#rows.truncate(mirrored, nextSlice)
+  }
+}
+
+export function announceParked(
+  source: string,
+  parked: readonly PlacedParked[],
+  position: string,
+  onEvent: (event: SourceEvent) => void,
+): void {
+  for (const { table, row } of parked) {
+    onEvent({ event: 'parked', source, topic: table.name, key: row.key, position, error: row.error })
+  }
+}
