@@ -2,7 +2,8 @@
 // whole rows before and after, whatever the database sends.
 //
 // Guarantees: it is a cached value of the log. What it commits stands in the log already (log first, mirror second), with
-// the log position it stands at; at open it catches up from there. So it may lag, or be deleted, but never leads.
+// the log position it stands at; at open it catches up from there. So it may lag, or be deleted, but never leads. A commit of
+// many rows may be cut short: some rows are then those of later positions, and catching up writes them once more.
 // A stored value = 4 bytes epoch (the snapshot that last saw the row) + the contract's stored form of the row.
 import { rmSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -28,6 +29,9 @@ export const MIRROR_COMMIT_ROWS = 2_000
 export const MIRROR_COMMITS_MAX = 8
 /** Records applied in one turn of the event loop: about 3 ms. */
 const CATCH_UP_SLICE = 1_000
+/** Rows, and their bytes, that a unit may have in memory before they are spilled: with what keeping them costs, about 20 MiB. */
+const SPILL_ROWS = 16_000
+const SPILL_BYTES = 8 * 1024 * 1024
 /** Version of the stored form; another one on disk means: rebuild from the log. */
 const FORMAT = 1
 
@@ -39,7 +43,6 @@ interface MirrorMeta {
   readonly generation?: number
   readonly control: ControlState
   readonly layouts: Readonly<Record<string, string>>
-  readonly parked: Readonly<Record<string, number>>
 }
 
 export interface MirrorOptions {
@@ -159,6 +162,12 @@ export class MirrorTable {
     return this.#uncommitted[this.#uncommitted.length - 1]!
   }
 
+  /** What is not committed was moved to disk: see `TableStore.spilledKeys`. */
+  spilled(): void {
+    this.#open.fresh.length = 0
+    this.#open.parked.clear()
+  }
+
   /** A commit begins; call what it gives when it is done. */
   beginCommit(): () => void {
     const committing = this.#open
@@ -175,6 +184,7 @@ export class MirrorTable {
   /** Every key that may hold a row, committed or not; ask `find` for what it holds now. Some come twice. */
   *keys(): Iterable<Buffer> {
     for (const [key] of this.#store.entries(this.name)) yield Buffer.from(key)
+    for (const key of this.#store.spilledKeys(this.name)) yield Buffer.from(key)
     yield* this.#uncommitted.flatMap(each => each.fresh)
   }
 
@@ -205,10 +215,23 @@ export class MirrorTable {
   *parked(): Iterable<ParkedEntry> {
     const recent = new Map(this.#uncommitted.flatMap(each => [...each.parked]))
     for (const [, value] of this.#store.entries(this.#parkedTable)) {
-      const entry = JSON.parse(value.toString()) as ParkedEntry
-      if (!recent.has(entry.key)) yield entry
+      const { key } = JSON.parse(value.toString()) as ParkedEntry
+      const entry = recent.has(key) ? undefined : this.findParked(key)
+      if (entry) yield entry
+    }
+    for (const key of this.#store.spilledKeys(this.#parkedTable)) {
+      const value = this.#store.isCommitted(this.#parkedTable, key)
+        ? undefined
+        : this.#store.get(this.#parkedTable, key)
+      const entry = value && (JSON.parse(value.toString()) as ParkedEntry)
+      if (entry && !recent.has(entry.key)) yield entry
     }
     for (const entry of recent.values()) if (entry) yield entry
+  }
+
+  /** Counts the parked rows that are committed. */
+  countParked(): number {
+    return this.#store.count(this.#parkedTable)
   }
 
   get #parkedTable(): string {
@@ -252,7 +275,7 @@ export class Mirror {
     this.tables = new Map(
       options.tables.map(({ contract, topic }) => [contract.name, new MirrorTable(store, contract, topic)]),
     )
-    for (const table of this.tables.values()) table.parkedCount = meta?.parked[table.name] ?? 0
+    for (const table of this.tables.values()) table.parkedCount = table.countParked()
   }
 
   /** The log position of everything in it, committed or not. */
@@ -271,6 +294,17 @@ export class Mirror {
   /** Row writes not yet committed. */
   get pending(): number {
     return this.#store.pending
+  }
+
+  /** True where what is not committed should not stay in memory: `spill` then, in the midst of a unit. */
+  get isLarge(): boolean {
+    return this.#store.pending >= SPILL_ROWS || this.#store.pendingBytes >= SPILL_BYTES
+  }
+
+  /** Moves what is not committed to disk, where it is found as before. Nothing may be written before it resolves. @throws LOG_FULL */
+  async spill(): Promise<void> {
+    await this.#store.spill()
+    for (const table of this.tables.values()) table.spilled()
   }
 
   /** Commits under way. */
@@ -310,7 +344,6 @@ export class Mirror {
   commit(position: number, generation = this.#options.log.base.generation): Promise<void> {
     this.#position = position
     const tables = [...this.tables.values()]
-    const parked = Object.fromEntries(tables.map(table => [table.name, table.parkedCount]))
     const { log } = this.#options
     const meta: MirrorMeta = {
       format: FORMAT,
@@ -319,7 +352,6 @@ export class Mirror {
       generation,
       control: this.#control,
       layouts: this.#layouts,
-      parked,
     }
     this.#store.setMeta(META, meta)
     this.#commits++
@@ -354,6 +386,7 @@ export class Mirror {
           const records = block.records()
           for (let n = 1; records.next(); n++) {
             this.#apply(records, block.mark?.position ?? '')
+            if (this.isLarge) await this.spill()
             if (n % CATCH_UP_SLICE === 0) await nextTurn()
           }
           if (block.last && this.#store.pending >= MIRROR_COMMIT_ROWS) {

@@ -2,11 +2,15 @@
 // writes are kept in an overlay that reads see at once. `commit()` seals the overlay as it stands at the call, and writes it
 // in one LMDB transaction, all or nothing. A sealed overlay leaves memory only when its transaction is on disk: if that
 // fails (a full disk), reads go on seeing it, and the next commit writes it too, in order and in the same transaction.
+// Writes that are more than memory should hold until their commit can be spilled (`spilled-rows.ts`). Their commit takes many
+// transactions, the last of which has its JSON values: a crash in between leaves some of its rows, under the values of the
+// commit before.
 // What a crash loses is what was not committed; owners store the log position they stand at and catch up from the log.
 import { closeSync, existsSync, mkdirSync, openSync, readSync, statfsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { fail, textOf } from '../errors.ts'
+import { removeSpilled, SpilledRows, slices } from './spilled-rows.ts'
 
 /** Most tables one store can hold; LMDB wants it named at open. */
 const TABLES_MAX = 1_024
@@ -25,6 +29,8 @@ interface TableWrites {
 interface Overlay {
   readonly tables: Map<string, TableWrites>
   readonly meta: Map<string, unknown>
+  /** Older rows of it, on disk. */
+  spilled?: SpilledRows
 }
 
 const emptyOverlay = (): Overlay => ({ tables: new Map(), meta: new Map() })
@@ -40,6 +46,7 @@ const MAGIC_AT = 24
 export function openTableStore(path: string): TableStore {
   mkdirSync(path, { recursive: true })
   checkFile(join(path, 'data.mdb'))
+  removeSpilled(path)
   const root = open<Buffer, Buffer>({
     path,
     keyEncoding: 'binary',
@@ -102,6 +109,8 @@ export class TableStore {
   #sealed: readonly Overlay[] = []
   #tail: Promise<void> = Promise.resolve()
   #pending = 0
+  #pendingBytes = 0
+  #spills = 0
 
   constructor(root: RootDatabase<Buffer, Buffer>, path: string) {
     this.#root = root
@@ -109,21 +118,26 @@ export class TableStore {
     this.#meta = metaOf(root)
   }
 
-  /** Writes since the last call of `commit`. */
+  /** Writes in memory since the last call of `commit`. */
   get pending(): number {
     return this.#pending
+  }
+
+  /** What they have, without what keeping them costs. */
+  get pendingBytes(): number {
+    return this.#pendingBytes
   }
 
   /** The value under `key`, committed or not. */
   get(table: string, key: Buffer): Buffer | undefined {
     const id = key.toString('latin1')
-    const open = this.#open.tables.get(table)?.rows.get(id)
+    const open = rowOf(this.#open, table, id, key)
     if (open !== undefined) return open ?? undefined
     for (let n = this.#sealed.length - 1; n >= 0; n--) {
-      const writes = this.#sealed[n]?.tables.get(table)
-      const sealed = writes?.rows.get(id)
+      const overlay = this.#sealed[n]!
+      const sealed = rowOf(overlay, table, id, key)
       if (sealed !== undefined) return sealed ?? undefined
-      if (writes?.cleared) return undefined
+      if (overlay.tables.get(table)?.cleared) return undefined
     }
     return this.#table(table).getBinary(key)
   }
@@ -147,6 +161,42 @@ export class TableStore {
     }
     writes.rows.set(key.toString('latin1'), value)
     this.#pending++
+    this.#pendingBytes += key.length + (value?.length ?? 0)
+  }
+
+  /**
+   * Moves the writes since the last commit from memory to the disk; they stay uncommitted, and are found as before. Nothing may be
+   * written before it resolves. @throws LOG_FULL, LOG_FAILED
+   */
+  async spill(): Promise<void> {
+    // One at a time: what is spilled already, and being committed, is as much as the disk should hold of it.
+    if (this.#sealed.some(({ spilled }) => spilled)) await this.#tail
+    const overlay = this.#open
+    try {
+      overlay.spilled ??= new SpilledRows(this.#path, ++this.#spills)
+      await overlay.spilled.add(new Map([...overlay.tables].map(([name, { rows }]) => [name, rows])))
+    } catch (error) {
+      throw await storeError(error, this.#path)
+    }
+    for (const { rows } of overlay.tables.values()) rows.clear()
+    this.#pending = 0
+    this.#pendingBytes = 0
+  }
+
+  /** Keys of rows that were written and spilled, and are not committed. */
+  *spilledKeys(table: string): Iterable<Buffer> {
+    for (const { spilled } of [...this.#sealed, this.#open])
+      if (spilled) for (const [key] of spilled.entries(table)) yield key
+  }
+
+  /** How many rows of a table are committed. */
+  count(table: string): number {
+    return (this.#table(table).getStats() as { readonly entryCount: number }).entryCount
+  }
+
+  /** Whether a row with this key is committed, whatever was written since. */
+  isCommitted(table: string, key: Buffer): boolean {
+    return this.#table(table).doesExist(key)
   }
 
   /** Stores a small JSON value with the next commit. */
@@ -172,11 +222,13 @@ export class TableStore {
     if (this.#open.tables.size > 0 || this.#open.meta.size > 0) this.#sealed = [...this.#sealed, this.#open]
     this.#open = emptyOverlay()
     this.#pending = 0
+    this.#pendingBytes = 0
     return this.#flush()
   }
 
   /** Empties a table: what was committed and what was written before the call. Commits that, and no other table's writes. */
   clear(table: string): Promise<void> {
+    if (this.#open.spilled) throw fail('INTERNAL', 'a table was cleared while writes are spilled')
     this.#table(table)
     this.#pending -= this.#open.tables.get(table)?.rows.size ?? 0
     this.#open.tables.delete(table)
@@ -198,32 +250,51 @@ export class TableStore {
     const overlays = upTo ? this.#sealed.slice(0, this.#sealed.indexOf(upTo) + 1) : []
     if (overlays.length === 0) return
     try {
-      await this.#root.batch(() => {
-        for (const overlay of overlays) this.#enqueue(overlay)
-      })
+      let at = 0
+      for (const [n, { spilled }] of overlays.entries()) {
+        if (!spilled) continue
+        // What came before it is older.
+        if (n > at) await this.#root.batch(() => this.#enqueueAll(overlays.slice(at, n)))
+        await this.#commitSpilled(spilled)
+        at = n
+      }
+      await this.#root.batch(() => this.#enqueueAll(overlays.slice(at)))
       // The commit is visible now; this is when it is on disk.
       await this.#root.flushed
     } catch (error) {
       throw await storeError(error, this.#path)
     }
     this.#sealed = this.#sealed.slice(overlays.length)
+    for (const { spilled } of overlays) await spilled?.remove()
+  }
+
+  async #commitSpilled(spilled: SpilledRows): Promise<void> {
+    for (const name of spilled.names) {
+      const table = this.#table(name)
+      for (const slice of slices(spilled.entries(name))) {
+        await this.#root.batch(() => {
+          for (const [key, value] of slice) write(table, key, value)
+        })
+      }
+    }
+  }
+
+  #enqueueAll(overlays: readonly Overlay[]): void {
+    for (const overlay of overlays) this.#enqueue(overlay)
   }
 
   #enqueue({ tables, meta }: Overlay): void {
     for (const [name, { cleared, rows }] of tables) {
       const table = this.#table(name)
       if (cleared) table.clearAsync()
-      for (const [id, value] of rows) {
-        const key = Buffer.from(id, 'latin1')
-        if (value === null) table.remove(key)
-        else table.put(key, value)
-      }
+      for (const [id, value] of rows) write(table, Buffer.from(id, 'latin1'), value)
     }
     for (const [name, value] of meta) this.#meta.put(name, value)
   }
 
   async close(): Promise<void> {
     await this.#tail
+    for (const { spilled } of [...this.#sealed, this.#open]) await spilled?.remove()
     await this.#root.close()
   }
 
@@ -240,6 +311,17 @@ export class TableStore {
     }
     return table
   }
+}
+
+function write(table: Database<Buffer, Buffer>, key: Buffer, value: Buffer | null): void {
+  if (value === null) table.remove(key)
+  else table.put(key, value)
+}
+
+/** What an overlay says of a row: null where it was removed, undefined where it says nothing. */
+function rowOf(overlay: Overlay, table: string, id: string, key: Buffer): Buffer | null | undefined {
+  const row = overlay.tables.get(table)?.rows.get(id)
+  return row === undefined && overlay.spilled ? overlay.spilled.get(table, key) : row
 }
 
 /** Below this, a commit that failed is taken to have failed for want of space. */

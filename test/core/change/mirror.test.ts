@@ -13,6 +13,7 @@ import {
   type MirrorTable,
   openEmbeddedLog,
   openMirror,
+  openTableStore,
   placeParked,
   Recorder,
 } from '../../../core/index.ts'
@@ -128,6 +129,52 @@ describe('the recorder', () => {
 })
 
 describe('the mirror', () => {
+  test('keeps a large transaction out of memory, and is whole again where its commit was cut short', async () => {
+    for (let id = 0; id < 50; id++) await transaction(put(id, 'old'), false)
+    await transaction(recorder => recorder.park(table, 'insert', refusal(60, 'bad'), undefined))
+    const batch = log.batch()
+    const recorder = new Recorder(mirror, batch)
+    const all = () => [...new Map([...table.keys()].map(key => [key.toString('hex'), key])).values()]
+    for (let id = 0; id < 20_000; id++) {
+      put(id % 10_000, `new ${id}`)(recorder)
+      if (id % 1_000 === 7) recorder.park(table, 'update', refusal(100_000 + id, 'worse'), undefined)
+      if (mirror.isLarge) {
+        await batch.spill()
+        await mirror.spill()
+        expect(mirror.pending).toBe(0)
+      }
+    }
+    put(0, null)(recorder)
+    recorder.delete(table, undefined, '100007')
+    const check = () => {
+      expect(all().filter(key => table.find(key))).toHaveLength(10_000)
+      expect([rowOf(0), rowOf(3), rowOf(9_999)].map(row => row?.['note'])).toEqual([null, 'new 10003', 'new 19999'])
+      expect([table.parkedCount, mirror.parkedCount]).toEqual([19, 19])
+      const keys = mirror.parked(99).map(entry => entry.key)
+      expect(keys.sort()).toEqual(Array.from({ length: 19 }, (_, n) => String(101_007 + n * 1_000)).sort())
+    }
+    check()
+    const appended = await batch.commit({ source: 'db', position: '0/2' })
+    placeParked(recorder.takeParked(), '0/2', appended.first)
+    check()
+    // Its rows, without the position that they are of: what a kill in the midst of the commit leaves.
+    const path = join(folder, 'mirror')
+    const rows = [...all()].slice(0, 4_000).map(key => [key, table.find(key)] as const)
+    const parkedRow = Buffer.from(JSON.stringify(mirror.parked(99).find(entry => entry.key === '101007')))
+    await mirror.close()
+    const store = openTableStore(path)
+    for (const [key, value] of rows) if (value) store.put('db.t', key, value)
+    store.put('parked.db.t', Buffer.from('101007'), parkedRow)
+    await store.commit()
+    await store.close()
+    await open()
+    check()
+    await mirror.close()
+    rmSync(path, { recursive: true })
+    await open()
+    check()
+  })
+
   test('catches up from the log with what it had not committed, parked rows and control records too', async () => {
     const control = await log.topic(controlContract())
     await transaction(put(1, 'a'))

@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -120,6 +120,58 @@ describe('the table store', () => {
     await store.commit()
     expect([...store.entries('t1')]).toHaveLength(100_000)
     expect(store.get('t2', key(299_999))?.toString()).toBe('299999')
+  })
+
+  it('finds what was spilled as what is in memory, and commits all of it, or none that counts', async () => {
+    const key = (n: number) => bytes(n >> 8, n & 255)
+    const random = new Random(11)
+    const expected = new Map<number, string>()
+    const write = (n: number) => {
+      if (random.int(4) === 0) {
+        store.remove('t', key(n))
+        expected.delete(n)
+      } else {
+        const value = String(random.int(1e9))
+        store.put('t', key(n), Buffer.from(value))
+        expected.set(n, value)
+      }
+    }
+    const check = () => {
+      for (let n = 0; n < 9_000; n++) expect(store.get('t', key(n))?.toString()).toBe(expected.get(n))
+    }
+    for (let n = 0; n < 3_000; n++) write(random.int(9_000))
+    store.setMeta('position', 1)
+    await store.commit()
+    const committed = entries('t')
+    for (let round = 0; round < 3; round++) {
+      for (let n = 0; n < 5_000; n++) write(random.int(9_000))
+      await store.spill()
+      expect([store.pending, store.pendingBytes]).toEqual([0, 0])
+    }
+    for (let n = 0; n < 500; n++) write(random.int(9_000))
+    check()
+    expect(entries('t')).toEqual(committed)
+    expect(store.count('t')).toBe(committed.length)
+    expect(new Set([...store.spilledKeys('t')].map(found => found.toString('hex'))).size).toBeGreaterThan(7_000)
+    // What is written while a spilled commit is under way stands over it.
+    store.setMeta('position', 2)
+    const done = store.commit()
+    write(7)
+    write(8)
+    check()
+    await done
+    check()
+    expect(store.meta('position')).toBe(2)
+    expect([...store.spilledKeys('t')]).toEqual([])
+    store.setMeta('position', 3)
+    await store.commit()
+    const all = [...expected].sort(([a], [b]) => a - b).map(([n, value]) => [key(n).toString('hex'), value])
+    expect(entries('t')).toEqual(all)
+    write(9)
+    await store.spill()
+    await reopen()
+    expect([store.meta('position'), entries('t')]).toEqual([3, all])
+    expect(readdirSync(join(folder, 'store')).sort()).toEqual(['data.mdb', 'lock.mdb'])
   })
 
   it('is not opened where its file is something else: LMDB would end the process', async () => {
