@@ -25,6 +25,7 @@ export {
   type Setting,
   type StreamOptions,
   type Sync,
+  secretFile,
   type Table,
   type TaggedOptions,
   type Topic,

@@ -52,6 +52,7 @@ export const ERRORS = {
   SOURCE_UNREACHABLE: { status: 503, retriable: true },
   SOURCE_AUTHENTICATION: { status: 503, retriable: false },
   SOURCE_PERMISSION: { status: 503, retriable: false },
+  SOURCE_TLS: { status: 503, retriable: true },
   SOURCE_WAL_LEVEL: { status: 503, retriable: false },
   SOURCE_VERSION: { status: 503, retriable: false },
   SOURCE_SLOT_BLOCKED: { status: 503, retriable: true },

@@ -1,15 +1,17 @@
 // Connections: drivers are loaded when the first one opens, sessions are set so that values have one text form, and every
 // failure becomes an error of ours that never shows a password.
-import type { ConnectionOptions } from 'node:tls'
 import type { Client, ClientConfig } from 'pg'
 import { fail, type MainstemError, readSetting, type Setting, textOf } from '../../core/index.ts'
+import { type TlsOptions, tlsError, tlsOptions } from '../connector/tls.ts'
+import { connectionUrl } from './url.ts'
 
 export type { Client } from 'pg'
 
 export interface PostgresTarget {
   readonly source: string
   readonly url: string | Setting
-  readonly ssl?: boolean | ConnectionOptions
+  readonly password?: string | Setting
+  readonly tls?: boolean | TlsOptions
 }
 
 const CONNECT_TIMEOUT_MS = 10_000
@@ -31,23 +33,21 @@ const SESSION = [
   "select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout'",
 ].join('; ')
 
-/** What pg reads as a connection string; it would take anything else for the name of a host. */
-const CONNECTION_STRING = /^(postgres|postgresql|socket):|^\//i
-
+/** @throws SOURCE_SETTING_MISSING, SOURCE_UNREACHABLE where the url is not one of PostgreSQL */
 export function clientConfig(target: PostgresTarget): ClientConfig {
-  const url = readSetting(target.url, `source ${target.source}`)
-  if (!CONNECTION_STRING.test(url)) {
-    // Without the text itself: it may hold a password.
-    throw fail('SOURCE_UNREACHABLE', `the url of source ${target.source} is not one of PostgreSQL`, {
-      hint: 'write postgres://user:password@host:port/database',
-    })
-  }
+  const { source } = target
+  const url = connectionUrl(source, readSetting(target.url, `source ${source}`))
+  const password =
+    target.password === undefined ? undefined : readSetting(target.password, `the password of source ${source}`)
+  const tls = target.tls ?? url.tls
   return {
-    connectionString: url,
+    connectionString: url.text(password),
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     keepAlive: true,
-    application_name: `mainstem ${target.source}`,
-    ...(target.ssl === undefined ? {} : { ssl: target.ssl }),
+    application_name: `mainstem ${source}`,
+    ...(password === undefined ? {} : { password }),
+    ...(tls === undefined ? {} : { ssl: tlsOptions(tls, source) }),
+    ...(url.negotiation === undefined ? {} : { sslnegotiation: url.negotiation }),
   }
 }
 
@@ -107,6 +107,8 @@ export function connectionError(source: string, error: unknown, mode: 'sql' | 'r
       cause: error,
     })
   }
+  const tls = tlsError(source, error)
+  if (tls) return tls
   return fail('SOURCE_UNREACHABLE', `source ${source} cannot be reached`, {
     detail: state && !detail.includes(state) ? `${detail} (${state})` : detail,
     hint:

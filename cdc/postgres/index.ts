@@ -1,5 +1,6 @@
 // The public face of `mainstem/postgres`. Importing it loads no driver: connections load theirs when they open.
 export type { SourceTable } from '../../core/index.ts'
+export type { TlsMode, TlsOptions } from '../connector/tls.ts'
 export { type PostgresSource, postgres } from './definition.ts'
 export {
   type ContractSource,

@@ -13,8 +13,13 @@ export interface PostgresOptions {
   readonly publication?: string
   /** The schema of tables named without one. Default `public`. */
   readonly schema?: string
-  /** TLS: true, or Node's TLS options. Default: as the url's `sslmode` says, else none. */
-  readonly ssl?: PostgresTarget['ssl']
+  /** The password, where the url has none: `secretFile('/run/secrets/shop')`. Default: `PGPASSWORD`, `PGPASSFILE`, `~/.pgpass`. */
+  readonly password?: PostgresTarget['password']
+  /**
+   * TLS: true checks the server's certificate and its name; `{ mode, ca, cert, key, serverName }` says more, false is without. Default: as
+   * the url's `sslmode` says (disable, verify-ca, no-verify; any other is verify-full) with `sslrootcert`, `sslcert`, `sslkey`; else none.
+   */
+  readonly tls?: PostgresTarget['tls']
 }
 
 export interface Setup {
@@ -50,7 +55,8 @@ export function namesOf(source: string, options: PostgresOptions, application: s
 export const targetOf = (source: string, options: PostgresOptions): PostgresTarget => ({
   source,
   url: options.url,
-  ...(options.ssl === undefined ? {} : { ssl: options.ssl }),
+  ...(options.password === undefined ? {} : { password: options.password }),
+  ...(options.tls === undefined ? {} : { tls: options.tls }),
 })
 
 export function createSetup(source: string, options: PostgresOptions, context: SourceContext): Setup {

@@ -123,7 +123,12 @@ export async function findBlockers(sql: Client, pid: number): Promise<string> {
 
 function describeBlocker({ pid, user, since, state, query, prepared }: BlockerRow): string {
   if (pid === 0) return `the prepared transaction ${prepared ?? '(see pg_prepared_xacts)'}`
-  const facts = [user && `user ${user}`, since && `since ${since}`, state, query && `query: ${query}`].filter(Boolean)
+  const facts = [
+    user && `user ${user}`,
+    since && `since ${since}`,
+    state,
+    query && `query: ${withoutPasswords(query)}`,
+  ].filter(Boolean)
   return `the transaction of pid ${pid}${facts.length > 0 ? ` (${facts.join(', ')})` : ''}`
 }
 
@@ -175,3 +180,7 @@ export async function dropSlot(sql: Client, source: string, name: string, force:
     }
   }
 }
+
+/** Another session's statement may hold a secret: `ALTER ROLE … PASSWORD '…'`, cut short perhaps. */
+export const withoutPasswords = (query: string): string =>
+  query.replace(/(password\s*=?\s*)('(?:[^']|'')*('|$)|\$\w*\$.*)/gi, "$1'…'")

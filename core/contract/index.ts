@@ -28,7 +28,7 @@ export {
   type ViewField,
   type ViewSlot,
 } from './row-view.ts'
-export { env, readSetting, type Setting } from './setting.ts'
+export { env, readSetting, type Setting, secretFile } from './setting.ts'
 export { isTagged, type TagFields, type TagOf, type TagValue, tagBytes, tagTypeIn } from './tags.ts'
 export { type Contract, checkName, compileContract, type ObjectContract, topic } from './topic.ts'
 export {
