@@ -1,7 +1,7 @@
 // A feed from its first message to its end. It lets the server forget only what the log itself holds (heartbeat batches record
 // progress without changes first), pauses the feed while too much is un-durable or the log has no room (telling the server
 // that we live, so that the connection stays), and holds messages back where something needs time: a mirror commit, a
-// truncation, an altered table.
+// truncation, an altered table, a transaction larger than memory should hold.
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
   fail,
@@ -63,6 +63,12 @@ export class Stream<P> implements FeedSink<P> {
   #resting = false
   #waiting: unknown[] = []
   #ended = false
+  readonly #over = Promise.withResolvers<void>()
+  /** What was held for while messages were taken that had been kept aside. */
+  #within: Promise<void> | undefined
+  #replaying = false
+  /** What uses the mirror over several turns of the event loop: it is over before the mirror is closed. */
+  #work: Promise<unknown> = Promise.resolve()
   #reject: (error: unknown) => void = () => {}
   #confirmed: P
   #confirmedMs = 0
@@ -109,10 +115,12 @@ export class Stream<P> implements FeedSink<P> {
     try {
       await Promise.race([running, failed])
     } finally {
-      this.#ended = true
+      this.#end()
       this.#unwatch()
       clearInterval(this.#timer)
       await this.#feed.close()
+      await this.#work
+      await this.#transactions.discard()
       await this.#pipeline.settled()
     }
   }
@@ -174,24 +182,27 @@ export class Stream<P> implements FeedSink<P> {
 
   insert(captured: Captured, after: Image): void {
     this.#transactions.insert(captured, after)
+    this.#bound()
   }
 
   update(captured: Captured, oldKind: OldKind, before: Image, after: Image): void {
     this.#transactions.update(captured, oldKind, before, after)
+    this.#bound()
   }
 
   delete(captured: Captured, before: Image): void {
     this.#transactions.delete(captured, before)
+    this.#bound()
   }
 
   truncate(tables: readonly MirrorTable[]): void {
-    this.hold(() => this.#transactions.truncate(tables, nextTurn))
+    this.hold(() => this.#working(this.#transactions.truncate(tables, this.#nextSlice)))
   }
 
   commit(to: P, commitTimeUs: number): void {
     this.#transactions.commit(to, commitTimeUs)
     const { mirror } = this.#options
-    if (mirror.pending >= HOLD_ROWS) this.hold(() => this.#commitMirror())
+    if (mirror.pending >= HOLD_ROWS || mirror.isSpilled) this.hold(() => this.#commitMirror())
     else if (this.#pipeline.count > IN_FLIGHT_MAX || this.#pipeline.bytes > IN_FLIGHT_BYTES_MAX) this.#setPaused(true)
   }
 
@@ -199,7 +210,45 @@ export class Stream<P> implements FeedSink<P> {
     if (!this.#transactions.inTransaction) this.#pipeline.passed(to)
   }
 
+  /** Keeps what a transaction has in memory within its bound. */
+  #bound(): void {
+    if (this.#transactions.isLarge) this.hold(() => this.#working(this.#transactions.spill()))
+  }
+
+  #working(work: Promise<void>): Promise<void> {
+    this.#work = Promise.allSettled([this.#work, work])
+    return work
+  }
+
+  readonly #nextSlice = async (): Promise<void> => {
+    await nextTurn()
+    if (this.#ended) throw STOPPED
+  }
+
+  replay(messages: AsyncIterable<readonly unknown[]>): void {
+    this.hold(() => this.#working(this.#takeAll(messages)))
+  }
+
+  async #takeAll(messages: AsyncIterable<readonly unknown[]>): Promise<void> {
+    this.#replaying = true
+    for await (const some of messages) {
+      for (const message of some) {
+        this.#feed.take(message)
+        const within = this.#within
+        this.#within = undefined
+        // What is waited for may never come once the stream has ended.
+        if (within) await Promise.race([within, this.#over.promise])
+        if (within || this.#slice.isSpent) await this.#nextSlice()
+      }
+    }
+    this.#replaying = false
+  }
+
   hold(task: () => Promise<void>): void {
+    if (this.#replaying) {
+      this.#within = this.#within?.then(task) ?? task()
+      return
+    }
     this.#held = true
     this.#setPaused(true)
     task()
@@ -322,8 +371,13 @@ export class Stream<P> implements FeedSink<P> {
 
   #fail(error: unknown): void {
     if (this.#ended) return
-    this.#ended = true
+    this.#end()
     this.#reject(error)
+  }
+
+  #end(): void {
+    this.#ended = true
+    this.#over.resolve()
   }
 
   /** Ends after what has been decoded is durable, mirrored and confirmed. */
@@ -331,7 +385,7 @@ export class Stream<P> implements FeedSink<P> {
     if (this.#ended) return
     this.#setPaused(true)
     const whole = !this.#held && !this.#transactions.inTransaction
-    this.#ended = true
+    this.#end()
     await this.#pipeline.settled()
     if (whole && this.#pipeline.count === 0) await this.#options.mirror.commit(this.#pipeline.position)
     this.#confirm(false)

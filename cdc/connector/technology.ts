@@ -184,6 +184,8 @@ export interface FeedSink<P> {
   passed(to: P): void
   /** Nothing is taken until `task` is done. */
   hold(task: () => Promise<void>): void
+  /** Takes messages that were kept aside, before any that is delivered: of one transaction, between its `begin` and its `commit`. */
+  replay(messages: AsyncIterable<readonly unknown[]>): void
 }
 
 /** Asks the server something now and then. Never throws: what fails is undefined, and the next question connects anew. */

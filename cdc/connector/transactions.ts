@@ -13,6 +13,9 @@ import type { Image } from './image.ts'
 import type { Pipeline } from './pipeline.ts'
 import type { Positions } from './positions.ts'
 
+/** Encoded records of one transaction in memory; more of them go to a file. */
+const SPILL_BYTES = 4 * 1024 * 1024
+
 export interface TransactionsOptions<P> {
   readonly source: string
   readonly positions: Positions<P>
@@ -66,6 +69,24 @@ export class Transactions<P> {
     )
   }
 
+  /** True where the transaction at hand has become larger than memory should hold: `spill` before the next change. */
+  get isLarge(): boolean {
+    const batch = this.#batch
+    return batch !== undefined && (batch.memoryBytes >= SPILL_BYTES || this.#options.mirror.isLarge)
+  }
+
+  /** Nothing may be recorded meanwhile. @throws LOG_FULL, LOG_FAILED */
+  async spill(): Promise<void> {
+    const { mirror } = this.#options
+    if (this.#batch && this.#batch.memoryBytes >= SPILL_BYTES) await this.#batch.spill()
+    if (mirror.isLarge) await mirror.spill()
+  }
+
+  /** Gives up a transaction of which the end did not come. */
+  async discard(): Promise<void> {
+    await this.#batch?.discard()
+  }
+
   #announce(parked: readonly PlacedParked[], position: string, first: number): void {
     placeParked(parked, position, first)
     announceParked(this.#options.source, parked, position, this.#options.onEvent)
@@ -96,7 +117,11 @@ export class Transactions<P> {
 
   /** Every row of the tables is deleted. Yields between slices, so nothing else may be recorded meanwhile. */
   async truncate(tables: readonly MirrorTable[], nextSlice: () => Promise<void>): Promise<void> {
-    for (const mirrored of tables) if (this.#take()) await this.#rows.truncate(mirrored, nextSlice)
+    const next = async () => {
+      await nextSlice()
+      if (this.isLarge) await this.spill()
+    }
+    for (const mirrored of tables) if (this.#take()) await this.#rows.truncate(mirrored, next)
   }
 }
 

@@ -1,4 +1,4 @@
-// Decodes the bytes of PostgreSQL's `pgoutput` plugin (protocol version 1, text format), message by message, without
+// Decodes the bytes of PostgreSQL's `pgoutput` plugin (protocol version 2, text format), message by message, without
 // building an object per change: a tuple is one reusable cursor over the message's bytes.
 // https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
 import { fail } from '../../core/index.ts'
@@ -91,6 +91,32 @@ export function decodePgoutput(bytes: Buffer, handler: PgoutputHandler): void {
       throw protocolError(`unknown message '${String.fromCharCode(bytes[0] ?? 0)}'`)
   }
 }
+
+/** Of a transaction that was sent while it ran. */
+export interface StreamedCommit {
+  readonly transaction: number
+  readonly commitLsn: bigint
+  readonly endLsn: bigint
+  readonly commitTimeUs: number
+}
+
+export const RELATION = 0x52
+export const ORIGIN = 0x4f
+export const STREAM_START = 0x53
+export const STREAM_STOP = 0x45
+const STREAM_COMMIT = 0x63
+export const STREAM_ABORT = 0x41
+
+/** A message about transactions that are sent while they run, outside of their parts. */
+export const isStreaming = ({ 0: type }: Buffer): boolean =>
+  type === STREAM_START || type === STREAM_COMMIT || type === STREAM_ABORT
+
+export const readStreamedCommit = (bytes: Buffer): StreamedCommit => ({
+  transaction: bytes.readUInt32BE(1),
+  commitLsn: bytes.readBigUInt64BE(6),
+  endLsn: bytes.readBigUInt64BE(14),
+  commitTimeUs: readTimeUs(bytes, 22),
+})
 
 export const isTruncate = (bytes: Buffer): boolean => bytes[0] === 0x54
 

@@ -1,5 +1,6 @@
 // What one open connector is made of: the definition's options with the names and tables of the application that opened it.
 import { createHash } from 'node:crypto'
+import { join } from 'node:path'
 import type { CapturedTable, SourceContext, SourceEvent } from '../../core/index.ts'
 import type { TableName } from './catalog.ts'
 import type { PostgresTarget } from './connection.ts'
@@ -30,6 +31,8 @@ export interface Setup {
   readonly isPublicationOurs: boolean
   readonly schema: string
   readonly tables: readonly SetupTable[]
+  /** A folder of its own, for transactions that are sent while they run. */
+  readonly spoolPath: string
   readonly onEvent: (event: SourceEvent) => void
 }
 
@@ -67,6 +70,7 @@ export function createSetup(source: string, options: PostgresOptions, context: S
     ...namesOf(source, options, context.application),
     schema,
     tables: context.tables.map(table => ({ ...table, pg: tableName(table.table.table, schema) })),
+    spoolPath: join(context.mirrorPath, 'spool'),
     onEvent: context.onEvent,
   }
 }

@@ -1,12 +1,28 @@
-// One replication connection, from START_REPLICATION to its end.
+// One replication connection, from START_REPLICATION to its end. Transactions that the server sends while they run wait in a spool
+// for their commit.
 
 import type { Feed, FeedSink } from '../connector/technology.ts'
 import { readTables } from './catalog.ts'
 import { type Client, clientConfig, connect, prepareSession, quoteName, socketOf } from './connection.ts'
 import { formatLsn, parseLsn } from './lsn.ts'
-import { decodePgoutput, isTruncate, type Relation, readRelation, readTruncate } from './pgoutput.ts'
+import {
+  decodePgoutput,
+  isStreaming,
+  isTruncate,
+  ORIGIN,
+  RELATION,
+  type Relation,
+  readRelation,
+  readStreamedCommit,
+  readTruncate,
+  STREAM_ABORT,
+  STREAM_START,
+  STREAM_STOP,
+  type StreamedCommit,
+} from './pgoutput.ts'
 import { checkTable, type PgTable } from './preflight.ts'
 import type { Setup } from './setup.ts'
+import { Spool } from './spool.ts'
 import { Transactions } from './transactions.ts'
 import { loadTypes, type PgType } from './types.ts'
 
@@ -23,12 +39,13 @@ export interface StreamOptions {
 /** The part of pg-logical-replication's service that is used. */
 type Service = InstanceType<typeof import('pg-logical-replication').LogicalReplicationService>
 
-/** A message of pgoutput, or the end of the server's log that a keepalive told. */
-type Message = Buffer | bigint
+/** A message of pgoutput, the end of the server's log that a keepalive told, or the end of a transaction from the spool. */
+type Message = Buffer | bigint | StreamedCommit
 
 export class ReplicationStream implements Feed<bigint, Message> {
   readonly #options: StreamOptions
   readonly #transactions: Transactions
+  #spool: Spool | undefined
   #service: Service | undefined
   #client: Client | undefined
   #closed = false
@@ -46,6 +63,7 @@ export class ReplicationStream implements Feed<bigint, Message> {
       acknowledge: { auto: false, timeoutSeconds: 0 },
     })
     this.#service = service
+    this.#spool = await Spool.open(setup.source, setup.spoolPath)
     const failed = new Promise<never>((_, reject) => {
       this.#reject = reject
     })
@@ -68,7 +86,7 @@ export class ReplicationStream implements Feed<bigint, Message> {
         this.#client = client
         await prepareSession(client)
         return client.query(
-          `START_REPLICATION SLOT ${quoteName(slot)} LOGICAL ${lsn} (proto_version '1', publication_names '${publication}', messages 'true')`,
+          `START_REPLICATION SLOT ${quoteName(slot)} LOGICAL ${lsn} (proto_version '2', publication_names '${publication}', messages 'true', streaming 'on')`,
         )
       },
       parse: (bytes: Buffer): void => sink.deliver(bytes),
@@ -83,19 +101,61 @@ export class ReplicationStream implements Feed<bigint, Message> {
   }
 
   keep(message: Message): Message {
-    return typeof message === 'bigint' ? message : Buffer.from(message)
+    return Buffer.isBuffer(message) ? Buffer.from(message) : message
   }
 
   take(message: Message): void {
+    const { sink } = this.#options
     if (typeof message === 'bigint') {
-      this.#options.sink.passed(message)
+      // In the midst of a transaction it says nothing of what comes after that.
+      if (!this.#spool?.isOpen) sink.passed(message)
+    } else if (!Buffer.isBuffer(message)) {
+      this.#transactions.commit(message.endLsn, message.commitTimeUs)
+    } else if (this.#spool?.isOpen) {
+      this.#keepAside(this.#spool, message)
+    } else if (isStreaming(message)) {
+      this.#takeStreaming(this.#spool!, message)
     } else if (isTruncate(message)) {
       this.#transactions.truncate(readTruncate(message))
-    } else if (message[0] === 0x52) {
+    } else if (message[0] === RELATION) {
       this.#takeRelation(readRelation(message))
     } else {
       decodePgoutput(message, this.#transactions)
     }
+  }
+
+  /** A message of a transaction that still runs. */
+  #keepAside(spool: Spool, message: Buffer): void {
+    const { sink } = this.#options
+    if (message[0] === STREAM_STOP) {
+      sink.hold(() => spool.end())
+      return
+    }
+    // An origin has no transaction id, and is of no use here.
+    if (message[0] !== ORIGIN) spool.add(message)
+    if (spool.isFull) sink.hold(() => spool.flush())
+  }
+
+  #takeStreaming(spool: Spool, message: Buffer): void {
+    const { sink } = this.#options
+    const transaction = message.readUInt32BE(1)
+    if (message[0] === STREAM_START) {
+      const begun = spool.begin(transaction)
+      if (begun) sink.hold(() => begun)
+    } else if (message[0] === STREAM_ABORT) {
+      const sub = message.readUInt32BE(5)
+      sink.hold(() => spool.abort(transaction, sub))
+    } else {
+      const commit = readStreamedCommit(message)
+      this.#transactions.begin(commit.commitLsn, commit.commitTimeUs, transaction)
+      sink.replay(this.#spooled(spool, commit))
+    }
+  }
+
+  async *#spooled(spool: Spool, commit: StreamedCommit): AsyncGenerator<readonly Message[]> {
+    yield* spool.messages(commit.transaction)
+    yield [commit]
+    await spool.remove(commit.transaction)
   }
 
   #takeRelation(relation: Relation): void {
@@ -133,6 +193,7 @@ export class ReplicationStream implements Feed<bigint, Message> {
     const impatience = setTimeout(() => client && socketOf(client).destroy(), CLOSE_PATIENCE_MS)
     await this.#service?.stop().catch(() => {})
     clearTimeout(impatience)
+    await this.#spool?.close()
   }
 }
 

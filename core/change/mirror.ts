@@ -301,6 +301,11 @@ export class Mirror {
     return this.#store.pending >= SPILL_ROWS || this.#store.pendingBytes >= SPILL_BYTES
   }
 
+  /** True where some of what is not committed was spilled. */
+  get isSpilled(): boolean {
+    return this.#store.isSpilled
+  }
+
   /** Moves what is not committed to disk, where it is found as before. Nothing may be written before it resolves. @throws LOG_FULL */
   async spill(): Promise<void> {
     await this.#store.spill()

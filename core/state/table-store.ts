@@ -183,6 +183,11 @@ export class TableStore {
     this.#pendingBytes = 0
   }
 
+  /** True where some of what was written since the last call of `commit` was spilled. */
+  get isSpilled(): boolean {
+    return this.#open.spilled !== undefined
+  }
+
   /** Keys of rows that were written and spilled, and are not committed. */
   *spilledKeys(table: string): Iterable<Buffer> {
     for (const { spilled } of [...this.#sealed, this.#open])
