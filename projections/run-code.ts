@@ -7,17 +7,23 @@ import type { Aggregate } from './aggregate.ts'
 import type { HandlerContext } from './handler-context.ts'
 import type { Handler, Route } from './route.ts'
 import type { SkippingCalls } from './skip/skipping-calls.ts'
-import { type NamedSlot, placeIn, type Slot, SUPPORT } from './state/layout.ts'
+import { TOUCHED } from './state/changes.ts'
+import { FLAGS, type Layout, type NamedSlot, placeIn, type Slot, SUPPORT } from './state/layout.ts'
 import { notOfType } from './state/nested.ts'
 import type { RowPlaces, RunRows } from './state/row-places.ts'
 
-/** Folds what is left of a lent run's records before `to` into their rows. `timeMs`: of records without an event time. */
-export type FoldRun = (run: RunRows, to: number, timeMs: number) => void
+/**
+ * Folds what is left of a lent run's records before `to` into their rows. `timeMs`: of records without an event time; `settled`:
+ * flags of rows that need not be touched before they change.
+ */
+export type FoldRun = (run: RunRows, to: number, timeMs: number, settled: number) => void
 
 export interface RunParts {
   readonly places: RowPlaces
   readonly draft: AnyRow
   readonly context: HandlerContext
+  /** To be called of a row that is about to change, unless it is settled. */
+  touch(row: number): void
   /** Takes what a handler returned that is not undefined. @throws HANDLER_ASYNC */
   checkResult(result: unknown): void
   /** Ends a call that has used more of its context than values. */
@@ -48,7 +54,9 @@ export function runCode(route: Route, handler: Handler, lent: RowView, parts: Ru
     throw notOfType(path, expected, value)
   }
   const env: Env = { ...parts, lent, handler, maps, bad }
-  const loop = steps ? columnLoop(steps, columnsOf(aggregates!, lent.fields)) : handlerLoop(route, lent, parts)
+  const loop = steps
+    ? columnLoop(steps, columnsOf(aggregates!, lent.fields), places.layout)
+    : handlerLoop(route, lent, parts)
   return factoryOf(route, handler, loop)(env)
 }
 
@@ -68,9 +76,9 @@ function factoryOf({ on, variants }: Route, handler: Handler, loop: string): Fac
   factory ??= new Function(
     'env',
     `'use strict' // ${made++}
-const { places, draft, context, handler, checkResult, endCall, checkHeap, skipping, lent, maps, bad } = env
+const { places, draft, context, handler, touch, checkResult, endCall, checkHeap, skipping, lent, maps, bad } = env
 const { pages, shift, mask, at } = places, { info } = context, { row, source } = lent, { positions, words: c } = source
-return (run, to, timeMs) => {
+return (run, to, timeMs, settled) => {
 const { rows, records, found } = run
 let k = run.next
 if (k === found || records[k] >= to) return
@@ -97,13 +105,14 @@ for (; k < found; k++) {
   info.position = positions[i]
   info.timeMs = ${timeOf(route, fields)}
   context.row = r
-  const page = pages[r >>> shift]
-  at.words = page.words
-  at.halves = page.halves
-  at.base = (r & mask) * ${layout.words}
+  const page = pages[r >>> shift], w = page.words, h = page.halves, b = (r & mask) * ${layout.words}
+  ${TOUCH}
+  at.words = w
+  at.halves = h
+  at.base = b
   ${refs ? `at.refs = page.refs; at.refBase = (r & mask) * ${layout.refs}` : ''}
   ${skipping === undefined ? `const ${call}` : guarded}
-  page.words[(r & mask) * ${layout.words} + ${SUPPORT}]++
+  w[b + ${SUPPORT}]++
   ${refs ? 'checkHeap()' : ''}
   if (context.used) endCall(r)
 }`
@@ -134,12 +143,20 @@ const columnsOf = (
     'by' in aggregate ? wordColumn(fields, aggregate.by) : undefined,
   ])
 
-const columnLoop = (steps: readonly string[], columns: readonly (WordColumn | undefined)[]): string => `
+/** Statements before a row changes whose halves begin at twice `b`. */
+const TOUCH = `const f = h[(b << 1) + ${FLAGS}]; if ((f & ${TOUCHED}) === 0 && (f & settled) !== settled) touch(r)`
+
+const columnLoop = (
+  steps: readonly string[],
+  columns: readonly (WordColumn | undefined)[],
+  { words }: Layout,
+): string => `
 ${needed(...columns)}
 for (; k < found; k++) {
   const i = records[k], r = rows[k]
   if (i >= to) break
-  const page = pages[r >>> shift], w = page.words, h = page.halves, b = (r & mask) * places.layout.words
+  const page = pages[r >>> shift], w = page.words, h = page.halves, b = (r & mask) * ${words}
+  ${TOUCH}
   w[b + ${SUPPORT}]++
   ${steps.map(step => `{ ${step} }`).join('\n  ')}
 }`

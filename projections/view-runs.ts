@@ -8,7 +8,6 @@ import type { RunParts } from './run-code.ts'
 import { type RunFold, RunFolds } from './run-fold.ts'
 import type { SkippingCalls } from './skip/skipping-calls.ts'
 import { TOUCHED } from './state/changes.ts'
-import { FLAGS } from './state/layout.ts'
 import type { RunRows } from './state/row-places.ts'
 import type { TouchedRows } from './touched-rows.ts'
 import type { FoldedView } from './view.ts'
@@ -45,7 +44,7 @@ export class ViewRuns {
     return undefined
   }
 
-  /** Finds the rows of all records, which are about to change; gives the first record whose key is refused. */
+  /** Finds the rows of all records; gives the first record whose key is refused. */
   resolve(lents: readonly Lent[], timeMs: number): Refusal | undefined {
     const { context, begin } = this.#parts
     let first: Refusal | undefined
@@ -62,7 +61,7 @@ export class ViewRuns {
         const position = lent.view.source.positions[run.rows.count]!
         if (first === undefined || position < first.position) first = { route, position, error }
       }
-      this.#touchRun(run.rows)
+      this.#meet(run.rows)
     }
     return first
   }
@@ -81,17 +80,23 @@ export class ViewRuns {
     }
   }
 
-  /** Notes which rows of a run are about to change. */
-  #touchRun({ rows, found }: RunRows): void {
-    const { touched } = this.#parts
-    const { table, changes, expires } = this.#view
-    const { pages, shift, mask, layout } = table
-    const settled = touched.copies || expires ? TOUCHED : changes.settled
+  /**
+   * Meets the rows of a run, from their first word to their last: in a loop of its own that needs nothing of what it meets, so that
+   * the waits for memory overlap as far as they can.
+   */
+  #meet(run: RunRows): void {
+    const { rows, found } = run
+    const { pages, shift, mask, layout } = this.#view.table
+    const { words } = layout
+    const last = words * 2 - 1
+    let met = 0
     for (let k = 0; k < found; k++) {
       const row = rows[k]!
-      const flags = pages[row >>> shift]!.halves[(row & mask) * layout.words * 2 + FLAGS]!
-      if ((flags & TOUCHED) === 0 && (flags & settled) !== settled) touched.touch(row)
+      const { halves } = pages[row >>> shift]!
+      const at = (row & mask) * words * 2
+      met ^= halves[at]! ^ halves[at + last]!
     }
+    run.met = met
   }
 
   /** Folds records whose rows are found. @param before position of a record that is not folded, and none after it */
@@ -110,7 +115,14 @@ export class ViewRuns {
     const { rows, fold } = this.#runs.get(route)!.of(lent.view)
     context.info.timeMs = timeMs
     skipping?.lends(lent, route)
-    fold(rows, end, timeMs)
+    fold(rows, end, timeMs, this.#settled)
+  }
+
+  /** Flags of rows that need not be touched before they change. */
+  get #settled(): number {
+    const { touched } = this.#parts
+    const { changes, expires } = this.#view
+    return touched.copies || expires ? TOUCHED : changes.settled
   }
 
   #foldEach(route: Route, { view: lent, key }: Lent, from: number, to: number, timeMs: number): void {

@@ -38,6 +38,8 @@ export class RunRows {
   found = 0
   /** Records of the run that have been looked at. */
   count = 0
+  /** Made of what was loaded ahead of its use: without a use of its own the loads would be left out. */
+  met = 0
   /** The first of `records` that is not folded yet. */
   next = 0
 
