@@ -64,6 +64,7 @@ export const ERRORS = {
   LOG_BEHIND_SLOT: { status: 503, retriable: false },
   SOURCE_PROTOCOL: { status: 503, retriable: true },
   SOURCE_UNKNOWN: { status: 404, retriable: false },
+  PARKED_UNKNOWN: { status: 404, retriable: false, hint: 'mainstem parked lists those there are' },
   // projections
   HANDLER_ASYNC: { status: 500, retriable: false, hint: 'a handler is synchronous: bring the data in as a topic' },
   HANDLER_IMPURE: {

@@ -1,5 +1,5 @@
 // What the application has and how it is: bodies of the calls about views and sources.
-import { type ErrorReport, type Log, type LogStatus, type ParkedEntry, wireSchema } from '../core/index.ts'
+import { type ErrorReport, type Log, type LogStatus, wireSchema } from '../core/index.ts'
 import type { ContinuedFrom, Progress, ViewCheckpointStatus, ViewPlan } from '../projections/index.ts'
 import { keyType, type Reads, type ServedView, type SourcePositions } from './reads.ts'
 
@@ -63,13 +63,6 @@ export const viewDetail = async (reads: Reads, served: ServedView): Promise<View
   sourcePositions: await reads.sourcePositions([served.live], served.live.status().position),
   schema: { key: wireSchema(keyType(served.live)), value: wireSchema(served.live.value) },
 })
-
-export interface ParkedWire extends Omit<ParkedEntry, 'logPosition'> {
-  readonly logPosition: string
-}
-
-export const parkedWire = (entries: readonly ParkedEntry[]): readonly ParkedWire[] =>
-  entries.map(entry => ({ ...entry, logPosition: String(entry.logPosition) }))
 
 /** The log, and its topics in the order in which they came. */
 export interface LogWire {

@@ -4,7 +4,7 @@ import type { RunningServer, ServerOptions } from './server-options.ts'
 
 export { type AppendResult, Appends } from './append.ts'
 export type { AtOption } from './at.ts'
-export type { LogWire, ParkedWire, ViewDetail, ViewSummary } from './catalog.ts'
+export type { LogWire, ViewDetail, ViewSummary } from './catalog.ts'
 export {
   type Answer,
   type Client,
@@ -19,6 +19,7 @@ export { HOST_DEFAULT, LOG_PAGE_MAX, PORT_DEFAULT } from './limits.ts'
 export type { LineageEntry, LineageStepWire, LineageWire } from './lineage.ts'
 export type { CleanWire } from './log-clean.ts'
 export { type LogRecordWire, recordJson } from './log-page.ts'
+export type { ParkedWire, RetriedWire } from './parked.ts'
 export { type Problem, problemOf } from './problem.ts'
 export { openReads, Reads, type ReadsOptions } from './reads.ts'
 export type { ReplayWire } from './replay-wire.ts'

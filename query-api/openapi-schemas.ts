@@ -321,6 +321,29 @@ export const SCHEMAS = {
   Source: object(source),
   Sources: object({ sources: array(ref('Source')) }),
   Parked: object({ parked: array(parked), total: count }),
+  ParkedRetry: {
+    ...object(
+      {
+        table: { ...text, description: 'Only of this table; default: all' },
+        key: { ...text, description: 'Only this row, as the list has its key' },
+        set: {
+          type: 'object',
+          additionalProperties: nullable(text),
+          description:
+            "Column → the database's text of a value, or null, to take in the place of the raw one; with key",
+        },
+      },
+      ['table', 'key', 'set'],
+    ),
+    additionalProperties: false,
+  },
+  ParkedRetried: object({
+    accepted: count,
+    superseded: { ...count, description: 'Rows of which a newer accepted one is there' },
+    refused: { ...count, description: 'Rows that stay parked' },
+    refusals: { ...array(object({ topic: text, key: text, error: text })), description: 'The first hundred of them' },
+    token: text,
+  }),
   DropReport: object({ source: text, dropped: array(text) }),
   Appended: object({ positions: array(position), token: text }),
   Log: object({

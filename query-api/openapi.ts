@@ -338,6 +338,16 @@ function sourcePaths(): Paths {
         responses: { 200: json(ref('Parked'), 'The rows'), ...problems(400, 404) },
       }),
     },
+    '/v1/sources/{source}/parked/retry': {
+      post: operation('retryParked', 'Read parked rows again: what their contracts take now becomes a record', {
+        parameters: [source],
+        requestBody: body(ref('ParkedRetry')),
+        responses: {
+          200: json(ref('ParkedRetried'), 'What came of it; a read with the token sees it'),
+          ...problems(400, 403, 404, 413, 503, 507),
+        },
+      }),
+    },
   }
 }
 

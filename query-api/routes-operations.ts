@@ -1,14 +1,15 @@
 // Calls for those who operate the application: the log, sources, health, and the description of all calls.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fail } from '../core/index.ts'
-import { logWire, parkedWire } from './catalog.ts'
+import { logWire } from './catalog.ts'
 import { type Ailing, ailingText, type HealthMonitor } from './health.ts'
 import { LOG_PAGE_DEFAULT, LOG_PAGE_MAX } from './limits.ts'
 import { readLogPage } from './log-page.ts'
-import { checkNames, integer } from './parameters.ts'
+import { bodyJson, checkNames, integer } from './parameters.ts'
+import { parkedRetryOf, parkedWire, retriedWire } from './parked.ts'
 import type { Reads } from './reads.ts'
 import { queryOf, sendJson } from './routes-reads.ts'
-import { sourceOf } from './routes-writes.ts'
+import { checkOrigin, sourceOf } from './routes-writes.ts'
 import { verifyJson } from './verify-wire.ts'
 
 export interface OperationParts {
@@ -39,6 +40,14 @@ export function addOperationRoutes(server: FastifyInstance, parts: OperationPart
     const limit = pageLimit(request, ['limit'])
     const source = sourceOf(sources, request.params.source)
     sendJson(reply, JSON.stringify({ parked: parkedWire(source.parked(limit)), total: source.status().parked }))
+  })
+  server.post<{ Params: SourceParams }>('/v1/sources/:source/parked/retry', async (request, reply) => {
+    checkOrigin(request)
+    checkNames(queryOf(request), [])
+    const source = sourceOf(sources, request.params.source)
+    const retried = await source.retryParked(parkedRetryOf(bodyJson(request.body), source.name))
+    sendJson(reply, JSON.stringify(retriedWire(log.id, retried)))
+    return reply
   })
 
   server.get('/v1/log', (request, reply) => {

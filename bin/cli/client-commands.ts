@@ -1,7 +1,7 @@
-// Commands that ask a running application by HTTP: views, get, sources, parked.
+// Commands that ask a running application by HTTP: views, get, sources.
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { SourceStatus } from '../../core/index.ts'
-import { HOST_DEFAULT, LOG_PAGE_MAX, type ParkedWire, PORT_DEFAULT, type ViewSummary } from '../../query-api/index.ts'
+import { HOST_DEFAULT, PORT_DEFAULT, type ViewSummary } from '../../query-api/index.ts'
 import { wholeNumber } from './arguments.ts'
 import { call, callText } from './http.ts'
 import { byteSize, duration, formatTable, grouped, line } from './table.ts'
@@ -32,7 +32,6 @@ export function addClientCommands(program: Command): void {
   addViews(program)
   addGet(program)
   addSources(program)
-  addParked(program)
 }
 
 function addViews(program: Command): void {
@@ -149,43 +148,4 @@ function sourceState({ state, snapshot, waitingFor }: SourceStatus): string {
   if (state === 'snapshotting' && snapshot)
     return `snapshotting ${grouped(snapshot.rows)} of ${grouped(snapshot.rowsEstimated)} rows`
   return waitingFor ? `${state}: waits for ${waitingFor}` : state
-}
-
-function addParked(program: Command): void {
-  withClientOptions(program.command('parked').description('list rows that their contracts refused'))
-    .argument('[source]', 'name of a source (default: all of them)')
-    .addHelpText('after', '\nExample:\n  mainstem parked shop')
-    .action(async (source: string | undefined, { url, json }: ClientFlags) => {
-      const names = source === undefined ? await sourceNames(url) : [source]
-      const parked: ParkedWire[] = []
-      let total = 0
-      for (const name of names) {
-        const answer = await call<{ parked: readonly ParkedWire[]; total: number }>(
-          url,
-          `/v1/sources/${encodeURIComponent(name)}/parked`,
-          {
-            query: { limit: LOG_PAGE_MAX },
-          },
-        )
-        parked.push(...answer.parked)
-        total += answer.total
-      }
-      if (json) return line(JSON.stringify({ parked, total }))
-      if (parked.length === 0) return line('  no rows are parked')
-      const rows = formatTable(parked, [
-        { text: row => row.topic },
-        { text: row => `key ${row.key}` },
-        { text: row => row.op },
-        { text: row => row.position },
-        { text: row => row.error },
-      ])
-      rows.forEach(line)
-      if (total > parked.length)
-        line(`  … and ${grouped(total - parked.length)} more: ${grouped(total)} rows are parked`)
-    })
-}
-
-async function sourceNames(url: string): Promise<readonly string[]> {
-  const { sources } = await call<{ sources: readonly SourceStatus[] }>(url, '/v1/sources')
-  return sources.map(source => source.name)
 }

@@ -5,6 +5,7 @@ import { addDeadLetters } from './dead-letters.ts'
 import { addFold } from './fold.ts'
 import { addInit } from './init.ts'
 import { addLogCommands } from './log/index.ts'
+import { addParked } from './parked.ts'
 import { addExport, addLineage } from './past.ts'
 import { addReplay } from './replay.ts'
 import { addRun } from './run.ts'
@@ -22,6 +23,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   addRun,
   addFold,
   addClientCommands,
+  addParked,
   addLineage,
   addExport,
   addDeadLetters,

@@ -2,6 +2,7 @@
 // makes a new one after each failure; nothing of an attempt outlives it but the log and the mirror.
 import type { Appended, ControlEvent, ControlState, Log, LogTopic, Mirror, SourceMark } from '../../core/index.ts'
 import { untilRoom } from './log-room.ts'
+import type { RowReader } from './rows.ts'
 import { type SnapshotProgress, SnapshotReader } from './snapshot.ts'
 import { decideStart } from './start.ts'
 import { Stream } from './stream.ts'
@@ -17,7 +18,7 @@ export interface AttemptHost<P> {
   onWaiting(reason: string | null): void
   onSnapshot(progress: SnapshotProgress | null): void
   onSnapshotDone(): void
-  onStream(stream: Stream<P>): void
+  onStream(stream: Stream<P>, readerOf: (table: CheckedTable) => RowReader, tables: readonly CheckedTable[]): void
   onStreaming(): void
   onComplete(complete: P, position: number): void
   onServer(position: P): void
@@ -54,13 +55,13 @@ export async function runAttempt<P>(host: AttemptHost<P>): Promise<void> {
       await takeSnapshot(host, session, preflight)
     } else await session.waitUntilFree()
     signal.throwIfAborted()
-    await stream(host, session)
+    await stream(host, session, preflight)
   } finally {
     session.close()
   }
 }
 
-async function stream<P>(host: AttemptHost<P>, session: Session<P>): Promise<void> {
+async function stream<P>(host: AttemptHost<P>, session: Session<P>, { tables }: Preflight): Promise<void> {
   const { technology, log, mirror } = host
   const start = loggedPosition(log, technology)
   const running = new Stream({
@@ -74,7 +75,7 @@ async function stream<P>(host: AttemptHost<P>, session: Session<P>): Promise<voi
     onServer: position => host.onServer(position),
     onPaused: paused => host.onPaused(paused),
   })
-  host.onStream(running)
+  host.onStream(running, table => session.rowReader(table), tables)
   await running.run()
 }
 

@@ -5,12 +5,15 @@ import { setTimeout as wait } from 'node:timers/promises'
 import {
   controlContract,
   type DropReport,
+  fail,
   type Log,
   type LogTopic,
   type MainstemError,
   type Mirror,
   openMirror,
   type ParkedEntry,
+  type ParkedRetried,
+  type ParkedRetry,
   reportOf,
   type SourceConnector,
   type SourceContext,
@@ -18,6 +21,8 @@ import {
   type SourceStatus,
 } from '../../core/index.ts'
 import { type AttemptHost, checkStart, loggedPosition, runAttempt } from './attempt.ts'
+import { redriveParked } from './redrive.ts'
+import type { RowReader } from './rows.ts'
 import type { SnapshotProgress } from './snapshot.ts'
 import { STOPPED, type Stream } from './stream.ts'
 import type { Probe, Technology } from './technology.ts'
@@ -99,6 +104,8 @@ export class Connector<P> implements SourceConnector {
   #error: MainstemError | undefined
   #snapshot: SnapshotProgress | null = null
   #stream: Stream<P> | undefined
+  /** Of captured tables, by topic. */
+  #readers: ReadonlyMap<string, () => RowReader> = new Map()
   #changesBefore = 0
   #complete: P
   #position: number
@@ -169,8 +176,9 @@ export class Connector<P> implements SourceConnector {
       onSnapshotDone: () => {
         this.#resnapshot = false
       },
-      onStream: stream => {
+      onStream: (stream, readerOf, tables) => {
         this.#stream = stream
+        this.#readers = new Map(tables.map(table => [table.setup.contract.name, () => readerOf(table)]))
       },
       onStreaming: () => this.#onStreaming(),
       onComplete: (complete, position) => this.#onComplete(complete, position),
@@ -333,6 +341,19 @@ export class Connector<P> implements SourceConnector {
 
   parked(limit: number): readonly ParkedEntry[] {
     return this.#mirrorClosed ? this.#parkedLast.slice(0, limit) : this.#mirror.parked(limit)
+  }
+
+  async retryParked(request: ParkedRetry): Promise<ParkedRetried> {
+    const stream = this.#state === 'streaming' ? this.#stream : undefined
+    if (!stream) {
+      const { state, waitingFor } = this.status()
+      throw fail('NOT_READY', `source ${this.name} does not stream`, {
+        detail: `it is ${state}${waitingFor ? `, waiting for ${waitingFor}` : ''}`,
+      })
+    }
+    const { technology, log } = this.#parts
+    const parts = { technology, log, mirror: this.#mirror, readers: this.#readers }
+    return stream.between(pipeline => redriveParked({ ...parts, pipeline }, request))
   }
 
   checkPosition(position: string): void {

@@ -163,6 +163,32 @@ export class RowReader {
     return Object.keys(filled).length > 0 ? this.#parseAround(input, filled) : this.#parse(input)
   }
 
+  /**
+   * The row that a parked row's raw values are by now, or what is wrong with it.
+   * @param current the accepted row of its key: for columns that the server had left out as unchanged
+   */
+  fromRaw(raw: Readonly<Record<string, string | null>>, current: AnyRow | undefined): AnyRow | string {
+    const input: AnyRow = {}
+    const filled: AnyRow = {}
+    const problems: string[] = []
+    for (const { name, input: read } of this.#columns) {
+      const text = raw[name]
+      // A column that the contract did not have then: its default, or the schema's complaint.
+      if (text === undefined) continue
+      if (text === UNCHANGED_RAW && current && name in current) filled[name] = current[name]
+      else if (text !== null && knownText(text) === undefined) problems.push(`${name}: its value was not kept whole`)
+      else {
+        try {
+          input[name] = text === null ? null : read(text)
+        } catch (error) {
+          problems.push(`${name}: ${refusedBy(error)}`)
+        }
+      }
+    }
+    if (problems.length > 0) return problems.join('; ')
+    return Object.keys(filled).length > 0 ? this.#parseAround(input, filled) : this.#parse(input)
+  }
+
   #parse(input: AnyRow): AnyRow | string {
     try {
       return this.#contract.parse(input)

@@ -62,6 +62,9 @@ export class Stream<P> implements FeedSink<P> {
   readonly #slice = new Slice()
   #resting = false
   #waiting: unknown[] = []
+  /** What runs when it may, and who is told if it never does. */
+  #between: (() => Promise<void>)[] = []
+  readonly #onEnd = new Set<() => void>()
   #ended = false
   readonly #over = Promise.withResolvers<void>()
   /** What was held for while messages were taken that had been kept aside. */
@@ -116,6 +119,7 @@ export class Stream<P> implements FeedSink<P> {
       await Promise.race([running, failed])
     } finally {
       this.#end()
+      for (const tell of this.#onEnd) tell()
       this.#unwatch()
       clearInterval(this.#timer)
       await this.#feed.close()
@@ -203,6 +207,7 @@ export class Stream<P> implements FeedSink<P> {
     this.#transactions.commit(to, commitTimeUs)
     const { mirror } = this.#options
     if (mirror.pending >= HOLD_ROWS || mirror.isSpilled) this.hold(() => this.#commitMirror())
+    else if (this.#between.length > 0) this.#runBetween()
     else if (this.#pipeline.count > IN_FLIGHT_MAX || this.#pipeline.bytes > IN_FLIGHT_BYTES_MAX) this.#setPaused(true)
   }
 
@@ -254,6 +259,28 @@ export class Stream<P> implements FeedSink<P> {
     task()
       .then(() => this.#release())
       .catch(error => this.#fail(error))
+  }
+
+  /** Runs `task` when no transaction is being taken and nothing else is held for; what comes meanwhile waits. */
+  between<T>(task: (pipeline: Pipeline<P>) => Promise<T>): Promise<T> {
+    const { source } = this.#options.technology
+    const ended = () => fail('NOT_READY', `source ${source} has stopped streaming`, { hint: 'try again' })
+    if (this.#ended) return Promise.reject(ended())
+    return new Promise((resolve, reject) => {
+      const end = () => reject(ended())
+      this.#onEnd.add(end)
+      this.#between.push(async () => {
+        await task(this.#pipeline).then(resolve, reject)
+        this.#onEnd.delete(end)
+      })
+      this.#runBetween()
+    })
+  }
+
+  #runBetween(): void {
+    if (this.#ended || this.#held || this.#transactions.inTransaction) return
+    const next = this.#between.shift()
+    if (next) this.hold(() => this.#working(next()))
   }
 
   #release(): void {
@@ -329,6 +356,7 @@ export class Stream<P> implements FeedSink<P> {
     if (this.#noRoom) {
       if (now - this.#confirmedMs >= ALIVE_EVERY_MS) this.#confirm(false)
     } else if (now - this.#pingedMs >= PING_EVERY_MS) this.#ping()
+    if (this.#between.length > 0) this.#runBetween()
     if (this.isIdle) {
       if (!this.#noRoom) this.#heartbeat(now)
       const { mirror } = this.#options

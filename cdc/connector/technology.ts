@@ -63,6 +63,8 @@ export interface Session<P> {
   clear(before: 'none' | 'unfinished' | 'finished'): Promise<void>
   /** From here on the server keeps its log for the source; what stood in the tables at that place can be read. */
   openSnapshot(): Promise<Snapshot<P>>
+  /** Reads a checked table's rows as the server's catalog now has their columns. */
+  rowReader(table: CheckedTable): RowReader
   /** The changes after `from`, of tables that were checked. Nothing comes before `run`. */
   openFeed(from: P, sink: FeedSink<P>): Feed<P>
   /** Ends all connections; does not wait and does not throw. */

@@ -1,6 +1,8 @@
 // The connections of one attempt: what PostgreSQL does at each step of it.
 
+import type { RowReader } from '../connector/rows.ts'
 import type {
+  CheckedTable,
   ChunkReader,
   Feed,
   FeedSink,
@@ -10,6 +12,7 @@ import type {
   SessionOptions,
   Snapshot,
 } from '../connector/technology.ts'
+import { createRowReader } from './columns.ts'
 import type { Client } from './connection.ts'
 import { connect } from './connection.ts'
 import { watchLocks } from './lock-watch.ts'
@@ -86,6 +89,11 @@ export class PostgresSession implements Session<bigint> {
     await client.query('begin transaction isolation level repeatable read, read only')
     await client.query(`set transaction snapshot '${snapshot.replaceAll("'", "''")}'`)
     return new CopyReader(target, client, this.#options.onWaiting)
+  }
+
+  rowReader(table: CheckedTable): RowReader {
+    const found = this.#tables.find(each => each.setup === table.setup)
+    return createRowReader(table.setup.contract, found?.catalog.columns ?? [])
   }
 
   openFeed(start: bigint, sink: FeedSink<bigint>): Feed<bigint> {

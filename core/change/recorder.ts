@@ -7,6 +7,7 @@ import { type AnyRow, KEY_BYTES_MAX } from '../contract/index.ts'
 import { isMainstemError, textOf } from '../errors.ts'
 import type { Batch, ParkedRow } from '../log/index.ts'
 import { applyParked, type Mirror, type MirrorTable } from './mirror.ts'
+import type { ParkedEntry } from './source.ts'
 
 /** Longer raw values of a parked row are cut: a record has a limit. */
 const RAW_CHARS_MAX = 64 * 1024
@@ -148,6 +149,27 @@ export class Recorder {
     const known = table.findParked(row.keyText)
     if (known && JSON.stringify(known.raw) === JSON.stringify(cutAll(row.raw))) return
     this.park(table, stored ? 'update' : 'insert', row, undefined)
+  }
+
+  /**
+   * A parked row that the contract takes now becomes the row of its key. False where one is there under a key that the parked row did not
+   * have: that one is newer, and stays. @throws RECORD_… where the log does not take it
+   */
+  redrive(table: MirrorTable, entry: ParkedEntry, row: AnyRow): boolean {
+    const { key } = table.contract
+    const bytes = key.encodeFromRow(row)
+    const stored = table.find(bytes)
+    const accepted = stored === undefined || key.format(key.fromRow(row)) === entry.key
+    const value = table.encode(row, this.epoch)
+    const error = accepted ? 'redriven' : 'superseded by an accepted row'
+    this.#batch.parked(table.topic, { op: 'delete', key: entry.key, raw: {}, error, redriveOf: entry.logPosition })
+    if (accepted) {
+      if (!stored) this.#batch.insert(table.topic, row)
+      else if (!table.same(stored, value)) this.#batch.update(table.topic, table.row(stored), row)
+      table.put(bytes, value, stored === undefined)
+    }
+    table.unpark(entry.key)
+    return accepted
   }
 
   /** Deletes a row by its key where it is still there; for truncation and for rows that a snapshot no longer holds. */

@@ -123,6 +123,29 @@ export interface ParkedEntry {
   readonly raw: Readonly<Record<string, string | null>>
 }
 
+/** Which parked rows to read again, and with what. */
+export interface ParkedRetry {
+  /** `<source>.<table>`. Default: all. */
+  readonly topic?: string
+  /** Of one row, as `ParkedEntry.key` has it. Default: all. */
+  readonly key?: string
+  /** Values to take in the place of raw ones, column → the database's text, null for NULL; of one row. */
+  readonly set?: Readonly<Record<string, string | null>>
+}
+
+export interface ParkedRetried {
+  /** Rows that their contracts take now: each is a record of its topic. */
+  readonly accepted: number
+  /** Rows of which a newer accepted one is there: they are only no longer parked. */
+  readonly superseded: number
+  /** Rows that stay parked. */
+  readonly refused: number
+  /** The first of them, and why. */
+  readonly refusals: readonly { readonly topic: string; readonly key: string; readonly error: string }[]
+  /** The log's position that holds it. */
+  readonly position: number
+}
+
 export interface SourceConnector {
   readonly name: string
   /** Begins to read; returns at once. Retries what is retriable by itself; a permanent failure shows in `status()` and an event. */
@@ -130,6 +153,12 @@ export interface SourceConnector {
   status(): SourceStatus
   /** Rows refused by their contracts and not mended since, at most `limit`. */
   parked(limit: number): readonly ParkedEntry[]
+  /**
+   * Reads parked rows again, out of their raw values, under the contracts as they are now. What these take becomes a record of the
+   * row, after one that says which parked record it mends (`redriveOf`). Between two transactions of the source.
+   * @throws PARKED_UNKNOWN, REQUEST_INVALID where `set` names no column, NOT_READY while it does not stream, LOG_FULL
+   */
+  retryParked(request: ParkedRetry): Promise<ParkedRetried>
   /**
    * Waits until everything the source had committed up to `position` is durable, and gives the log position that then must
    * be applied to have seen it. On an idle source it makes the server show its progress.

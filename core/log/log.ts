@@ -25,6 +25,8 @@ export interface ParkedRow {
   readonly raw: Readonly<Record<string, string | null>>
   /** What the contract said. */
   readonly error: string
+  /** With `delete`: position of the parked record that is mended by the accepted one that follows it in the same batch. */
+  readonly redriveOf?: number | undefined
 }
 
 export type RecordOp = 'event' | 'insert' | 'update' | 'delete' | 'parked'

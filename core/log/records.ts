@@ -26,6 +26,7 @@ export const parkedSchema = z.object({
   key: z.string(),
   raw: z.record(z.string(), z.string().nullable()),
   error: z.string(),
+  redriveOf: z.int().optional(),
 })
 
 export const corrupt = (file: string, offset: number, what: string, cause?: unknown) =>

@@ -12,6 +12,8 @@ import {
   type LogTopic,
   openEmbeddedLog,
   type ParkedEntry,
+  type ParkedRetried,
+  type ParkedRetry,
   type SourceConnector,
   type SourceStatus,
   topic,
@@ -135,6 +137,13 @@ export class ManualSource implements SourceConnector {
 
   parked(limit: number): readonly ParkedEntry[] {
     return this.parkedRows.slice(0, limit)
+  }
+
+  retries: ParkedRetry[] = []
+
+  async retryParked(request: ParkedRetry): Promise<ParkedRetried> {
+    this.retries.push(request)
+    return { accepted: 1, superseded: 0, refused: 0, refusals: [], position: 7 }
   }
 
   reached(position: string, signal: AbortSignal): Promise<number> {

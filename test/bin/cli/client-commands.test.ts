@@ -114,7 +114,7 @@ describe.concurrent('the client commands', () => {
     const { code, stdout } = await mainstem(['log', 'tail', 'shop.orders', ...url])
     expect(code).toBe(0)
     expect(stdout).toBe(
-      '  4   shop 0/1A   tx 902   insert   {"id":1,"total":"10"}\n  5   shop 0/1A   tx 902   update   {"id":1,"total":"10"} → {"id":2,"total":null}\n',
+      '  4   shop 0/1A   tx 902 #1   insert   {"id":1,"total":"10"}\n  5   shop 0/1A   tx 902 #2   update   {"id":1,"total":"10"} → {"id":2,"total":null}\n',
     )
     const json = await mainstem(['log', 'tail', 'purchases', '--from', '2', '--limit', '1', '--json', ...url])
     expect(lastJson(json.stdout)).toMatchObject({
