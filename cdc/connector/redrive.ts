@@ -35,7 +35,7 @@ export interface RedriveParts<P> {
 export async function redriveParked<P>(parts: RedriveParts<P>, request: ParkedRetry): Promise<ParkedRetried> {
   const { log, mirror, pipeline } = parts
   checkRequest(parts, request)
-  await pipeline.drained()
+  await durable(parts)
   if (log.pressure !== null) throw fail('LOG_FULL', 'the log has no room', { detail: log.pressure })
   const found = {
     accepted: 0,
@@ -65,11 +65,19 @@ export async function redriveParked<P>(parts: RedriveParts<P>, request: ParkedRe
   return { ...found, position: pipeline.position }
 }
 
-async function append<P>({ technology, pipeline }: RedriveParts<P>, batch: ReturnType<Log['batch']>): Promise<void> {
+async function append<P>(parts: RedriveParts<P>, batch: ReturnType<Log['batch']>): Promise<void> {
+  const { technology, pipeline } = parts
   const { source, positions } = technology
   const { complete } = pipeline
   pipeline.append(batch, { source, position: positions.format(complete) }, complete)
-  await pipeline.drained()
+  await durable(parts)
+}
+
+/** What the log refused ends the attempt, and with it this. */
+async function durable<P>({ pipeline, technology }: RedriveParts<P>): Promise<void> {
+  await pipeline.settled()
+  if (pipeline.count > 0)
+    throw fail('NOT_READY', `source ${technology.source} has stopped streaming`, { hint: 'try again' })
 }
 
 function checkRequest<P>({ mirror, technology }: RedriveParts<P>, { topic, key, set }: ParkedRetry): void {
