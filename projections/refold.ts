@@ -14,7 +14,7 @@ import type { CutRows } from './rows-at-cut.ts'
 import { Turns } from './shards/scheduler.ts'
 import type { KeyId } from './state/keys.ts'
 import type { StateMemory } from './state/memory.ts'
-import type { RefoldHost, VerifiedView, VerifyHost, VerifyReport } from './verifier.ts'
+import type { RefoldHost, VerifiedView, VerifyReport } from './verifier.ts'
 import { FoldedView } from './view.ts'
 import { connectViews } from './view-graph.ts'
 
@@ -26,6 +26,25 @@ const LEVEL_RECORDS_MAX = 2_000
 const RECORDS_PER_DRAIN = 8_192
 
 export type OnDifference = (view: string, id: KeyId) => void
+
+export interface RefoldOptions {
+  readonly names: readonly string[]
+  readonly signal: AbortSignal
+  /** Told of each key whose rows differ. */
+  readonly onDifference?: OnDifference
+  /** Called at the cut at which rows are compared: live views stand there. */
+  readonly onCut?: () => void
+  /** Position with whose rows it begins: `load` is to be called first. Default 0: the log's beginning. */
+  readonly from?: number
+}
+
+/** What is missing is folded, and what is done at a cut. */
+export interface Exchanging {
+  /** Of the live views. */
+  position(): number
+  /** Calls back at the next cut, before anything else can happen. @throws why there is none any more */
+  atCut<T>(work: () => T): Promise<Awaited<T>>
+}
 
 /** One view's comparison, where it can be compared. */
 interface Begun {
@@ -52,25 +71,17 @@ export class Refold {
   readonly #end: number
   #watched: ReadonlyMap<string, CutRows> = new Map()
   readonly #onDifference: OnDifference
+  readonly #onCut: () => void
   /** Blocks that have been read and not folded. */
   #blocks: LogBlock[] = []
   #position: number
   readonly #from: number
   #sinceDrain = 0
 
-  /**
-   * @param onDifference told of each key whose rows differ
-   * @param from position with whose rows it begins: `load` is to be called first. 0: the log's beginning
-   */
-  constructor(
-    host: RefoldHost,
-    names: readonly string[],
-    signal: AbortSignal,
-    onDifference: OnDifference = () => {},
-    from = 0,
-  ) {
+  constructor(host: RefoldHost, { names, signal, onDifference, onCut, from = 0 }: RefoldOptions) {
     this.#host = host
-    this.#onDifference = onDifference
+    this.#onDifference = onDifference ?? (() => {})
+    this.#onCut = onCut ?? (() => {})
     this.#from = this.#position = from
     this.#turns = new Turns(host.scheduler, host.sliceMs)
     this.#startedMs = host.scheduler.nowMs()
@@ -129,6 +140,7 @@ export class Refold {
     while (this.#position < cut) await this.#foldOn(cut)
     // All at once, so that rows about to change are compared and not kept.
     const begun = this.#names.map(name => this.#begin(name))
+    for (const view of this.#views) if (!view.error && foldsViews(view)) this.#noteChanges(view)
     const views: VerifiedView[] = []
     for (const each of begun) views.push(await this.#compare(each, cut))
     return {
@@ -145,7 +157,7 @@ export class Refold {
     const live = host.folded.filter(view => this.#names.includes(view.name) && !view.error)
     // While others are made anew, those that kept their checkpoint stand ahead of the cut.
     await host.waitFor(Math.max(this.#end, this.#position, ...live.map(view => view.position)), this.#signal)
-    const taken = host.rowsAtCut(live, this.#views, this.#turns)
+    const taken = host.rowsAtCut(live, this.#views, this.#turns, this.#onCut)
     // Whoever aborts does not wait for it; its rows are let go when they come.
     taken.then(
       ({ rows }) => this.#signal.aborted && endAll(rows),
@@ -184,20 +196,41 @@ export class Refold {
     await this.#turn()
   }
 
+  /** Rows of views that fold views may come to differ when they have been compared, by what rows that differ pass on. */
+  #noteChanges(view: FoldedView): void {
+    view.changes.watch(row => {
+      const id = view.table.idOf(row)
+      if (!Number.isNaN(id)) this.#onDifference(view.name, id)
+    })
+  }
+
   /**
    * Folds on until it is level with the live views, and calls `take` there, before anything else can happen. What is missing at
-   * a cut is then folded in one go: a few thousand records at most, since it has come near before.
+   * a cut is then folded in one go: a few thousand records at most, since it has come near before. Gives the position.
    */
-  async takeWhenLevel(host: VerifyHost, take: (refolded: ReadonlyMap<string, FoldedView>) => void): Promise<number> {
+  async takeWhenLevel<T>(
+    host: Exchanging,
+    take: (refolded: ReadonlyMap<string, FoldedView>) => T,
+  ): Promise<{ readonly position: number; readonly taken: T }> {
     const ahead = () => this.#blocks.at(-1)?.end ?? this.#position
+    const missing = () => host.position() - this.#position
     for (;;) {
-      while (host.position - this.#position > LEVEL_RECORDS_MAX) await this.#foldOn(host.position)
-      while (ahead() < host.position && (await this.#readAhead()));
-      while (!host.atCut) await Promise.race([host.cut(), this.#aborted])
-      this.#signal.throwIfAborted()
-      if (ahead() >= host.position && host.position - this.#position <= LEVEL_RECORDS_MAX) break
+      while (missing() > LEVEL_RECORDS_MAX) await this.#foldOn(host.position())
+      while (ahead() < host.position() && (await this.#readAhead()));
+      const level = host.atCut(() => {
+        this.#signal.throwIfAborted()
+        if (ahead() < host.position() || missing() > LEVEL_RECORDS_MAX) return undefined
+        this.#foldMissing(host.position())
+        return { position: host.position(), taken: take(new Map(this.#views.map(view => [view.name, view]))) }
+      })
+      const ended = await Promise.race([level, this.#aborted])
+      if (ended !== undefined) return ended
     }
-    for (let next = this.#blocks[0]; next && next.end <= host.position; next = this.#blocks[0]) {
+  }
+
+  /** Folds blocks that have been read, without a turn for others. @throws why a view has stopped */
+  #foldMissing(upTo: number): void {
+    for (let next = this.#blocks[0]; next && next.end <= upTo; next = this.#blocks[0]) {
       this.#records.beginTransaction(next)
       const cursor = next.records()
       while (cursor.next()) this.#records.fold(cursor, commitTimeOf(next))
@@ -207,8 +240,6 @@ export class Refold {
     }
     const failed = this.#views.find(view => view.error)
     if (failed?.error) throw failed.error
-    take(new Map(this.#views.map(view => [view.name, view])))
-    return host.position
   }
 
   #endTransaction(block: LogBlock): void {
@@ -245,17 +276,20 @@ export class Refold {
   async #compare({ refolded, rows, comparison, failure }: Begun, cut: number): Promise<VerifiedView> {
     const turn = () => this.#turn()
     const compared = await comparison?.run(turn)
+    const deadLetterDifferences = refolded.deadLetters?.differences(rows?.letters ?? []) ?? 0
     rows?.end()
     const view = refolded.name
     const error = failure()
     if (compared === undefined || error) {
       const report = error ? reportOf(error) : null
-      return { view, equal: null, rows: 0, hash: null, refoldedHash: null, differences: 0, first: null, error: report }
+      const unknown = { rows: 0, hash: null, refoldedHash: null, differences: 0, deadLetterDifferences: 0, first: null }
+      return { view, equal: null, ...unknown, error: report }
     }
     const { first, ...counted } = compared
     const lastRecord = first ? await lastTouch(refolded, first.id, this.#host.log, cut, turn) : null
     const difference = first ? { ...first.difference, lastRecord } : null
-    return { view, equal: counted.differences === 0, ...counted, first: difference, error: null }
+    const equal = counted.differences === 0 && deadLetterDifferences === 0
+    return { view, equal, ...counted, deadLetterDifferences, first: difference, error: null }
   }
 
   /** Lets everything go. */
@@ -269,6 +303,10 @@ export class Refold {
 const endAll = (rows: ReadonlyMap<string, CutRows>): void => {
   for (const each of rows.values()) each.end()
 }
+
+/** Whether rows come to it by way of other views. */
+export const foldsViews = ({ definition }: FoldedView): boolean =>
+  definition.ons.some(({ input }) => input.kind === 'projection')
 
 /** The named projections and all that they fold, in order. */
 export function withInputs(

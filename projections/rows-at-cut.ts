@@ -1,6 +1,7 @@
 // The rows of a live view as they are at one cut, read while folding goes on: a row that is about to change is read first.
 // To be made at a cut; needs no copy of what does not change meanwhile.
 import { asMainstemError, ByteWriter, type MainstemError } from '../core/index.ts'
+import type { DeadLetter } from './skip/dead-letters.ts'
 import { LIVE } from './state/changes.ts'
 import type { KeyId } from './state/keys.ts'
 import type { FoldedView } from './view.ts'
@@ -14,6 +15,8 @@ export interface CutRows {
   readonly error: MainstemError | undefined
   /** Who takes the rows from now on; those that were read before come first. */
   takenBy(take: TakeRow): void
+  /** Dead letters at the cut, once `each` has ended; undefined where the view skips nothing. */
+  readonly letters: readonly DeadLetter[] | undefined
   /** Gives all that are left. @param turn lets others run when it is their turn */
   each(turn: () => Promise<void>): Promise<void>
   end(): void
@@ -30,12 +33,14 @@ export class RowsAtCut implements CutRows {
   #take: TakeRow = (id, stored) => void this.#early.push({ id, stored })
   #next = 0
   readonly #unwatch: () => void
+  readonly letters: readonly DeadLetter[] | undefined
   /** Why the rows cannot be had: one is not of its type. */
   error: MainstemError | undefined
 
   constructor(view: FoldedView) {
     this.#view = view
     this.#end = view.table.places
+    this.letters = view.deadLetters?.list()
     this.#unwatch = view.changes.watch(row => this.#beforeWrite(row))
   }
 

@@ -23,6 +23,8 @@ export interface VerifiedView {
   readonly refoldedHash: string | null
   /** Keys whose rows differ. */
   readonly differences: number
+  /** Dead letters that differ, or that only one side has. */
+  readonly deadLetterDifferences: number
   /** Of the smallest key in order of key bytes. */
   readonly first:
     | (RowDifference & {
@@ -68,15 +70,16 @@ export interface RefoldHost {
   readonly scheduler: Scheduler
   readonly sliceMs: number
   waitFor(position: number, signal: AbortSignal): Promise<void>
-  /** The rows of views as they are at the next cut. @param refolded the same views, folded anew, by whose keys they are told */
-  rowsAtCut(views: readonly FoldedView[], refolded: readonly FoldedView[], turns: Turns): Promise<RowsOfCut>
-}
-
-/** The same where the live rows are in this thread, and can be exchanged. */
-export interface VerifyHost extends RefoldHost {
-  readonly position: number
-  readonly atCut: boolean
-  cut(): Promise<void>
+  /**
+   * The rows of views as they are at the next cut.
+   * @param refolded the same views, folded anew, by whose keys they are told · @param atCut called at the cut
+   */
+  rowsAtCut(
+    views: readonly FoldedView[],
+    refolded: readonly FoldedView[],
+    turns: Turns,
+    atCut: () => void,
+  ): Promise<RowsOfCut>
 }
 
 export class Verifier {
@@ -107,7 +110,7 @@ export class Verifier {
     if (this.#running) throw fail('OVERLOADED', 'a verification is running', { hint: 'wait until it has ended' })
     this.#report = this.#error = null
     this.#abort = new AbortController()
-    const refold = new Refold(this.#host, [...new Set(names ?? all)], this.#abort.signal)
+    const refold = new Refold(this.#host, { names: [...new Set(names ?? all)], signal: this.#abort.signal })
     this.#refold = refold
     this.#running = refold
       .run()

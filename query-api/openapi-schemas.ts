@@ -225,6 +225,7 @@ const verified = object({
   hash: { ...nullable(text), description: 'Of the live rows, whatever their order: 16 hex digits' },
   refoldedHash: nullable(text),
   differences: { ...count, description: 'Keys whose rows differ' },
+  deadLetterDifferences: { ...count, description: 'Dead letters that differ, or that only one side has' },
   first: {
     ...nullable(object({ key: {}, live: comparedRow, refolded: comparedRow, lastRecord: nullable(position) })),
     description:

@@ -61,7 +61,7 @@ async function reportOf(url: string, path: string): Promise<Report> {
 }
 
 function reportLines({ from, base, records, seconds, position, views, switchedAt }: Report, dryRun: boolean): string[] {
-  const differences = views.reduce((sum, view) => sum + view.differences, 0)
+  const differences = views.reduce((sum, view) => sum + view.differences + view.deadLetterDifferences, 0)
   const end =
     switchedAt !== null
       ? `exchanged at ${grouped(switchedAt)}`
@@ -73,7 +73,12 @@ function reportLines({ from, base, records, seconds, position, views, switchedAt
       ? [`  begun with the rows of ${base.kind} ${base.name === null ? '' : `${base.name} `}at ${grouped(from)}`]
       : []),
     `  ${grouped(records)} records in ${duration(seconds * 1_000)}, folded beside the live views up to ${grouped(position)}`,
-    ...views.map(view => `  ${view.view}: ${grouped(view.differences)} of ${grouped(view.rows)} rows differ`),
+    ...views.map(differenceLine),
     `  ${end}${dryRun && differences > 0 ? ' (--dry-run)' : ''}`,
   ]
+}
+
+function differenceLine({ view, differences, rows, deadLetterDifferences: letters }: Report['views'][number]): string {
+  const of = letters > 0 ? `, and ${grouped(letters)} dead letters` : ''
+  return `  ${view}: ${grouped(differences)} of ${grouped(rows)} rows differ${of}`
 }

@@ -63,8 +63,15 @@ function reportLines({ position, records, seconds, views }: NonNullable<VerifyWi
   ]
 }
 
-const outcome = ({ equal, differences }: VerifiedViewWire): string =>
-  equal === null ? 'not verified' : equal ? 'equal' : `${grouped(differences)} keys DIFFER`
+function outcome({ equal, differences, deadLetterDifferences: letters }: VerifiedViewWire): string {
+  if (equal === null) return 'not verified'
+  if (equal) return 'equal'
+  const what = [
+    differences > 0 ? `${grouped(differences)} keys` : '',
+    letters > 0 ? `${grouped(letters)} dead letters` : '',
+  ]
+  return `${what.filter(Boolean).join(', ')} DIFFER`
+}
 
 function differenceLines({ view, first, error }: VerifiedViewWire): string[] {
   if (error) return [`  ${view}: ${error.code} ${error.message}${error.detail ? `. ${error.detail}` : ''}`]

@@ -4,7 +4,6 @@
 // then; equal rows are not touched.
 import {
   asMainstemError,
-  ByteWriter,
   type ErrorReport,
   type FileSystem,
   fail,
@@ -14,12 +13,12 @@ import {
 } from '../../core/index.ts'
 import type { Base, Bases } from '../base/bases.ts'
 import type { Progress } from '../engine.ts'
-import { type OnDifference, Refold } from '../refold.ts'
+import { type Exchanging, foldsViews, Refold } from '../refold.ts'
 import type { KeyId } from '../state/keys.ts'
 import { unknownView } from '../unknown-view.ts'
-import type { VerifiedView, VerifyHost } from '../verifier.ts'
+import type { RefoldHost, VerifiedView } from '../verifier.ts'
 import type { FoldedView } from '../view.ts'
-import { takeRow } from './take-row.ts'
+import type { Refolded } from './replacement.ts'
 
 /** Rows that differ and can be exchanged; they are named in memory, and exchanged in one go. */
 const DIFFERENCES_MAX = 1_000_000
@@ -79,11 +78,35 @@ export interface Replays {
 }
 
 /** What replays need of the engine. */
-export interface ReplayHost extends VerifyHost {
+export interface ReplayHost extends RefoldHost, Exchanging {
   readonly fs: FileSystem
   readonly bases: Bases
-  /** Rows of these views are exchanged at the cut that is now. @param from position of the rows with which the replay began */
-  replayed(views: readonly string[], from: number): void
+  /** From now on, which is a cut, rows of these views are kept as they are before they change; none are kept of others. */
+  keepChanged(views: readonly string[]): void
+  /**
+   * Puts rows in the place of the live ones, at the cut that is now; resolves when that is done.
+   * @param from position of the rows with which the replay began
+   * @throws STATE_TOO_LARGE and others: the view has stopped
+   */
+  replace(refolded: readonly Refolded[], from: number): Promise<void>
+  /** Writes a checkpoint with all that has happened so far. @throws CHECKPOINT_FAILED */
+  checkpoint(): Promise<void>
+}
+
+/** The keys of rows that are to be exchanged, by view. */
+class Differing {
+  readonly #ids = new Map<string, Set<KeyId>>()
+
+  add(view: string, id: KeyId): void {
+    const ids = this.#ids.get(view) ?? new Set()
+    this.#ids.set(view, ids)
+    // What is beyond will not be exchanged.
+    if (ids.size <= DIFFERENCES_MAX) ids.add(id)
+  }
+
+  of(view: string): ReadonlySet<KeyId> {
+    return this.#ids.get(view) ?? new Set()
+  }
 }
 
 export class Replayer implements Replays {
@@ -128,6 +151,7 @@ export class Replayer implements Replays {
         },
       )
       .finally(() => {
+        this.#host.keepChanged([])
         this.#refold?.end()
         this.#running = this.#refold = undefined
       })
@@ -143,38 +167,35 @@ export class Replayer implements Replays {
   }
 
   async #run(names: readonly string[], upTo: number, dryRun: boolean): Promise<ReplayReport> {
-    const differing = new Map<string, KeyId[]>()
-    let count = 0
-    const onDifference: OnDifference = (view, id) => {
-      const ids = differing.get(view) ?? []
-      differing.set(view, ids)
-      if (++count <= DIFFERENCES_MAX) ids.push(id)
-    }
-    const { refold, base } = await this.#begun(names, upTo, onDifference)
+    const differing = new Differing()
+    const { refold, base } = await this.#begun(names, upTo, differing)
     const from = base?.position ?? 0
     const begun = { from, base: base && { kind: base.kind, name: base.name, position: from } }
     const { position, records, seconds, views } = await refold.run()
     const compared = { position, ...begun, records, seconds, views }
     const failed = views.find(({ error }) => error !== null)?.error
     if (failed) throw fail(failed.code as MainstemError['code'], failed.message, failed)
-    if (dryRun || count === 0) return { ...compared, switchedAt: null }
+    const count = views.reduce((sum, { differences }) => sum + differences, 0)
+    if (dryRun || views.every(({ equal }) => equal)) return { ...compared, switchedAt: null }
     if (count > DIFFERENCES_MAX)
       throw fail('REPLAY_UNSUPPORTED', 'too many rows differ to be exchanged at one cut', {
         detail: `${count}; the limit is ${DIFFERENCES_MAX}`,
         hint: 'remove the checkpoints and start again: the view is then folded anew',
       })
-    return { ...compared, switchedAt: await this.#switch(refold, names, differing, from) }
+    return { ...compared, switchedAt: await this.#switch(refold, differing, from) }
   }
 
   /** A fold that holds the rows of the base, where it is to begin with one; a base that cannot be read is passed over. */
   async #begun(
     names: readonly string[],
     upTo: number,
-    onDifference: OnDifference,
+    differing: Differing,
   ): Promise<{ refold: Refold; base: Base | null }> {
     const { signal } = this.#abort
+    const onDifference = (view: string, id: KeyId) => differing.add(view, id)
+    const onCut = () => this.#host.keepChanged(names.filter(name => this.#foldsViews(name)))
     const begin = (from: number) => {
-      const refold = new Refold(this.#host, names, signal, onDifference, from)
+      const refold = new Refold(this.#host, { names, signal, onDifference, onCut, from })
       this.#refold = refold
       return refold
     }
@@ -217,25 +238,31 @@ export class Replayer implements Replays {
     )
   }
 
+  #foldsViews(name: string): boolean {
+    return this.#host.folded.some(view => view.name === name && foldsViews(view))
+  }
+
   #live(names: readonly string[]): readonly FoldedView[] {
     return this.#host.folded.filter(({ name }) => names.includes(name))
   }
 
-  #switch(
-    refold: Refold,
-    names: readonly string[],
-    differing: ReadonlyMap<string, readonly KeyId[]>,
-    from: number,
-  ): Promise<number> {
-    const writer = new ByteWriter()
-    return refold.takeWhenLevel(this.#host, refolded => {
-      this.#host.replayed(names, from)
-      for (const [name, ids] of differing) {
-        const live = this.#host.folded.find(view => view.name === name)!
-        if (live.error) throw live.error
-        for (const id of ids) takeRow(live, refolded.get(name)!, id, writer)
-      }
+  /** Exchanges rows at one cut, and writes a checkpoint that has them; gives the position of the cut. */
+  async #switch(refold: Refold, differing: Differing, from: number): Promise<number> {
+    const host = this.#host
+    const { position, taken } = await refold.takeWhenLevel(host, views => {
+      const refolded = [...views.values()].map(view => ({ view, ids: differing.of(view.name) }))
+      return { exchanged: host.replace(refolded, from) }
     })
+    await taken.exchanged
+    await host.checkpoint().catch(error => {
+      const { code, message, hint } = asMainstemError(error)
+      throw fail(code, 'rows were exchanged, and cannot be kept', {
+        detail: `at position ${position}; a crash before the next checkpoint loses it. ${message}`,
+        ...(hint ? { hint } : {}),
+        cause: error,
+      })
+    })
+    return position
   }
 
   /** The view, and all that are tied to it by folding each other. @throws VIEW_UNKNOWN */

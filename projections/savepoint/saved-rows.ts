@@ -1,9 +1,12 @@
 // The rows of a view out of a savepoint, for whoever compares them with others of the same cut.
 import { ByteReader, type FileSystem, type MainstemError } from '../../core/index.ts'
-import { loadRows, type RowSink } from '../checkpoint/load.ts'
+import { loadRows, type RowSink, type RowsWanted } from '../checkpoint/load.ts'
 import type { CutRows, TakeRow } from '../rows-at-cut.ts'
 import type { Turns } from '../shards/scheduler.ts'
+import { type DeadLetter, DeadLetters } from '../skip/dead-letters.ts'
+import { LettersSink, lettersName } from '../skip/letters-file.ts'
 import { ALL_GROUPS } from '../state/key-groups.ts'
+import { StateMemory } from '../state/memory.ts'
 import type { FoldedView } from '../view.ts'
 import type { Savepoint } from './savepoint-file.ts'
 
@@ -20,6 +23,7 @@ export class SavedRows implements CutRows, RowSink {
   readonly #reader = new ByteReader(Buffer.alloc(0))
   #end: (() => void) | undefined
   #take: TakeRow = () => {}
+  #letters: DeadLetters | undefined
   error: MainstemError | undefined
 
   /** @param view of the same name, by whose keys rows are told · @param end called once when they are not needed any more */
@@ -36,8 +40,18 @@ export class SavedRows implements CutRows, RowSink {
   async each(turn: () => Promise<void>): Promise<void> {
     const { fs, folder, savepoint, turns } = this.#in
     await turn()
-    const wanted = new Map([[this.#view.name, { sink: this, files: [savepoint.file] }]])
+    const { name, deadLetters } = this.#view
+    const files = [savepoint.file]
+    const wanted = new Map<string, RowsWanted>([[name, { sink: this, files }]])
+    this.#letters = deadLetters && new DeadLetters(name, deadLetters.max, new StateMemory())
+    const sink = this.#letters && new LettersSink(this.#letters)
+    if (sink) wanted.set(lettersName(name), { sink, files })
     await loadRows({ fs, folder, logId: savepoint.logId, groups: ALL_GROUPS, turns }, wanted)
+    this.error ??= sink?.error
+  }
+
+  get letters(): readonly DeadLetter[] | undefined {
+    return this.#letters?.list()
   }
 
   take(bytes: Buffer, from: number, to: number): void {

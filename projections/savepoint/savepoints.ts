@@ -32,8 +32,8 @@ export interface SavepointHost {
   readonly checkpoints: string
   readonly logId: string
   readonly schemas: Readonly<Record<string, Pick<SavedView, 'key' | 'fields'>>>
-  /** A checkpoint of now, with all rows in files that begin with it. @throws VIEW_STOPPED where no view goes on */
-  checkpoint(): Promise<Checkpoint>
+  /** A checkpoint of now, with all rows in files that begin with it. @param atCut called at its cut @throws VIEW_STOPPED where no view goes on */
+  checkpoint(atCut?: () => void): Promise<Checkpoint>
 }
 
 interface Run {
@@ -105,11 +105,11 @@ export class Savepoints {
     this.#last = { name, error }
   }
 
-  /** One of now for the engine's own use, in a folder of its own, which is emptied first. @throws as `create` */
-  async temporary(folder: string, name: string): Promise<Savepoint> {
+  /** One of now for the engine's own use, in a folder of its own, in the place of an earlier one. @param atCut called at its cut @throws as `create` */
+  async temporary(folder: string, name: string, atCut: () => void = () => {}): Promise<Savepoint> {
     const { fs, logId, schemas, checkpoints: from } = this.#host
     if ((await fs.list(folder)).includes(savepointFile(name))) await fs.remove(join(folder, savepointFile(name)))
-    const checkpoint = whole(await this.#host.checkpoint())
+    const checkpoint = whole(await this.#host.checkpoint(atCut))
     const { signal } = this.#abort
     const madeAt = new Date().toISOString()
     return writeSavepoint({ fs, folder, name, madeAt, from, logId, checkpoint, schemas, onRows: () => {}, signal })

@@ -49,10 +49,16 @@ export class CheckpointRuns {
     await (this.#running ?? this.#run(false))
   }
 
-  /** A checkpoint of now, of all rows, in files of its own. @throws NOT_READY */
-  async whole(): Promise<Checkpoint> {
+  /** One that begins now, or is not needed: what has happened so far is on disk. @throws CHECKPOINT_FAILED */
+  async anew(): Promise<void> {
     while (this.#running) await this.#running.catch(() => {})
-    const made = await this.#run(true)
+    await this.#run(false)
+  }
+
+  /** A checkpoint of now, of all rows, in files of its own. @param atCut called at its cut @throws NOT_READY */
+  async whole(atCut: () => void = () => {}): Promise<Checkpoint> {
+    while (this.#running) await this.#running.catch(() => {})
+    const made = await this.#run(true, atCut)
     if (made) return made
     throw fail('NOT_READY', 'no checkpoint can be written now')
   }
@@ -62,13 +68,13 @@ export class CheckpointRuns {
     await this.#running?.catch(() => {})
   }
 
-  #run(full: boolean): Promise<Checkpoint | undefined> {
+  #run(full: boolean, atCut: () => void = () => {}): Promise<Checkpoint | undefined> {
     this.#running = this.#host
-      .atCut(cut =>
-        cut === undefined || (cut.position === this.position && !full && !this.#rowsChanged)
-          ? undefined
-          : this.#write(cut, full),
-      )
+      .atCut(cut => {
+        if (cut === undefined || (cut.position === this.position && !full && !this.#rowsChanged)) return undefined
+        atCut()
+        return this.#write(cut, full)
+      })
       .finally(() => {
         this.#running = undefined
       })

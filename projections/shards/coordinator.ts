@@ -39,11 +39,12 @@ import type { Verifier } from '../verifier.ts'
 import type { FoldedView } from '../view.ts'
 import { CatchingUp } from './catching-up.ts'
 import { type CheckpointCut, CheckpointRuns } from './checkpoint-runs.ts'
-import type { Folding } from './folding.ts'
+import type { CoordinatorParts, Folding } from './folding.ts'
 import { LagMeter } from './lag-meter.ts'
 import { LogEnd } from './log-end.ts'
 import { placesInPast } from './past-places.ts'
 import { PositionWaiters } from './position-waiters.ts'
+import { type RowExchange, rowExchange } from './row-exchange.ts'
 import { realScheduler, type Scheduler } from './scheduler.ts'
 import type { SliceEnd } from './shard.ts'
 import { SliceSize } from './slice-size.ts'
@@ -58,16 +59,6 @@ const CHECKPOINT_INTERVAL_MS = 1_000
 interface Slice {
   readonly from: number
   readonly ended: Promise<SliceEnd>
-}
-
-/** What a coordinator works with. */
-export interface CoordinatorParts {
-  readonly options: EngineOptions
-  readonly folding: Folding
-  /** What shards do for checkpoints. */
-  readonly members: readonly CheckpointMember[]
-  /** Resolves when the disk of checkpoints is not far behind, where shards do not see to that themselves. */
-  readonly room?: () => Promise<void> | undefined
 }
 
 /** Taken before the purity guards wrap the global one. */
@@ -144,7 +135,7 @@ export abstract class Coordinator implements Engine {
       checkpoints: path,
       logId: log.id,
       schemas: schemasOf(folding.views),
-      checkpoint: () => this.#checkpointRuns.whole(),
+      checkpoint: atCut => this.#checkpointRuns.whole(atCut),
     })
   }
 
@@ -154,10 +145,16 @@ export abstract class Coordinator implements Engine {
     return placesInPast(this, this.#options, views, () => this.#checkpoints?.kept ?? [])
   }
 
-  /** A replay exchanges rows of these views, at this cut. @param from position of the rows with which it began */
-  protected replayed(names: readonly string[], from: number): void {
-    this.#checkpoints?.replayed(names, this.position, from)
-    this.#checkpointRuns.rowsChanged()
+  /** What replays need, beside rows at a cut. */
+  protected exchange(): RowExchange {
+    return rowExchange({
+      folding: this.#folding,
+      checkpoints: this.#checkpointRuns,
+      atCut: begin => this.#atCut(cut => begin(cut !== undefined)),
+      failure: () => this.#failure,
+      replayed: (names, from) => this.#checkpoints?.replayed(names, this.position, from),
+      replaced: () => this.#lookAtViews(),
+    })
   }
 
   /** Loads what there is and begins. */
@@ -175,7 +172,7 @@ export abstract class Coordinator implements Engine {
     this.#holds = new ViewHolds(this.#log, views)
     const positions = views.filter(view => !view.error).map(view => view.position)
     const from = positions.length > 0 ? Math.min(...positions) : this.#log.end
-    this.#begin(from, from === 0 ? [] : complete)
+    await this.#begin(from, from === 0 ? [] : complete)
     this.#loaded = true
   }
 
@@ -215,19 +212,18 @@ export abstract class Coordinator implements Engine {
     return plans
   }
 
-  #begin(from: number, complete: readonly string[]): void {
+  async #begin(from: number, complete: readonly string[]): Promise<void> {
     const target = this.#log.end
     const anew = begunAnew(this.#folding.views, this.plans)
     this.#catchingUp = new CatchingUp(this.#scheduler, from, target, anew.length > 0)
     const { publishedUpTo } = this.#publishing
     const { generation } = this.#log.base
-    this.#folding.begin({ position: from, complete, measuredFrom: target, generation, publishedUpTo })
-    for (const view of this.#folding.views) this.#reportStopped(view)
+    await this.#folding.begin({ position: from, complete, measuredFrom: target, generation, publishedUpTo })
+    this.#lookAtViews()
     if (this.rebuilding) this.#emit({ event: 'rebuild-started', views: anew, records: target - from })
   }
 
   #start(): void {
-    this.#clock.due(this.#folding.nextExpiryMs)
     this.#running = this.#run().catch(error => this.fail(error))
     this.#timer = setInterval(
       () => this.#checkpointRuns.ifDue(),
@@ -292,11 +288,15 @@ export abstract class Coordinator implements Engine {
   /** A slice has been folded. */
   #passed({ from }: Slice, { position, scanned, commitTimesUs, emitted, ms }: SliceEnd): void {
     this.#sliceSize.measured(scanned - from, ms, this.rebuilding ? REBUILD_SLICE_MS : this.#sliceMs)
-    for (const view of this.#folding.views) if (view.error) this.#reportStopped(view)
+    this.#lookAtViews()
     this.#publishing.take(emitted.filter(({ projection }) => !this.#reported.has(projection)))
     for (const commitTimeUs of commitTimesUs) this.#lag.record(commitTimeUs)
     this.#endCatchingUp(position)
     this.#waiters.wake(position)
+  }
+
+  #lookAtViews(): void {
+    for (const view of this.#folding.views) this.#reportStopped(view)
     this.#clock.due(this.#folding.nextExpiryMs)
   }
 
@@ -409,7 +409,7 @@ export abstract class Coordinator implements Engine {
         const cut = none
           ? undefined
           : { position: this.position, write: (full: boolean) => this.#write(checkpoints, full) }
-        Promise.resolve(begin(cut)).then(resolve as (value: T) => void, reject)
+        new Promise<T>(resolve => resolve(begin(cut))).then(resolve as (value: T) => void, reject)
       }
       if (this.#ended || (this.#under.length === 0 && !this.#folding.inTransaction)) atCut()
       else this.#cutWaiters.push(atCut)

@@ -1,5 +1,8 @@
 // The port by which the coordinator drives what folds: one shard in this thread, or several behind channels.
 import type { MainstemError } from '../../core/index.ts'
+import type { CheckpointMember } from '../checkpoint/member.ts'
+import type { EngineOptions } from '../engine-options.ts'
+import type { Refolded } from '../replay/replacement.ts'
 import type { DeadLetterEntry } from '../skip/dead-letters.ts'
 import type { FoldedView } from '../view.ts'
 import type { ShardStart, SliceEnd } from './shard.ts'
@@ -25,9 +28,17 @@ export interface Folding {
   skipped(view: FoldedView): { readonly count: number; readonly total: number } | null
   /** The same as they are listed, in the order of the log. */
   deadLetters(view: FoldedView): Promise<readonly DeadLetterEntry[]>
+  /** From now on, which is a cut, rows of these views are kept as they are before they change, in the place of those kept so far. */
+  keepChanged(views: readonly string[]): void
+  /**
+   * Puts rows and dead letters of views that were folded anew in the place of these, at a cut, and puts those back that were kept.
+   * A view that cannot take them stops. Resolves when it is done everywhere; what is asked for meanwhile comes after it.
+   */
+  replace(refolded: readonly Refolded[]): Promise<void>
   /** Whether it stands amidst a transaction, of which reads see nothing. */
   readonly inTransaction: boolean
-  begin(start: ShardStart): void
+  /** Resolves, where that takes a while, when it is known how the views stand. */
+  begin(start: ShardStart): Promise<void> | void
   /**
    * Folds up to the first end of a block that is at `to` or beyond it, or as far as it came when it was halted.
    * @param serving whether rows are read meanwhile, and until the next call
@@ -38,4 +49,14 @@ export interface Folding {
   /** Lets slices under way end soon; none is asked for any more. */
   halt(): void
   close(): Promise<void>
+}
+
+/** What a coordinator works with. */
+export interface CoordinatorParts {
+  readonly options: EngineOptions
+  readonly folding: Folding
+  /** What shards do for checkpoints. */
+  readonly members: readonly CheckpointMember[]
+  /** Resolves when the disk of checkpoints is not far behind, where shards do not see to that themselves. */
+  readonly room?: () => Promise<void> | undefined
 }

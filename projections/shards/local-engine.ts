@@ -8,7 +8,7 @@ import { PastReads } from '../past/past-reads.ts'
 import { Replayer } from '../replay/replayer.ts'
 import { rowsNow } from '../rows-at-cut.ts'
 import { unknownView } from '../unknown-view.ts'
-import { Verifier, type VerifyHost } from '../verifier.ts'
+import { type RefoldHost, Verifier } from '../verifier.ts'
 import { Coordinator, SLICE_MS } from './coordinator.ts'
 import { LocalReadView } from './live-view.ts'
 import { membershipOf } from './membership.ts'
@@ -48,13 +48,28 @@ class LocalCoordinator extends Coordinator implements LocalEngine {
     this.views = new Map(
       shard.views.map(view => [view.name, new LocalReadView(view, sources.get(view.name) ?? [], fingerprint, this)]),
     )
-    const host: VerifyHost = {
+    const host: RefoldHost = {
       log,
       parts,
       folded: shard.views,
       memory: shard.memory,
       scheduler,
       sliceMs,
+      waitFor: (position, signal) => this.waitFor(position, signal),
+      async rowsAtCut(views, _refolded, _turns, atCut) {
+        while (shard.inTransaction) await shard.cut()
+        atCut()
+        return { position: shard.position, rows: rowsNow(views) }
+      },
+    }
+    this.verifier = new Verifier(host)
+    const places = this.placesInPast(shard.views)
+    const { fs: files, bases } = places
+    this.replayer = new Replayer({ ...host, fs: files, bases, ...this.exchange() })
+    this.past = new PastReads({
+      ...host,
+      ...places,
+      rowsHere: true,
       get position() {
         return shard.position
       },
@@ -62,23 +77,7 @@ class LocalCoordinator extends Coordinator implements LocalEngine {
         return !shard.inTransaction
       },
       cut: () => shard.cut(),
-      waitFor: (position, signal) => this.waitFor(position, signal),
-      async rowsAtCut(views) {
-        while (shard.inTransaction) await shard.cut()
-        return { position: shard.position, rows: rowsNow(views) }
-      },
-    }
-    this.verifier = new Verifier(host)
-    const places = this.placesInPast(shard.views)
-    const { fs: files, bases } = places
-    this.replayer = new Replayer(
-      Object.assign(host, {
-        fs: files,
-        bases,
-        replayed: (names: readonly string[], begun: number) => this.replayed(names, begun),
-      }),
-    )
-    this.past = new PastReads(Object.assign(host, places, { rowsHere: true }))
+    })
   }
 
   override async stop(): Promise<void> {

@@ -5,6 +5,7 @@
 import type { Channel, ErrorReport } from '../../core/index.ts'
 import type { LoadReport, LoadRequest } from '../checkpoint/member.ts'
 import type { PartReport, PartRequest } from '../checkpoint/part.ts'
+import type { Replacement } from '../replay/replacement.ts'
 import type { DeadLetterEntry } from '../skip/dead-letters.ts'
 import type { KeyId } from '../state/keys.ts'
 import type { ShardStart, SliceEnd } from './shard.ts'
@@ -18,6 +19,10 @@ export type ToShard =
   | ({ readonly type: 'read' } & RowsWanted)
   /** Give the dead letters of a view. */
   | { readonly type: 'letters'; readonly id: number; readonly view: number }
+  /** Keep rows of these views as they are before they change; see `Folding`. */
+  | { readonly type: 'keep'; readonly views: readonly string[] }
+  /** Take rows in the place of others, at the cut of the last slice. */
+  | { readonly type: 'replace'; readonly replacements: readonly Replacement[] }
   /** A view has stopped elsewhere; without one, all stop. */
   | { readonly type: 'stop'; readonly view: string | undefined; readonly error: ErrorReport }
   | ToMember
@@ -43,6 +48,8 @@ export type FromShard =
     }
   | ({ readonly type: 'rows' } & RowsRead)
   | { readonly type: 'letters'; readonly id: number; readonly letters: readonly DeadLetterEntry[] }
+  /** It has begun, or has taken rows in the place of others. */
+  | { readonly type: 'stands'; readonly views: readonly ViewFacts[]; readonly nextExpiryMs: number }
   | FromMember
   /** It cannot go on. */
   | { readonly type: 'failed'; readonly error: ErrorReport }

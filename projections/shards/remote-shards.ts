@@ -12,6 +12,7 @@ import {
 } from '../../core/index.ts'
 import type { ApplicationParts } from '../application.ts'
 import type { RowRequest } from '../engine.ts'
+import { type Refolded, replacementsOf } from '../replay/replacement.ts'
 import { type DeadLetterEntry, inOrder } from '../skip/dead-letters.ts'
 import { GROUP_SHIFT, groupsOf, ownersOf } from '../state/key-groups.ts'
 import type { KeyId } from '../state/keys.ts'
@@ -29,6 +30,12 @@ const KEYS_PENDING_MAX = 1_000_000
 const HALT_MS_MAX = 3_000
 
 type Ended = Extract<FromShard, { type: 'at' }>
+type Stands = Extract<FromShard, { type: 'stands' }>
+
+/** What shards have been told that they answer with how their views stand. */
+interface Settling extends PromiseWithResolvers<void> {
+  readonly stand: (Stands | undefined)[]
+}
 
 /** A slice under way. */
 interface Slice extends PromiseWithResolvers<SliceEnd> {
@@ -89,6 +96,7 @@ export class RemoteShards implements Folding {
   /** Answered as of a cut that not all have reached. */
   #early: Batch[] = []
   #nextId = 0
+  #settling: Settling | undefined
   #closed = false
   /** Takes the timer back. */
   #halting: (() => void) | undefined
@@ -162,12 +170,14 @@ export class RemoteShards implements Folding {
     return this.#scanned > this.#position
   }
 
-  begin(start: ShardStart): void {
+  begin(start: ShardStart): Promise<void> {
     this.#position = this.#scanned = start.position
     this.#generation = start.generation
     this.#complete = new Set(start.complete)
     const views = this.views.map(({ position, error }) => ({ position, error: error && reportOf(error) }))
+    const settled = this.#settled()
     for (const channel of this.#options.channels) channel.post({ type: 'begin', start, views })
+    return settled
   }
 
   run(to: number, serving: boolean): Promise<SliceEnd> {
@@ -197,6 +207,9 @@ export class RemoteShards implements Folding {
         this.#letters.get(message.id)?.resolve(message.letters)
         this.#letters.delete(message.id)
         return
+      case 'stands':
+        this.#settle(shard, message)
+        return
       case 'failed':
         this.#fail(errorOf(message.error))
         return
@@ -216,13 +229,7 @@ export class RemoteShards implements Folding {
       this.#fail(fail('INTERNAL', 'shards have folded different transactions'))
       return
     }
-    this.#facts = ends.map(({ views }) => views)
-    this.#nextExpiryMs = Math.min(...ends.map(({ nextExpiryMs }) => nextExpiryMs))
-    for (const [n, view] of this.views.entries())
-      this.#takeFacts(
-        view,
-        ends.map(({ views }) => views[n]!),
-      )
+    this.#takeAllFacts(ends)
     if (first.complete) this.#complete = new Set(first.complete)
     this.#position = position
     this.#scanned = scanned
@@ -240,6 +247,17 @@ export class RemoteShards implements Folding {
     const early = this.#early
     this.#early = []
     for (const batch of early) this.#deliver(batch)
+  }
+
+  /** @param shards what each of them says */
+  #takeAllFacts(shards: readonly Pick<Ended, 'views' | 'nextExpiryMs'>[]): void {
+    this.#facts = shards.map(({ views }) => views)
+    this.#nextExpiryMs = Math.min(...shards.map(({ nextExpiryMs }) => nextExpiryMs))
+    for (const [n, view] of this.views.entries())
+      this.#takeFacts(
+        view,
+        shards.map(({ views }) => views[n]!),
+      )
   }
 
   #takeFacts(view: FoldedView, facts: readonly ViewFacts[]): void {
@@ -317,6 +335,43 @@ export class RemoteShards implements Folding {
     }
   }
 
+  keepChanged(views: readonly string[]): void {
+    for (const channel of this.#options.channels) channel.post({ type: 'keep', views })
+  }
+
+  replace(refolded: readonly Refolded[]): Promise<void> {
+    if (this.#failure) return Promise.reject(this.#failure)
+    if (this.#closed) return Promise.reject(shuttingDown())
+    const { channels } = this.#options
+    const parts = replacementsOf(refolded, this.#owners, channels.length)
+    const settled = this.#settled()
+    for (const [shard, channel] of channels.entries()) {
+      const replacements = parts[shard]!
+      const buffers = replacements.map(({ rows }) => rows.buffer as ArrayBuffer)
+      channel.post({ type: 'replace', replacements }, buffers)
+    }
+    return settled
+  }
+
+  /** Resolves when all have answered what they are told next. */
+  #settled(): Promise<void> {
+    if (this.#failure) return Promise.reject(this.#failure)
+    const settling = { ...Promise.withResolvers<void>(), stand: this.#options.channels.map(() => undefined) }
+    this.#settling = settling
+    return settling.promise
+  }
+
+  #settle(shard: number, message: Stands): void {
+    const settling = this.#settling
+    if (settling === undefined) return
+    settling.stand[shard] = message
+    const stand = settling.stand.flatMap(each => each ?? [])
+    if (stand.length < settling.stand.length) return
+    this.#settling = undefined
+    this.#takeAllFacts(stand)
+    settling.resolve()
+  }
+
   stopView(view: FoldedView, error: MainstemError): void {
     view.stop(error)
     for (const channel of this.#options.channels)
@@ -344,6 +399,8 @@ export class RemoteShards implements Folding {
       for (const { reject } of batch.reads) reject(error)
     for (const { reject } of this.#letters.values()) reject(error)
     this.#letters.clear()
+    this.#settling?.reject(error)
+    this.#settling = undefined
     this.#asking = newBatch()
     this.#asked.clear()
     this.#early = []

@@ -11,7 +11,7 @@ import {
 import { cannotCheckpoint } from '../checkpoint/failure.ts'
 import type { LoadRequest, ShardCheckpoints } from '../checkpoint/member.ts'
 import type { PartRequest } from '../checkpoint/part.ts'
-import type { CoordinatorChannel, RowsWanted, ToShard, ViewFacts } from './messages.ts'
+import type { CoordinatorChannel, FromShard, RowsWanted, ToShard, ViewFacts } from './messages.ts'
 import type { Shard } from './shard.ts'
 
 export class ShardServer {
@@ -75,6 +75,7 @@ export class ShardServer {
         }
         shard.begin(message.start)
         this.#complete = message.start.complete
+        this.#channel.post(this.#stands())
         return
       case 'run':
         await this.#run(message.to, message.serving)
@@ -87,6 +88,13 @@ export class ShardServer {
         this.#channel.post({ type: 'letters', id: message.id, letters })
         return
       }
+      case 'keep':
+        shard.keepChanged(message.views)
+        return
+      case 'replace':
+        shard.takeReplacements(message.replacements)
+        this.#channel.post(this.#stands())
+        return
       case 'stop':
         this.#stop(message.view, errorOf(message.error))
         return
@@ -108,16 +116,20 @@ export class ShardServer {
     const { sources } = this.#shard.complete
     const complete = sources.join() === this.#complete.join() ? undefined : sources
     this.#complete = sources
-    const views = this.#shard.views.map((view): ViewFacts => {
+    const { nextExpiryMs } = this.#shard
+    this.#channel.post({ type: 'at', end, views: this.#facts(), nextExpiryMs, complete })
+  }
+
+  #stands(): FromShard {
+    return { type: 'stands', views: this.#facts(), nextExpiryMs: this.#shard.nextExpiryMs }
+  }
+
+  #facts(): readonly ViewFacts[] {
+    return this.#shard.views.map(view => {
       const { size, table, error, position } = view
-      return {
-        rows: size,
-        bytes: table.bytes,
-        skipped: this.#shard.skipped(view),
-        stopped: error && { error: reportOf(error), position },
-      }
+      const stopped = error && { error: reportOf(error), position }
+      return { rows: size, bytes: table.bytes, skipped: this.#shard.skipped(view), stopped }
     })
-    this.#channel.post({ type: 'at', end, views, nextExpiryMs: this.#shard.nextExpiryMs, complete })
   }
 
   async #load(request: LoadRequest): Promise<void> {

@@ -2,12 +2,20 @@
 // for, it answers as of the end of a transaction. It knows nothing of reads over HTTP, or of why a slice ends where it does.
 // Alone it folds all views in one pass, and what they pass on to each other at once. One of several makes a pass for each rank
 // of views, and exchanges with the others what goes from one rank to the next; the result is the same.
-import type { LogBlock, LogReader, MainstemError, ReadableLog } from '../../core/index.ts'
+import {
+  asMainstemError,
+  type LogBlock,
+  type LogReader,
+  type MainstemError,
+  type ReadableLog,
+} from '../../core/index.ts'
 import type { ApplicationParts } from '../application.ts'
 import type { RecordInfo } from '../handler-context.ts'
 import type { Emitted } from '../publish/emissions.ts'
+import { ChangedSince } from '../replay/changed-since.ts'
+import { type Refolded, type Replacement, replacementsOf, replaceRows } from '../replay/replacement.ts'
 import type { DeadLetterEntry } from '../skip/dead-letters.ts'
-import { ALL_GROUPS, groupsOf, type KeyGroups } from '../state/key-groups.ts'
+import { ALL_GROUPS, groupsOf, type KeyGroups, ownersOf } from '../state/key-groups.ts'
 import { StateMemory } from '../state/memory.ts'
 import { FoldedView } from '../view.ts'
 import { connectViews, ranksOf } from '../view-graph.ts'
@@ -89,6 +97,8 @@ export class Shard implements Folding {
   #next = 0
   #inTransaction = false
   #cutWaiters: (() => void)[] = []
+  /** By view. */
+  #changed: ReadonlyMap<string, ChangedSince> = new Map()
 
   constructor(options: ShardOptions) {
     const { parts, scheduler, sliceMs, stateBytesMax, among } = options
@@ -147,6 +157,30 @@ export class Shard implements Folding {
 
   async deadLetters(view: FoldedView): Promise<readonly DeadLetterEntry[]> {
     return view.deadLetters?.entries() ?? []
+  }
+
+  keepChanged(views: readonly string[]): void {
+    for (const kept of this.#changed.values()) kept.end()
+    const wanted = this.views.filter(({ name, error }) => views.includes(name) && !error)
+    this.#changed = new Map(wanted.map(view => [view.name, new ChangedSince(view)]))
+  }
+
+  async replace(refolded: readonly Refolded[]): Promise<void> {
+    this.takeReplacements(replacementsOf(refolded, ownersOf(1), 1)[0]!)
+  }
+
+  /** The same with what is this shard's. */
+  takeReplacements(replacements: readonly Replacement[]): void {
+    for (const replacement of replacements) {
+      const view = this.views.find(({ name }) => name === replacement.view)
+      if (view === undefined || view.error) continue
+      try {
+        replaceRows(view, replacement, this.#changed.get(view.name))
+      } catch (error) {
+        view.stop(asMainstemError(error))
+      }
+    }
+    this.keepChanged([])
   }
 
   /** Whose keys it owns. */

@@ -1,13 +1,13 @@
 // The engine of several shards behind channels, wherever they run.
-import { fail, installPurityGuards, nodeFileSystem } from '../../core/index.ts'
+import { installPurityGuards, nodeFileSystem } from '../../core/index.ts'
 import { sourcesByView } from '../application.ts'
 import type { CutRead, Engine, RowRequest } from '../engine.ts'
 import type { EngineOptions } from '../engine-options.ts'
 import { PastReads } from '../past/past-reads.ts'
-import type { ReplayStatus } from '../replay/replayer.ts'
+import { Replayer } from '../replay/replayer.ts'
 import { type SavedIn, SavedRows } from '../savepoint/saved-rows.ts'
 import { unknownView } from '../unknown-view.ts'
-import { type RowsOfCut, Verifier } from '../verifier.ts'
+import { type RefoldHost, type RowsOfCut, Verifier } from '../verifier.ts'
 import type { FoldedView } from '../view.ts'
 import { Coordinator, SLICE_MS } from './coordinator.ts'
 import type { ShardCrew } from './crew.ts'
@@ -31,7 +31,7 @@ export async function openShardedEngine(options: EngineOptions, crew: ShardCrew)
 class ShardedCoordinator extends Coordinator {
   override readonly views: ReadonlyMap<string, ReadView>
   override readonly verifier: Verifier
-  override readonly replayer = new NoReplayer()
+  override readonly replayer: Replayer
   override readonly past: PastReads
   readonly #shards: RemoteShards
   readonly #crew: ShardCrew
@@ -47,7 +47,7 @@ class ShardedCoordinator extends Coordinator {
       shards.views.map(view => [view.name, new ReadView(view, sources.get(view.name) ?? [], fingerprint, this)]),
     )
     const { log, sliceMs = SLICE_MS, path, fs = nodeFileSystem } = options
-    this.verifier = new Verifier({
+    const host = (name: string): RefoldHost => ({
       log,
       parts,
       folded: shards.views,
@@ -55,10 +55,14 @@ class ShardedCoordinator extends Coordinator {
       scheduler,
       sliceMs,
       waitFor: (position, signal) => this.waitFor(position, signal),
-      rowsAtCut: (_, refolded, turns) => this.#savedRows({ fs, folder: `${path}-verify`, turns }, refolded),
+      rowsAtCut: (_, refolded, turns, atCut) =>
+        this.#savedRows({ fs, folder: `${path}-verify`, turns }, name, refolded, atCut),
     })
+    this.verifier = new Verifier(host('verify'))
+    const places = this.placesInPast(shards.views)
+    this.replayer = new Replayer({ ...host('replay'), fs, bases: places.bases, ...this.exchange() })
     this.past = new PastReads({
-      ...this.placesInPast(shards.views),
+      ...places,
       log,
       parts,
       scheduler,
@@ -75,9 +79,14 @@ class ShardedCoordinator extends Coordinator {
   }
 
   /** The shards' rows are written to a file: what is compared is what they hold in memory, at one cut. */
-  async #savedRows(where: Omit<SavedIn, 'savepoint'>, refolded: readonly FoldedView[]): Promise<RowsOfCut> {
+  async #savedRows(
+    where: Omit<SavedIn, 'savepoint'>,
+    name: string,
+    refolded: readonly FoldedView[],
+    atCut: () => void,
+  ): Promise<RowsOfCut> {
     const { fs, folder } = where
-    const savepoint = await this.savepoints.temporary(folder, 'verify')
+    const savepoint = await this.savepoints.temporary(folder, name, atCut)
     const views = refolded.filter(({ name }) => savepoint.views[name] !== undefined)
     let left = views.length
     const end = () => {
@@ -108,19 +117,4 @@ class ShardedCoordinator extends Coordinator {
     await super.stop()
     await this.#crew.close()
   }
-}
-
-/** A replay exchanges rows in place. */
-class NoReplayer {
-  async start(): Promise<ReplayStatus> {
-    throw fail('REPLAY_UNSUPPORTED', 'views of several shards cannot be replayed yet')
-  }
-
-  status(): ReplayStatus {
-    return { state: 'idle', view: null, progress: null, report: null, error: null }
-  }
-
-  cancel(): void {}
-
-  async stop(): Promise<void> {}
 }

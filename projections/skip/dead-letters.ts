@@ -2,6 +2,7 @@
 // when an operator says so in the log (`redrive`). They are part of the view's state, a function of the log like its rows, and of
 // its checkpoints. A row of a table that did not come in because its `add` was skipped does not go either: until it leaves, or
 // an update mends it, its letter says so; then the letter goes too.
+import { isDeepStrictEqual } from 'node:util'
 import { deserialize, serialize } from 'node:v8'
 import { type AnyRow, type ErrorReport, fail, type RecordOp } from '../../core/index.ts'
 import type { StateMemory } from '../state/memory.ts'
@@ -51,6 +52,9 @@ export type Skipped = Omit<DeadLetter, 'record' | 'redriven' | 'input' | 'error'
 /** Beside its record, about. */
 const LETTER_BYTES = 512
 
+/** Without the record, whose bytes depend on how it was read. */
+const shownOf = ({ record: _, ...entry }: DeadLetter): DeadLetterEntry => entry
+
 const idOf = ({
   position,
   route,
@@ -79,6 +83,8 @@ export class DeadLetters {
   #bytes = 0
   /** Calls that were skipped, ever. */
   total = 0
+  /** Whether the total is another one than letters that changed account for. */
+  #totalReplaced = false
 
   constructor(view: string, max: number, memory: StateMemory) {
     this.#view = view
@@ -98,7 +104,7 @@ export class DeadLetters {
 
   /** The same, without the records. */
   entries(): readonly DeadLetterEntry[] {
-    return this.list().map(({ record: _, ...entry }) => entry)
+    return this.list().map(shownOf)
   }
 
   /**
@@ -196,7 +202,8 @@ export class DeadLetters {
 
   /** Begins a checkpoint: gives the letters that changed since the last one, undefined where they went; or all. */
   begin(all: boolean): {
-    readonly total: number
+    /** Undefined where it is as it was. */
+    readonly total: number | undefined
     readonly changed: readonly {
       readonly id: string
       readonly letter: DeadLetter | undefined
@@ -204,9 +211,30 @@ export class DeadLetters {
     }[]
   } {
     const wanted = all ? this.#letters : this.#changed
+    const withTotal = all || wanted.size > 0 || this.#totalReplaced
+    this.#totalReplaced = false
     const changed = [...wanted].map(([id, last]) => ({ id, letter: this.#letters.get(id), last }))
     this.#changed.clear()
-    return { total: this.total, changed }
+    return { total: withTotal ? this.total : undefined, changed }
+  }
+
+  /** Puts others in the place of all there are. @param total calls that were skipped, ever @throws STATE_TOO_LARGE */
+  replace(letters: readonly DeadLetter[], total: number): void {
+    for (const id of [...this.#letters.keys()]) this.#remove(id)
+    for (const letter of letters) this.#put(idOf(letter), letter)
+    this.total = total
+    this.#totalReplaced = true
+  }
+
+  /** How many letters only one of two folds has, or has in another way. */
+  differences(others: readonly DeadLetter[]): number {
+    const left = new Map(others.map(letter => [idOf(letter), shownOf(letter)]))
+    let differences = 0
+    for (const [id, letter] of this.#letters) {
+      if (!isDeepStrictEqual(left.get(id), shownOf(letter))) differences++
+      left.delete(id)
+    }
+    return differences + left.size
   }
 
   /** Puts a letter of a checkpoint. @throws STATE_TOO_LARGE */

@@ -15,7 +15,7 @@ const TOTAL = 'total'
 /** Writes those that changed since the last checkpoint, or all. @param firstHash least hash of the keys that are here */
 export function saveLetters(letters: DeadLetters, chunk: OpenChunk, all: boolean, firstHash: number): void {
   const { changed, total } = letters.begin(all)
-  if (changed.length > 0 || all) write(chunk, `${TOTAL} ${firstHash}`, firstHash, serialize(total))
+  if (total !== undefined) write(chunk, `${TOTAL} ${firstHash}`, firstHash, serialize(total))
   for (const { id, letter, last } of changed)
     if (letter !== undefined) write(chunk, id, letter.keyHash, serialize(letter))
     else if (!all) write(chunk, id, last.keyHash, undefined)

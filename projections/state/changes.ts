@@ -55,6 +55,10 @@ export class Changes {
   /** To be called before a row changes: one that belongs into the running checkpoint is saved first. */
   beforeWrite(row: number): void {
     if (this.#watch !== undefined) this.#watch(row)
+    this.#saveFirst(row)
+  }
+
+  #saveFirst(row: number): void {
     if (this.#taken !== undefined) this.#takeOf(this.#taken, row)
     else if ((this.#table.flags(row) & (this.#mark ^ (EVEN | ODD))) !== 0) this.#saveRow(row)
   }
@@ -79,7 +83,7 @@ export class Changes {
   step(): boolean {
     if (this.#taken !== undefined) {
       if (this.#next < this.#places) {
-        this.beforeWrite(this.#next++)
+        this.#saveFirst(this.#next++)
         return true
       }
       this.#taken = undefined
@@ -87,7 +91,7 @@ export class Changes {
     }
     if (this.#next >= this.#saved.length) return false
     const row = this.#saved.at(this.#next++)
-    this.beforeWrite(row)
+    this.#saveFirst(row)
     // It has left, and nobody wants it any more.
     if (this.#table.flags(row) === 0) this.#table.remove(row)
     return true
