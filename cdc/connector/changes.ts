@@ -34,7 +34,7 @@ export class Changes {
     const fill = reader.hasUnchanged(after) ? this.#fill(captured, oldKind, before, after) : undefined
     const row = reader.read(after, fill)
     const key = row && reader.keyBytes(row)
-    let oldKey = oldKind ? reader.key(before).bytes : undefined
+    let oldKey = oldKind && !reader.hasSameKey(before, after) ? reader.key(before).bytes : undefined
     if (oldKey && key?.equals(oldKey)) oldKey = undefined
     if (row && key) {
       this.#recorder.upsert(mirrored, key, row, oldKey, () => reader.refused(after, fill))
@@ -52,6 +52,7 @@ export class Changes {
     return {
       row: stored && mirrored.row(stored),
       raw: mirrored.findParked(key.text)?.raw,
+      key: oldKind ? before : undefined,
       old: oldKind === 'full' ? before : undefined,
     }
   }

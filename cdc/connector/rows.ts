@@ -37,6 +37,8 @@ export interface Fill {
   readonly raw: Readonly<Record<string, string | null>> | undefined
   /** The old image, where it came whole. */
   readonly old: Image | undefined
+  /** The image with the key's columns that the new one may lack. */
+  readonly key: Image | undefined
 }
 
 /**
@@ -88,7 +90,7 @@ export class RowReader {
       raw[column.name] = text === undefined ? leftOut(column, fill) : text
     }
     const error = typeof slow === 'string' ? slow : 'the log cannot take it'
-    const key = this.key(tuple)
+    const key = this.key(tuple, fill?.key)
     return { key: key.bytes, keyText: key.text, raw, error }
   }
 
@@ -128,6 +130,20 @@ export class RowReader {
       if (isMainstemError(error)) return undefined
       throw error
     }
+  }
+
+  /** True where an update certainly left the row where it was: a new image without its key's columns, or with the same bytes. */
+  hasSameKey(before: Image, after: Image): boolean {
+    for (const index of this.#keyPlaces) {
+      const place = this.#places[index]!
+      if (after.kinds[place] === UNCHANGED) continue
+      if (after.kinds[place] !== before.kinds[place]) return false
+      const [start, end] = [after.starts[place]!, after.ends[place]!]
+      const from = before.starts[place]!
+      if (before.ends[place]! - from !== end - start) return false
+      for (let n = 0; n < end - start; n++) if (before.bytes[from + n] !== after.bytes[start + n]) return false
+    }
+    return true
   }
 
   /** True where the image has a column that the server left out as unchanged. */

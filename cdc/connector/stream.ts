@@ -291,7 +291,8 @@ export class Stream<P> implements FeedSink<P> {
       if (this.#ended) return
       this.#feed.take(message)
       if (this.#held) {
-        this.#waiting = [...waiting.slice(n + 1), ...this.#waiting]
+        // What came meanwhile belongs to this message: the end of its transaction.
+        this.#waiting = [...this.#waiting, ...waiting.slice(n + 1)]
         return
       }
     }

@@ -1,7 +1,7 @@
 // TLS to a database: what an application may say of it, as Node's own options. Whoever asks for TLS gets the strict form, unless
 // less is asked for by name: the certificate is of an authority that is trusted, and of the host that was asked for.
 import { type ConnectionOptions, checkServerIdentity } from 'node:tls'
-import { fail, type MainstemError, readSetting, type Setting, textOf } from '../../core/index.ts'
+import { fail, type MainstemError, readSetting, type Setting, secretFile, textOf } from '../../core/index.ts'
 
 /**
  * What is checked of the server. verify-full: the certificate's authority and its host name. verify-ca: the authority only, for hosts
@@ -37,6 +37,22 @@ export function tlsOptions(tls: boolean | TlsOptions, source: string): Connectio
     ...(mode === 'verify-full' && serverName !== undefined
       ? { checkServerIdentity: (_host, peer) => checkServerIdentity(serverName, peer) }
       : {}),
+  }
+}
+
+/** What a url says of TLS by `ssl`, `sslmode`, `sslrootcert`, `sslcert`, `sslkey`; undefined where it says nothing. */
+export function tlsInUrl({ searchParams }: URL): boolean | TlsOptions | undefined {
+  const [ssl, mode, root, cert, key] = ['ssl', 'sslmode', 'sslrootcert', 'sslcert', 'sslkey'].map(name =>
+    searchParams.get(name),
+  )
+  if (mode === 'disable' || ssl === '0' || ssl === 'false') return false
+  if (!ssl && !mode && !root && !cert && !key) return undefined
+  return {
+    mode: TLS_MODES.find(each => each === mode) ?? 'verify-full',
+    // `system`, as libpq has it: the authorities that are trusted anyway.
+    ...(!root || root === 'system' ? {} : { ca: secretFile(root) }),
+    ...(cert ? { cert: secretFile(cert) } : {}),
+    ...(key ? { key: secretFile(key) } : {}),
   }
 }
 

@@ -12,24 +12,11 @@ import {
   parseMinorUnitsBigint,
   type ValueType,
 } from '../../core/index.ts'
+import { coreOf } from '../connector/columns.ts'
 import { type ColumnReader, type Reader, RowReader } from '../connector/rows.ts'
 import { isoTimestamp, parseExactJson, REFUSED, readInteger, readTimestampMs } from '../connector/text-values.ts'
 import { parseArray, parseBytea } from './text-values.ts'
 import type { PgType } from './types.ts'
-
-const TRANSPARENT = new Set(['nullable', 'optional', 'readonly', 'nonoptional'])
-
-/** The schema without the wrappers that let other values through unchanged. */
-export function coreOf(schema: z.ZodType): { readonly core: z.ZodType; readonly nullable: boolean } {
-  let core = schema
-  let nullable = false
-  for (;;) {
-    const def = defOf(core)
-    if (!TRANSPARENT.has(def.type) || !def.innerType || (def.checks?.length ?? 0) > 0) return { core, nullable }
-    if (def.type === 'nullable') nullable = true
-    core = def.innerType
-  }
-}
 
 const utf8 = (bytes: Buffer, start: number, end: number): string => bytes.toString('utf8', start, end)
 

@@ -2,7 +2,8 @@
 // what is refused here could never be right, or would silently round.
 import type { z } from 'zod'
 import { defOf, describe, type ErrorCode, minorUnitsOf, type ValueType } from '../../core/index.ts'
-import { coreOf, inputOf } from './columns.ts'
+import { coreOf } from '../connector/columns.ts'
+import { inputOf } from './columns.ts'
 import type { PgType } from './types.ts'
 
 export interface TypeProblem {

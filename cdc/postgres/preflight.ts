@@ -1,8 +1,10 @@
 // Everything that can be checked before anything is changed on the server or in the log. All problems of a source are
 // found before the first is reported, so that one run names them all.
 import { fail, type MainstemError } from '../../core/index.ts'
+import { didYouMean } from '../connector/did-you-mean.ts'
+import { throwProblems } from '../connector/problems.ts'
 import type { CheckedTable } from '../connector/technology.ts'
-import { type CatalogTable, didYouMean, identityColumns, nearbyTables, readTables } from './catalog.ts'
+import { type CatalogTable, identityColumns, nearbyTables, readTables } from './catalog.ts'
 import { checkType } from './compatibility.ts'
 import { type Client, connect, connectionError, quoteTable } from './connection.ts'
 import { checkPublication } from './publication.ts'
@@ -30,19 +32,6 @@ export async function preflight(setup: Setup, sql: Client): Promise<Checked> {
   if (tables.length === setup.tables.length) problems.push(...(await checkPublication(setup, sql, tables)))
   throwProblems(problems)
   return { identity, tables }
-}
-
-function throwProblems(problems: readonly MainstemError[]): void {
-  const first = problems[0]
-  if (!first) return
-  if (problems.length === 1) throw first
-  const list = problems.map(({ code, message, detail, hint }) => ({ code, message, detail, hint }))
-  const others = problems.slice(1).map(each => `${each.code} ${each.message}${each.detail ? ` (${each.detail})` : ''}`)
-  throw fail(first.code, first.message, {
-    detail: [first.detail, `and ${others.length} more: ${others.join('; ')}`].filter(Boolean).join('; '),
-    ...(first.hint ? { hint: first.hint } : {}),
-    data: { problems: list },
-  })
 }
 
 interface ServerRow {

@@ -1,7 +1,7 @@
 // The connection string, taken apart as far as TLS and the password go: pg's own reading of `sslmode` differs from version to version,
 // and its connection string wins over options. The rest of the text is pg's. No error shows the text: it may hold a password.
-import { fail, secretFile } from '../../core/index.ts'
-import { TLS_MODES, type TlsOptions } from '../connector/tls.ts'
+import { fail } from '../../core/index.ts'
+import { type TlsOptions, tlsInUrl } from '../connector/tls.ts'
 
 /** What pg reads as a connection string; it would take anything else for the name of a host. */
 const CONNECTION_STRING = /^(postgres|postgresql|socket):|^\//i
@@ -25,7 +25,7 @@ export function connectionUrl(source: string, text: string): ConnectionUrl {
   if (!url) return plain
   const get = (name: string) => url.searchParams.get(name) ?? undefined
   const negotiation = get('sslnegotiation') === 'direct' ? 'direct' : undefined
-  const tls = tlsOf({ ssl: get('ssl'), mode: get('sslmode'), root: get('sslrootcert') }, get('sslcert'), get('sslkey'))
+  const tls = tlsInUrl(url)
   const says = TLS_PARAMETERS.some(name => url.searchParams.has(name))
   return {
     tls: tls ?? (negotiation ? true : undefined),
@@ -37,26 +37,6 @@ export function connectionUrl(source: string, text: string): ConnectionUrl {
       if (password !== undefined) changed.password = encodeURIComponent(password)
       return changed.href.replace('@%2Fvoid/', '@/')
     },
-  }
-}
-
-function tlsOf(
-  {
-    ssl,
-    mode,
-    root,
-  }: { readonly ssl?: string | undefined; readonly mode?: string | undefined; readonly root?: string | undefined },
-  cert: string | undefined,
-  key: string | undefined,
-): boolean | TlsOptions | undefined {
-  if (mode === 'disable' || ssl === '0' || ssl === 'false') return false
-  if ([ssl, mode, root, cert, key].every(value => value === undefined)) return undefined
-  return {
-    mode: TLS_MODES.find(each => each === mode) ?? 'verify-full',
-    // `system`, as libpq has it: the authorities that are trusted anyway.
-    ...(root === undefined || root === 'system' ? {} : { ca: secretFile(root) }),
-    ...(cert === undefined ? {} : { cert: secretFile(cert) }),
-    ...(key === undefined ? {} : { key: secretFile(key) }),
   }
 }
 

@@ -11,7 +11,14 @@ export type * from './input.ts'
 export { createJsonRowReader, type JsonRowReader } from './json-row.ts'
 export { JsonText, TEXT_PADDING } from './json-text.ts'
 export { KEY_BYTES_MAX, KeyCodec, type KeyColumn } from './key.ts'
-export { formatMinorUnits, minorUnits, minorUnitsOf, parseMinorUnits, parseMinorUnitsBigint } from './minor-units.ts'
+export {
+  formatMinorUnits,
+  type MinorUnits,
+  minorUnits,
+  minorUnitsOf,
+  parseMinorUnits,
+  parseMinorUnitsBigint,
+} from './minor-units.ts'
 export { compileParser, issuesText, type Parser } from './parser.ts'
 export { createRecordCodec, type RecordCodec } from './record-codec.ts'
 export { checkRetain, days, hours, minutes, type Retain } from './retain.ts'

@@ -1,0 +1,127 @@
+// The captured tables of a stream: found by name, read by what their table maps say, and what statements do to them.
+import { fail } from '../../core/index.ts'
+import { RowReader } from '../connector/rows.ts'
+import type { Collations } from './charsets.ts'
+import { compileColumn } from './columns.ts'
+import type { Statement } from './ddl.ts'
+import { ImageReader } from './images.ts'
+import { inDatabase, type MariadbTable } from './preflight.ts'
+import type { Setup, TableName } from './setup.ts'
+import { streamedColumn } from './stored-form.ts'
+import type { TableMap } from './table-map.ts'
+
+export interface Streamed {
+  readonly images: ImageReader
+  readonly reader: RowReader
+}
+
+export class CapturedTables {
+  readonly #setup: Setup
+  readonly #collations: Collations
+  readonly #readAgain: () => Promise<readonly MariadbTable[]>
+  #tables: readonly MariadbTable[]
+
+  /** @param readAgain checks the tables anew @throws CONTRACT_… */
+  constructor(
+    setup: Setup,
+    tables: readonly MariadbTable[],
+    collations: Collations,
+    readAgain: () => Promise<readonly MariadbTable[]>,
+  ) {
+    this.#setup = setup
+    this.#tables = tables
+    this.#collations = collations
+    this.#readAgain = readAgain
+  }
+
+  async readAgain(): Promise<void> {
+    this.#tables = await this.#readAgain()
+  }
+
+  find(name: { readonly database: string; readonly table: string }): MariadbTable | undefined {
+    return this.#tables.find(({ catalog }) => catalog.name === name.table && catalog.database === name.database)
+  }
+
+  #named({ database, name }: TableName): MariadbTable | undefined {
+    return this.find({ database, table: name })
+  }
+
+  /** @throws SOURCE_BINLOG_SETTINGS, CONTRACT_COLUMN_MISSING, SOURCE_PROTOCOL */
+  streamed({ setup, catalog }: MariadbTable, map: TableMap): Streamed {
+    const { contract, table } = setup
+    if (!map.hasNames) {
+      throw fail('SOURCE_BINLOG_SETTINGS', `changes of ${table.name} do not say which columns they are of`, {
+        detail: 'they were logged while binlog_row_metadata was not FULL',
+        hint: `SET GLOBAL binlog_row_metadata = FULL, then mainstem run app.ts --resnapshot ${this.#setup.source}`,
+      })
+    }
+    const names = map.columns.map(column => column.name)
+    const fields = Object.entries(contract.schema.shape)
+    for (const [name] of fields) {
+      if (names.includes(name)) continue
+      throw fail('CONTRACT_COLUMN_MISSING', `${table.name} has no column '${name}' any more`, {
+        detail: `it has ${names.join(', ')}`,
+        hint: 'bring the contract up to date, or undo the change of the table',
+      })
+    }
+    const readers = fields.map(([name, schema]) => {
+      const stored = map.columns[names.indexOf(name)]!
+      const known = catalog.columns.find(column => column.name === name)?.type
+      const { type, form } = streamedColumn(stored, known, this.#collations)
+      return compileColumn(name, type, form, schema)
+    })
+    const places = fields.map(([name]) => names.indexOf(name))
+    return { images: new ImageReader(table.name, map.columns), reader: new RowReader(contract, readers, places) }
+  }
+
+  /** Captured tables that have no rows after the statement. */
+  emptiedBy(statement: Statement): MariadbTable[] {
+    if (statement.kind === 'emptied') return statement.tables.flatMap(table => this.#named(table) ?? [])
+    if (statement.kind !== 'database-dropped') return []
+    return this.#tables.filter(({ catalog }) => catalog.database === statement.database)
+  }
+
+  /** A captured table whose rows are no longer those that were logged. */
+  replacedBy(statement: Statement): { readonly table: string; readonly how: string } | undefined {
+    if (statement.kind === 'altered' && statement.rows) {
+      const table = this.#named(statement.table)
+      return table && { table: table.setup.table.name, how: `ALTER TABLE … ${statement.rows.toUpperCase()}` }
+    }
+    if (statement.kind !== 'renamed') return undefined
+    for (const [n, to] of statement.to.entries()) {
+      const table = this.#named(to)
+      // What online schema changes put in a table's place is its copy.
+      if (!table || isCopyOf(to.name, statement.from[n]?.name ?? '')) continue
+      return { table: table.setup.table.name, how: `${statement.from[n]?.name} was renamed to ${to.name}` }
+    }
+    const away = statement.from.find(from => this.#named(from) && !statement.to.some(to => isSame(to, from)))
+    const table = away && this.#named(away)
+    return table && { table: table.setup.table.name, how: 'the table was renamed' }
+  }
+
+  isAlteredBy(statement: Statement): boolean {
+    switch (statement.kind) {
+      case 'altered':
+        return this.#named(statement.table) !== undefined
+      case 'renamed':
+        return statement.to.some(to => this.#named(to))
+      default:
+        return false
+    }
+  }
+
+  /** A captured table whose name stands in a statement. */
+  namedIn(sql: string, database: string): string | undefined {
+    const words = new Set(sql.match(/[\p{L}\p{N}_$]+/gu))
+    for (const table of this.#setup.tables) {
+      const { database: own, name } = inDatabase(this.#setup, table)
+      if (words.has(name) && (own === database || words.has(own))) return table.table.name
+    }
+    return undefined
+  }
+}
+
+const isSame = (a: TableName, b: TableName): boolean => a.database === b.database && a.name === b.name
+
+/** The names that pt-online-schema-change and gh-ost give to the copies that they swap in. */
+const isCopyOf = (table: string, copy: string): boolean => copy === `_${table}_new` || copy === `_${table}_gho`

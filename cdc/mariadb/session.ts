@@ -1,0 +1,68 @@
+// The connections of one attempt: what MariaDB and MySQL do at each step of it.
+import type { RowReader } from '../connector/rows.ts'
+import type { CheckedTable, Feed, FeedSink, Known, Preflight, Session, Snapshot } from '../connector/technology.ts'
+import { CapturedTables } from './captured-tables.ts'
+import { readCollations } from './catalog.ts'
+import type { Collations } from './charsets.ts'
+import { type Client, connect } from './connection.ts'
+import type { GtidPosition, GtidPositions } from './gtid.ts'
+import { findLost } from './lost.ts'
+import { type MariadbTable, preflight } from './preflight.ts'
+import type { Setup } from './setup.ts'
+import { openSnapshot, textReader } from './snapshot.ts'
+import { BinlogFeed } from './stream.ts'
+
+export class MariadbSession implements Session<GtidPosition> {
+  readonly #setup: Setup
+  readonly #positions: GtidPositions
+  readonly #sql: Client
+  #tables: readonly MariadbTable[] = []
+  #collations: Collations = new Map()
+
+  constructor(setup: Setup, positions: GtidPositions, sql: Client) {
+    this.#setup = setup
+    this.#positions = positions
+    this.#sql = sql
+  }
+
+  async check(known: Known<GtidPosition>): Promise<Preflight> {
+    const { identity, tables } = await preflight(this.#setup, this.#sql)
+    this.#tables = tables
+    this.#collations = await readCollations(this.#sql, this.#setup.flavour === 'mariadb')
+    const lost = await findLost(this.#setup, this.#sql, this.#positions, known)
+    return { identity, tables, lost }
+  }
+
+  /** The server itself ends an older dump of the same server id. */
+  async waitUntilFree(): Promise<void> {}
+
+  /** The server keeps nothing for a source. */
+  async clear(): Promise<void> {}
+
+  openSnapshot(): Promise<Snapshot<GtidPosition>> {
+    return openSnapshot(this.#setup, this.#positions)
+  }
+
+  rowReader(table: CheckedTable): RowReader {
+    return textReader(this.#tables.find(each => each.setup === table.setup) ?? (table as MariadbTable))
+  }
+
+  openFeed(start: GtidPosition, sink: FeedSink<GtidPosition>): Feed<GtidPosition> {
+    const setup = this.#setup
+    const tables = new CapturedTables(setup, this.#tables, this.#collations, () => checkAgain(setup))
+    return new BinlogFeed({ setup, positions: this.#positions, start, sink, tables })
+  }
+
+  close(): void {
+    this.#sql.end()
+  }
+}
+
+async function checkAgain(setup: Setup): Promise<readonly MariadbTable[]> {
+  const sql = await connect(setup.target)
+  try {
+    return (await preflight(setup, sql)).tables
+  } finally {
+    sql.end()
+  }
+}

@@ -1,0 +1,139 @@
+// Reading tables as they stood at one GTID. MariaDB tells the binary log's place of a consistent snapshot by itself; MySQL does not,
+// so its tables are locked for the moment in which the snapshot is opened.
+import { fail } from '../../core/index.ts'
+import { Image } from '../connector/image.ts'
+import { RowReader } from '../connector/rows.ts'
+import type { Chunk, ChunkEnd, ChunkReader, OnRow, Snapshot } from '../connector/technology.ts'
+import { compileColumn, textForm } from './columns.ts'
+import { type Client, connect, connectionError, quoteName, quoteTable } from './connection.ts'
+import type { GtidPosition, GtidPositions } from './gtid.ts'
+import { serverPosition } from './lost.ts'
+import type { MariadbTable } from './preflight.ts'
+import { RowSocket, readTextRow } from './result-rows.ts'
+import type { Setup } from './setup.ts'
+import { UNKNOWN_TYPE } from './types.ts'
+
+/** @throws SOURCE_UNREACHABLE, SOURCE_PERMISSION */
+export async function openSnapshot(setup: Setup, positions: GtidPositions): Promise<Snapshot<GtidPosition>> {
+  const client = await connect(setup.target)
+  try {
+    const position = await beginSnapshot(setup, client, positions)
+    const reader = new TableReader(client)
+    return { position, openReader: async () => reader, close: async () => client.end() }
+  } catch (error) {
+    client.end()
+    throw connectionError(setup.source, error)
+  }
+}
+
+async function beginSnapshot(setup: Setup, client: Client, positions: GtidPositions): Promise<GtidPosition> {
+  if (setup.flavour === 'mysql') {
+    await client.query('flush tables with read lock')
+    await client.query('start transaction with consistent snapshot, read only')
+    const position = await serverPosition(setup, client, positions)
+    await client.query('unlock tables')
+    return position
+  }
+  await client.query('start transaction with consistent snapshot')
+  const rows = await client.query<{ Variable_name: string; Value: string }>("show status like 'binlog_snapshot_%'")
+  const of = (name: string) => rows.find(row => row.Variable_name.toLowerCase() === name)?.Value
+  const file = of('binlog_snapshot_file')
+  const [row] = await client.query<{ position: string | null }>('select binlog_gtid_pos(?, ?) as position', [
+    file,
+    Number(of('binlog_snapshot_position')),
+  ])
+  if (!file || typeof row?.position !== 'string') {
+    throw fail('SOURCE_PROTOCOL', `source ${setup.source} does not say where its snapshot is`, {
+      detail: `binlog_snapshot_file is ${file ?? 'missing'}`,
+    })
+  }
+  return positions.parse(row.position)
+}
+
+/** Reads by one connection, one table after the other. */
+class TableReader implements ChunkReader {
+  readonly #client: Client
+  readonly #socket: RowSocket
+  readonly #image = new Image()
+
+  constructor(client: Client) {
+    this.#client = client
+    this.#socket = new RowSocket(client.takeOver())
+  }
+
+  async read({ table, after, rowsWanted }: Chunk, onRow: OnRow): Promise<ChunkEnd> {
+    const { catalog, setup } = table as MariadbTable
+    const { contract } = setup
+    const names = Object.keys(contract.schema.shape)
+    const columns = names.map(name => catalog.columns.find(column => column.name === name))
+    const list = names.map((name, n) => selectCode(name, columns[n]?.type.class))
+    const key = contract.key.columns.map(column => column.name)
+    const isPart = after !== null || (Number.isFinite(rowsWanted) && rowsWanted < Number.MAX_SAFE_INTEGER)
+    const image = this.#image
+    image.reserve(names.length + key.length)
+    const reader = textReader(table as MariadbTable)
+    let rows = 0
+    let last: string[] = []
+    const order = key.map(quoteName).join(', ')
+    const sql = isPart
+      ? `select ${[...list, ...key.map(literalCode)].join(', ')} from ${quoteTable(catalog)}${after === null ? '' : ` where ${afterCode(key, after)}`} order by ${order} limit ${rowsWanted}`
+      : `select ${list.join(', ')} from ${quoteTable(catalog)}`
+    await this.#socket.query(sql, (bytes, start, end) => {
+      readTextRow(bytes, start, end, image)
+      rows++
+      if (isPart && rows === rowsWanted) {
+        last = key.map((_, n) =>
+          bytes.toString('latin1', image.starts[names.length + n]!, image.ends[names.length + n]!),
+        )
+      }
+      onRow(reader, image)
+    })
+    return { until: isPart && rows === rowsWanted ? JSON.stringify(last) : null }
+  }
+
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  close(): void {
+    this.#client.end()
+  }
+}
+
+/** A float is shown with six digits, as a double with all of them. */
+const selectCode = (name: string, typeClass: string | undefined): string =>
+  typeClass === 'float' ? `cast(${quoteName(name)} as double)` : quoteName(name)
+
+/** A key's column as a literal that comes back as the same value: bytes do, whatever their type. */
+const literalCode = (name: string): string => `hex(cast(${quoteName(name)} as char))`
+
+function afterCode(key: readonly string[], after: string): string {
+  const values = JSON.parse(after) as string[]
+  const literals = values.map(value => {
+    if (!/^[0-9A-F]*$/.test(value)) throw fail('SOURCE_PROTOCOL', 'a chunk does not begin where one ended')
+    return `convert(x'${value}' using utf8mb4)`
+  })
+  return `(${key.map(quoteName).join(', ')}) > (${literals.join(', ')})`
+}
+
+/** Reads rows whose values are texts, one for each of the contract's columns. */
+export function textReader({ setup, catalog }: MariadbTable): RowReader {
+  const fields = Object.entries(setup.contract.schema.shape)
+  const readers = fields.map(([name, schema]) => {
+    const type = catalog.columns.find(column => column.name === name)?.type ?? UNKNOWN_TYPE
+    return compileColumn(name, type, textForm(type), schema)
+  })
+  return new RowReader(
+    setup.contract,
+    readers,
+    fields.map((_, n) => n),
+  )
+}

@@ -1,0 +1,330 @@
+// The dump of the binary log as a feed. Transactions are those of the log's GTIDs; rows are brought to the sink by the columns
+// that their own table maps name. Statements that change whole tables are followed, and those that change rows without row
+// events stop the source.
+import type { Socket } from 'node:net'
+import { fail } from '../../core/index.ts'
+import type { Captured } from '../connector/changes.ts'
+import { Image } from '../connector/image.ts'
+import { repair } from '../connector/start.ts'
+import type { Feed, FeedSink } from '../connector/technology.ts'
+import { BinlogDecoder, type BinlogHandler, type RowsEvent } from './binlog.ts'
+import type { CapturedTables } from './captured-tables.ts'
+import { type Client, connect } from './connection.ts'
+import { readStatement, type Statement } from './ddl.ts'
+import { dumpPacket, prepareDump, registerPacket } from './dump.ts'
+import type { Gtid, GtidPosition, GtidPositions } from './gtid.ts'
+import type { ImageReader } from './images.ts'
+import { lostByDump } from './lost.ts'
+import { isEnd, PacketReader } from './packets.ts'
+import { throwServerError } from './server-error.ts'
+import type { Setup } from './setup.ts'
+import { readTableMap } from './table-map.ts'
+
+/** A payload of the dump; or the end of a transaction, after something in it that took time. */
+export interface DumpMessage {
+  readonly bytes: Buffer
+  readonly start: number
+  readonly end: number
+  readonly commitTimeS?: number
+}
+
+/** A table as the last table map of its number has it. */
+interface Mapped {
+  readonly map: Buffer
+  readonly name: string
+  readonly images: ImageReader | undefined
+  readonly captured: Captured | undefined
+}
+
+/** Numbers of tables that are known at once; a server that opens tables anew gives new ones. */
+const MAPPED_MAX = 10_000
+/** What MariaDB calls a table map that closes a statement and maps nothing. */
+const NO_TABLE = 0xff_ffff
+const EMPTY = Buffer.alloc(0)
+
+export interface BinlogFeedOptions {
+  readonly setup: Setup
+  readonly positions: GtidPositions
+  readonly start: GtidPosition
+  readonly sink: FeedSink<GtidPosition>
+  readonly tables: CapturedTables
+}
+
+export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandler {
+  readonly #options: BinlogFeedOptions
+  readonly #packets: PacketReader
+  readonly #mapped = new Map<number, Mapped>()
+  readonly #before = new Image()
+  readonly #after = new Image()
+  #decoder: BinlogDecoder
+  #client: Client | undefined
+  #socket: Socket | undefined
+  #registered = false
+  #closed = false
+  #position: GtidPosition
+  #gtid: Gtid | undefined
+  #standalone = false
+  #skip = false
+  #rowsSeen = false
+  #reject: (error: unknown) => void = () => {}
+
+  constructor(options: BinlogFeedOptions) {
+    this.#options = options
+    this.#position = options.start
+    this.#packets = new PacketReader(options.setup.messageBytesMax)
+    this.#decoder = new BinlogDecoder(this, false)
+  }
+
+  async run(): Promise<void> {
+    const { setup, positions, start } = this.#options
+    const client = await connect(setup.target)
+    this.#client = client
+    const resume = positions.resumeText(start)
+    const checksums = await prepareDump(client, setup.flavour, resume, start.prepared.length === 0)
+    this.#decoder = new BinlogDecoder(this, checksums)
+    if (this.#closed) return
+    const socket = client.takeOver()
+    this.#socket = socket
+    await new Promise<void>((resolve, reject) => {
+      this.#reject = reject
+      socket.on('data', chunk => this.#onData(chunk))
+      socket.on('error', reject)
+      socket.on('close', () => resolve())
+      socket.write(registerPacket(setup.serverId))
+    })
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#closed) return
+    try {
+      this.#packets.push(chunk)
+      while (!this.#closed && this.#packets.next()) {
+        if (this.#registered) this.#options.sink.deliver(this.#packets)
+        else this.#onRegistered()
+      }
+    } catch (error) {
+      this.#reject(error)
+    }
+  }
+
+  #onRegistered(): void {
+    const { bytes, start, end } = this.#packets
+    throwServerError(bytes, start, end)
+    this.#registered = true
+    const { setup, positions, sink } = this.#options
+    this.#socket?.write(dumpPacket(setup.flavour, setup.serverId, positions.resumeText(this.#options.start)))
+    sink.started()
+  }
+
+  keep({ bytes, start, end, commitTimeS }: DumpMessage): DumpMessage {
+    const copy = Buffer.from(bytes.subarray(start, end))
+    return { bytes: copy, start: 0, end: copy.length, ...(commitTimeS === undefined ? {} : { commitTimeS }) }
+  }
+
+  take({ bytes, start, end, commitTimeS }: DumpMessage): void {
+    const { setup, positions } = this.#options
+    if (commitTimeS !== undefined) {
+      this.#commit(commitTimeS)
+      return
+    }
+    if (bytes[start] === 0) {
+      this.#decoder.take(bytes, start + 1, end)
+      return
+    }
+    if (isEnd(bytes, start, end)) throw fail('SOURCE_UNREACHABLE', `source ${setup.source} ended the binary log's dump`)
+    try {
+      throwServerError(bytes, start, end)
+    } catch (error) {
+      throw lostByDump(setup.source, error, positions.format(this.#options.start)) ?? error
+    }
+    throw fail('SOURCE_PROTOCOL', 'the dump of the binary log is not understood', { detail: `byte ${bytes[start]}` })
+  }
+
+  pause(): void {
+    this.#socket?.pause()
+  }
+
+  resume(): void {
+    this.#socket?.resume()
+  }
+
+  /** The server keeps its binary log as long as it is set to, whoever reads it. */
+  confirm(): void {}
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#client?.end()
+  }
+
+  // -- events
+
+  begin(gtid: Gtid, _timeS: number, kind: 'transaction' | 'standalone' | 'prepared' | 'completed'): void {
+    const { positions, sink, setup } = this.#options
+    if (this.#gtid) {
+      throw fail('SOURCE_PROTOCOL', `transaction ${positions.formatGtid(this.#gtid)} of ${setup.source} has no end`)
+    }
+    this.#gtid = gtid
+    this.#standalone = kind === 'standalone' || kind === 'completed'
+    this.#skip = this.#position.has(gtid)
+    this.#rowsSeen = false
+    sink.begin(positions.formatGtid(gtid), this.#skip)
+  }
+
+  xid(timeS: number): void {
+    this.#commit(timeS)
+  }
+
+  prepared(timeS: number): void {
+    if (this.#rowsSeen) throw this.#xaError()
+    this.#commit(timeS)
+  }
+
+  #xaError() {
+    return fail('SOURCE_CHANGES_LOST', `source ${this.#options.setup.source} has a prepared XA transaction`, {
+      detail: 'it changed captured tables, and it is not known yet whether it will be committed',
+      hint: `XA transactions over captured tables are not supported; after XA COMMIT ${repair(this.#options.setup.source)}`,
+    })
+  }
+
+  #commit(timeS: number): void {
+    const gtid = this.#gtid
+    if (!gtid) return
+    this.#gtid = undefined
+    if (!this.#skip) this.#position = this.#options.positions.add(this.#position, gtid)
+    this.#options.sink.commit(this.#position, timeS * 1_000_000)
+  }
+
+  query(sql: string, database: string, timeS: number): void {
+    const statement = readStatement(sql, database)
+    switch (statement.kind) {
+      case 'begin':
+      case 'xa-end':
+        return
+      case 'savepoint':
+        // Behind it something may have been undone that row events already said.
+        if (this.#rowsSeen && /^\W*ROLLBACK/i.test(sql)) throw this.#undone()
+        return
+      case 'rollback':
+        if (this.#rowsSeen) throw this.#undone()
+        this.#commit(timeS)
+        return
+      case 'commit':
+      case 'xa-commit':
+      case 'xa-rollback':
+        this.#commit(timeS)
+        return
+      case 'written':
+        this.#checkWritten(sql, database)
+        break
+      default:
+        if (!this.#skip) this.#follow(statement)
+    }
+    if (this.#endsHere(sql)) {
+      this.#options.sink.deliver({ bytes: EMPTY, start: 0, end: 0, commitTimeS: timeS })
+    }
+  }
+
+  /** MariaDB says so before it; to MySQL a statement is a transaction, but for CREATE TABLE … SELECT. */
+  #endsHere(sql: string): boolean {
+    return this.#options.setup.flavour === 'mariadb' ? this.#standalone : !/START TRANSACTION\s*$/i.test(sql)
+  }
+
+  #undone() {
+    const { setup } = this.#options
+    return fail('SOURCE_CHANGES_LOST', `source ${setup.source} has undone a part of what it logged`, {
+      detail: 'a transaction over tables of different engines was rolled back after its rows were logged',
+      hint: `do not mix tables without transactions with captured ones; ${repair(setup.source)}`,
+    })
+  }
+
+  #checkWritten(sql: string, database: string): void {
+    const { tables, setup } = this.#options
+    const named = tables.namedIn(sql, database)
+    if (this.#skip || named === undefined) return
+    throw fail(
+      'SOURCE_BINLOG_SETTINGS',
+      `a statement changed rows of ${named} of ${setup.source} without logging them`,
+      {
+        detail: 'a session has set binlog_format to STATEMENT or MIXED',
+        hint: `write with binlog_format = ROW, and ${repair(setup.source)}`,
+      },
+    )
+  }
+
+  /** What a statement does to captured tables. */
+  #follow(statement: Statement): void {
+    const { tables, sink, setup } = this.#options
+    const emptied = tables.emptiedBy(statement)
+    if (emptied.length > 0) sink.truncate(emptied.map(table => sink.mirrored(table.setup.contract.name)))
+    const replaced = tables.replacedBy(statement)
+    if (replaced) {
+      throw fail('SOURCE_TABLE_REPLACED', `rows of ${replaced.table} were changed without being logged`, {
+        detail: replaced.how,
+        hint: repair(setup.source),
+      })
+    }
+    if (!tables.isAlteredBy(statement)) return
+    this.#mapped.clear()
+    sink.hold(() => tables.readAgain())
+  }
+
+  tableMap(tableId: number, bytes: Buffer, at: number, end: number): void {
+    const known = this.#mapped.get(tableId)
+    if (known && known.map.length === end - at && known.map.compare(bytes, at, end) === 0) return
+    const map = readTableMap(bytes, at, end)
+    const { tables, sink } = this.#options
+    const name = `${map.database}.${map.table}`
+    const table = tables.find(map)
+    if (this.#mapped.size >= MAPPED_MAX) this.#mapped.clear()
+    const streamed = table && tables.streamed(table, map)
+    this.#mapped.set(tableId, {
+      map: Buffer.from(bytes.subarray(at, end)),
+      name,
+      images: streamed?.images,
+      captured: table && streamed && { mirrored: sink.mirrored(table.setup.contract.name), reader: streamed.reader },
+    })
+  }
+
+  rows({ op, tableId, columns, bytes, present, presentAfter, start, end }: RowsEvent): void {
+    const mapped = this.#mapped.get(tableId)
+    if (!mapped) {
+      if (tableId === NO_TABLE) return
+      throw fail('SOURCE_PROTOCOL', 'the binary log is not understood', {
+        detail: `rows of table ${tableId}, which has no map`,
+      })
+    }
+    const { images, captured } = mapped
+    if (!images || !captured) return
+    if (columns !== images.count) {
+      throw fail('SOURCE_PROTOCOL', 'the binary log is not understood', {
+        detail: `rows of ${mapped.name} have ${columns} columns, their table map has ${images.count}`,
+      })
+    }
+    this.#rowsSeen = true
+    const { sink } = this.#options
+    const [before, after] = [this.#before, this.#after]
+    for (let at = start; at < end; ) {
+      if (op === 'insert') {
+        at = images.read(bytes, at, present, after)
+        sink.insert(captured, after)
+      } else {
+        at = images.read(bytes, at, present, before)
+        if (op === 'delete') sink.delete(captured, before)
+        else {
+          at = images.read(bytes, at, presentAfter, after)
+          sink.update(captured, images.isWhole(bytes, present) ? 'full' : 'key', before, after)
+        }
+      }
+    }
+  }
+
+  rotate(): void {}
+
+  incident(text: string): void {
+    const { setup } = this.#options
+    throw fail('SOURCE_CHANGES_LOST', `source ${setup.source} has lost changes of its own`, {
+      detail: `an incident is in its binary log: ${text || 'LOST_EVENTS'}`,
+      hint: repair(setup.source),
+    })
+  }
+}
