@@ -13,5 +13,7 @@ export {
   mirrorHeld,
   openMirror,
 } from './mirror.ts'
-export { isCutRaw, type PlacedParked, placeParked, Recorder, type RefusedRow, refusedBy } from './recorder.ts'
+export { type EventInput, type ParkedEvent, ParkedEvents } from './parked-events.ts'
+export { isCutRaw, type RawValues, refusedBy } from './raw.ts'
+export { type PlacedParked, placeParked, Recorder, type RefusedRow } from './recorder.ts'
 export * from './source.ts'

@@ -19,6 +19,8 @@ import {
 } from '../log/index.ts'
 import { openTableStore, readStoreMeta, type TableStore } from '../state/index.ts'
 import { type ControlState, NO_CONTROL, readControl } from './control.ts'
+import { ParkedEvents } from './parked-events.ts'
+import { ParkedRows } from './parked-rows.ts'
 import type { ParkedEntry } from './source.ts'
 
 const EPOCH_BYTES = 4
@@ -50,6 +52,8 @@ export interface MirrorOptions {
   readonly log: Log
   readonly source: string
   readonly tables: readonly { readonly contract: ObjectContract; readonly topic: LogTopic }[]
+  /** Captured topics of events: only what is parked of them is kept. */
+  readonly topics?: readonly { readonly topic: LogTopic }[]
 }
 
 /** Opens the mirror and brings it level with the log's durable end. */
@@ -96,37 +100,22 @@ const layoutsOf = (tables: MirrorOptions['tables']): Record<string, string> =>
     ]),
   )
 
-interface Uncommitted {
-  /** Keys inserted: what a walk over the committed rows does not see. */
-  readonly fresh: Buffer[]
-  readonly parked: Map<string, ParkedEntry | undefined>
-}
-
-const emptyUncommitted = (): Uncommitted => ({ fresh: [], parked: new Map() })
-
 /** One table's part of the mirror. */
-export class MirrorTable {
-  readonly name: string
+export class MirrorTable extends ParkedRows {
   readonly contract: ObjectContract
-  readonly topic: LogTopic
-  /** How many rows of it are parked. */
-  parkedCount = 0
-  readonly #store: TableStore
   readonly #writer = new ByteWriter()
   readonly #reader = new ByteReader(Buffer.alloc(0))
-  /** What is not committed yet, by the commit that will make it so; the last one is still open. */
-  #uncommitted: Uncommitted[] = [emptyUncommitted()]
+  /** Keys inserted and not committed yet, by the commit that will make it so: what a walk over the committed rows does not see. */
+  #fresh: Buffer[][] = [[]]
 
   constructor(store: TableStore, contract: ObjectContract, topic: LogTopic) {
-    this.name = contract.name
+    super(store, topic)
     this.contract = contract
-    this.topic = topic
-    this.#store = store
   }
 
   /** The stored value of a key; valid until the next call that yields. */
   find(key: Buffer): Buffer | undefined {
-    return this.#store.get(this.name, key)
+    return this.store.get(this.name, key)
   }
 
   row(stored: Buffer): AnyRow {
@@ -154,98 +143,39 @@ export class MirrorTable {
   }
 
   put(key: Buffer, value: Buffer, isNew: boolean): void {
-    this.#store.put(this.name, key, value)
-    if (isNew) this.#open.fresh.push(key)
+    this.store.put(this.name, key, value)
+    if (isNew) this.#open.push(key)
   }
 
-  get #open(): Uncommitted {
-    return this.#uncommitted[this.#uncommitted.length - 1]!
+  get #open(): Buffer[] {
+    return this.#fresh[this.#fresh.length - 1]!
   }
 
-  /** What is not committed was moved to disk: see `TableStore.spilledKeys`. */
-  spilled(): void {
-    this.#open.fresh.length = 0
-    this.#open.parked.clear()
+  override spilled(): void {
+    super.spilled()
+    this.#open.length = 0
   }
 
-  /** A commit begins; call what it gives when it is done. */
-  beginCommit(): () => void {
+  override beginCommit(): () => void {
+    const end = super.beginCommit()
     const committing = this.#open
-    this.#uncommitted.push(emptyUncommitted())
+    this.#fresh.push([])
     return () => {
-      this.#uncommitted = this.#uncommitted.filter(each => each !== committing)
+      end()
+      this.#fresh = this.#fresh.filter(each => each !== committing)
     }
   }
 
   remove(key: Buffer): void {
-    this.#store.remove(this.name, key)
+    this.store.remove(this.name, key)
   }
 
   /** Every key that may hold a row, committed or not; ask `find` for what it holds now. Some come twice. */
   *keys(): Iterable<Buffer> {
-    for (const [key] of this.#store.entries(this.name)) yield Buffer.from(key)
-    for (const key of this.#store.spilledKeys(this.name)) yield Buffer.from(key)
-    yield* this.#uncommitted.flatMap(each => each.fresh)
+    for (const [key] of this.store.entries(this.name)) yield Buffer.from(key)
+    for (const key of this.store.spilledKeys(this.name)) yield Buffer.from(key)
+    yield* this.#fresh.flat()
   }
-
-  // -- parked rows, by the text of their key
-
-  findParked(keyText: string): ParkedEntry | undefined {
-    if (this.parkedCount === 0) return undefined
-    const stored = this.#store.get(this.#parkedTable, parkedKey(keyText))
-    return stored ? (JSON.parse(stored.toString()) as ParkedEntry) : undefined
-  }
-
-  park(entry: ParkedEntry): void {
-    if (!this.findParked(entry.key)) this.parkedCount++
-    const key = parkedKey(entry.key)
-    this.#store.put(this.#parkedTable, key, Buffer.from(JSON.stringify(entry)))
-    this.#open.parked.set(entry.key, entry)
-  }
-
-  unpark(keyText: string): boolean {
-    if (!this.findParked(keyText)) return false
-    this.parkedCount--
-    this.#store.remove(this.#parkedTable, parkedKey(keyText))
-    this.#open.parked.set(keyText, undefined)
-    return true
-  }
-
-  /** Parked entries, those not yet committed included. */
-  *parked(): Iterable<ParkedEntry> {
-    const recent = new Map(this.#uncommitted.flatMap(each => [...each.parked]))
-    for (const [, value] of this.#store.entries(this.#parkedTable)) {
-      const { key } = JSON.parse(value.toString()) as ParkedEntry
-      const entry = recent.has(key) ? undefined : this.findParked(key)
-      if (entry) yield entry
-    }
-    for (const key of this.#store.spilledKeys(this.#parkedTable)) {
-      const value = this.#store.isCommitted(this.#parkedTable, key)
-        ? undefined
-        : this.#store.get(this.#parkedTable, key)
-      const entry = value && (JSON.parse(value.toString()) as ParkedEntry)
-      if (entry && !recent.has(entry.key)) yield entry
-    }
-    for (const entry of recent.values()) if (entry) yield entry
-  }
-
-  /** Counts the parked rows that are committed. */
-  countParked(): number {
-    return this.#store.count(this.#parkedTable)
-  }
-
-  get #parkedTable(): string {
-    return `parked.${this.name}`
-  }
-}
-
-/** LMDB keys are short; a longer text is cut, and what follows tells texts with one beginning apart. */
-function parkedKey(text: string): Buffer {
-  const bytes = Buffer.from(text === '' ? ' ' : text)
-  if (bytes.length <= 1_000) return bytes
-  let hash = 0
-  for (const byte of bytes) hash = (Math.imul(hash, 31) + byte) | 0
-  return Buffer.concat([bytes.subarray(0, 1_000), Buffer.from(`#${bytes.length}#${hash}`)])
 }
 
 export class Mirror {
@@ -253,6 +183,7 @@ export class Mirror {
   readonly #options: MirrorOptions
   readonly #layouts: Readonly<Record<string, string>>
   readonly tables: ReadonlyMap<string, MirrorTable>
+  readonly events: ReadonlyMap<string, ParkedEvents>
   #position: number
   #control: ControlState
   #commits = 0
@@ -276,6 +207,7 @@ export class Mirror {
       options.tables.map(({ contract, topic }) => [contract.name, new MirrorTable(store, contract, topic)]),
     )
     for (const table of this.tables.values()) table.parkedCount = table.countParked()
+    this.events = new Map((options.topics ?? []).map(({ topic }) => [topic.name, new ParkedEvents(store, topic)]))
   }
 
   /** The log position of everything in it, committed or not. */
@@ -309,7 +241,7 @@ export class Mirror {
   /** Moves what is not committed to disk, where it is found as before. Nothing may be written before it resolves. @throws LOG_FULL */
   async spill(): Promise<void> {
     await this.#store.spill()
-    for (const table of this.tables.values()) table.spilled()
+    for (const rows of this.#all()) rows.spilled()
   }
 
   /** Commits under way. */
@@ -319,8 +251,13 @@ export class Mirror {
 
   get parkedCount(): number {
     let count = 0
-    for (const table of this.tables.values()) count += table.parkedCount
+    for (const rows of this.#all()) count += rows.parkedCount
     return count
+  }
+
+  *#all(): Iterable<ParkedRows> {
+    yield* this.tables.values()
+    yield* this.events.values()
   }
 
   table(name: string): MirrorTable {
@@ -331,9 +268,9 @@ export class Mirror {
 
   parked(limit: number): ParkedEntry[] {
     const entries: ParkedEntry[] = []
-    for (const table of this.tables.values()) {
-      if (table.parkedCount === 0) continue
-      for (const entry of table.parked()) {
+    for (const rows of this.#all()) {
+      if (rows.parkedCount === 0) continue
+      for (const entry of rows.parked()) {
         if (entries.length >= limit) return entries
         entries.push(entry)
       }
@@ -348,7 +285,6 @@ export class Mirror {
    */
   commit(position: number, generation = this.#options.log.base.generation): Promise<void> {
     this.#position = position
-    const tables = [...this.tables.values()]
     const { log } = this.#options
     const meta: MirrorMeta = {
       format: FORMAT,
@@ -360,7 +296,7 @@ export class Mirror {
     }
     this.#store.setMeta(META, meta)
     this.#commits++
-    const committed = tables.map(table => table.beginCommit())
+    const committed = [...this.#all()].map(rows => rows.beginCommit())
     const done = this.#store
       .commit()
       .then(() => {
@@ -415,7 +351,11 @@ export class Mirror {
       return
     }
     const table = this.tables.get(record.topic.name)
-    if (!table) return
+    if (!table) {
+      const row = record.op === 'parked' ? record.parked() : null
+      if (row) this.events.get(record.topic.name)?.apply(row, position, record.position)
+      return
+    }
     if (record.op === 'parked') {
       const row = record.parked()
       if (row) applyParked(table, row, position, record.position)

@@ -4,13 +4,11 @@
 // A parked record with op `delete` says that a parked row is no longer parked without becoming a row of the view (it was
 // deleted, or it went back to the last accepted row): so the list of parked rows, too, is a function of the log.
 import { type AnyRow, KEY_BYTES_MAX } from '../contract/index.ts'
-import { isMainstemError, textOf } from '../errors.ts'
+import { isMainstemError } from '../errors.ts'
 import type { Batch, ParkedRow } from '../log/index.ts'
 import { applyParked, type Mirror, type MirrorTable } from './mirror.ts'
+import { cutRaw, cutText } from './raw.ts'
 import type { ParkedEntry } from './source.ts'
-
-/** Longer raw values of a parked row are cut: a record has a limit. */
-const RAW_CHARS_MAX = 64 * 1024
 
 /** A row image whose contract refused it. */
 export interface RefusedRow {
@@ -131,7 +129,7 @@ export class Recorder {
 
   /** Records a parked row, but leaves it to the caller to write it into the mirror. */
   parkLater(table: MirrorTable, op: 'insert' | 'update', row: RefusedRow): ParkedRow {
-    const parked: ParkedRow = { op, key: cut(row.keyText, KEY_BYTES_MAX), raw: cutAll(row.raw), error: row.error }
+    const parked: ParkedRow = { op, key: cutText(row.keyText, KEY_BYTES_MAX), raw: cutRaw(row.raw), error: row.error }
     this.#batch.parked(table.topic, parked)
     this.#parked.push({ table, row: parked, index: this.#batch.count - 1 })
     return parked
@@ -147,7 +145,7 @@ export class Recorder {
       table.put(row.key, value, false)
     }
     const known = table.findParked(row.keyText)
-    if (known && JSON.stringify(known.raw) === JSON.stringify(cutAll(row.raw))) return
+    if (known && JSON.stringify(known.raw) === JSON.stringify(cutRaw(row.raw))) return
     this.park(table, stored ? 'update' : 'insert', row, undefined)
   }
 
@@ -194,18 +192,3 @@ export class Recorder {
     table.unpark(keyText)
   }
 }
-
-const cut = (text: string, most: number): string => (text.length <= most ? text : `${text.slice(0, most)}…`)
-
-function cutAll(raw: RefusedRow['raw']): RefusedRow['raw'] {
-  if (Object.values(raw).every(value => (value?.length ?? 0) <= RAW_CHARS_MAX)) return raw
-  return Object.fromEntries(
-    Object.entries(raw).map(([name, value]) => [name, value === null ? null : cut(value, RAW_CHARS_MAX)]),
-  )
-}
-
-/** True of a parked row's raw value that was too long to keep whole: it must not be taken for the value. */
-export const isCutRaw = (text: string): boolean => text.length === RAW_CHARS_MAX + 1 && text.endsWith('…')
-
-export const refusedBy = (error: unknown): string =>
-  isMainstemError(error) ? (error.detail ?? error.message) : textOf(error)
