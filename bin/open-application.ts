@@ -87,9 +87,10 @@ export interface OpenOptions {
   readonly stateBytesMax?: number
   /**
    * Fold in so many threads, 1 to 128, each of which owns a part of the keys; the application must be the default export of the
-   * file that declares it. The number may change from start to start: checkpoints are good for any. Default: in the calling thread.
+   * file that declares it. The number may change from start to start: checkpoints are good for any. `auto`: one less than there are
+   * cores, or with two cores in the calling thread. Default: in the calling thread.
    */
-  readonly shards?: number
+  readonly shards?: number | 'auto'
   readonly onEvent?: (event: ApplicationEvent) => void
 }
 
@@ -172,7 +173,7 @@ async function openParts<A extends Application>(
   const parts = partsOf(app)
   checkResnapshot(options.resnapshot ?? [], parts)
   checkViews([...(options.acceptHistoryGone ?? []), ...(options.continueFrom ?? [])], parts)
-  const dataDir = options.dataDir ?? join('.mainstem', app.name)
+  const dataDir = options.dataDir ?? dataDirOf(app)
   const onEvent = options.onEvent ?? (() => {})
   const log = await openEmbeddedLog({
     path: join(dataDir, 'log'),
@@ -226,8 +227,10 @@ async function openParts<A extends Application>(
   }
 }
 
+export const dataDirOf = ({ name }: Application): string => join('.mainstem', name)
+
 /** @param wanted a name, or the path of a file @throws SAVEPOINT_UNKNOWN, SAVEPOINT_UNUSABLE */
-async function openSavepoint(wanted: string, dataDir: string, log: Log): Promise<Savepoint> {
+export async function openSavepoint(wanted: string, dataDir: string, log: Pick<Log, 'id' | 'end'>): Promise<Savepoint> {
   const isPath = wanted.includes('/') || wanted.includes(sep) || wanted.endsWith('.savepoint')
   const savepoint = isPath
     ? await readSavepoint(nodeFileSystem, dirname(wanted), basename(wanted))
@@ -242,7 +245,7 @@ function checkResnapshot(names: readonly string[], parts: ApplicationParts): voi
   }
 }
 
-function checkViews(names: readonly string[], { projections }: ApplicationParts): void {
+export function checkViews(names: readonly string[], { projections }: ApplicationParts): void {
   const unknown = names.find(name => !projections.some(projection => projection.name === name))
   if (unknown === undefined) return
   throw fail('VIEW_UNKNOWN', `the application has no view '${unknown}'`, {

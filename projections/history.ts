@@ -5,7 +5,7 @@ import { fail, type Log, type LogHold, type MainstemError, type SourceTable } fr
 import type { FoldedView } from './view.ts'
 
 /** Why a view cannot be folded from its position on; undefined where it can. */
-export function historyGone(view: FoldedView, { base }: Log): MainstemError | undefined {
+export function historyGone(view: FoldedView, { base }: Pick<Log, 'base'>): MainstemError | undefined {
   for (const { input } of view.definition.ons) {
     const changes = input.kind === 'changes'
     if (!changes && input.kind !== 'topic') continue

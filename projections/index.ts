@@ -10,12 +10,13 @@ export {
   sum,
   sumBy,
 } from './aggregate.ts'
-export { type Application, type ApplicationParts, application, partsOf } from './application.ts'
+export { type Application, type ApplicationParts, application, contractsOf, partsOf } from './application.ts'
 export { viewsHeld } from './checkpoint/checkpoints.ts'
 export type * from './engine.ts'
 export type { EngineEvent, EngineOptions } from './engine-options.ts'
 export { fingerprintOf, shapeOf } from './fingerprint.ts'
 export type * from './past/past.ts'
+export { type Preview, previewStart } from './preview.ts'
 export {
   type Context,
   type Handlers,

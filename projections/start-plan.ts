@@ -6,12 +6,13 @@ import {
   type Field,
   fail,
   type KeyCodec,
-  type Log,
+  type LogFacts,
   type MainstemError,
   type ObjectType,
   type SourceTable,
 } from '../core/index.ts'
 import type { ViewCheckpoint } from './checkpoint/manifest.ts'
+import type { EngineEvent } from './engine-options.ts'
 import { shapeOfView } from './fingerprint.ts'
 import { migrationOf } from './migrate.ts'
 import type { FoldedView } from './view.ts'
@@ -62,7 +63,7 @@ export interface ViewFacts {
 
 export interface PlanInput {
   readonly views: readonly FoldedView[]
-  readonly log: Log
+  readonly log: LogFacts
   readonly fingerprint: string
   /** What there is, by view. */
   readonly saved: Readonly<Record<string, ViewCheckpoint>>
@@ -77,6 +78,7 @@ export interface PlanInput {
   readonly recordsPerSecond: number | null
 }
 
+type StartPlan = Extract<EngineEvent, { event: 'start-plan' }>
 type Verdict = Pick<ViewPlan, 'plan' | 'from' | 'why'>
 
 /** @throws VIEW_CANNOT_CONTINUE */
@@ -89,6 +91,14 @@ export function planStart(input: PlanInput): readonly ViewPlan[] {
     return { view: name, plan, from, records, estimatedSeconds: Math.round((records / rate) * 1_000) / 1_000, why }
   })
 }
+
+/** All of it, as it is told. */
+export const wholePlan = (views: readonly ViewPlan[]): StartPlan => ({
+  event: 'start-plan',
+  views,
+  records: Math.max(0, ...views.map(({ records }) => records)),
+  estimatedSeconds: Math.max(0, ...views.map(({ estimatedSeconds }) => estimatedSeconds)),
+})
 
 function judge(view: FoldedView, input: PlanInput): Verdict {
   const saved = input.saved[view.name]
@@ -189,7 +199,7 @@ const otherCode = (view: string, savepoint: string, why: string): MainstemError 
   })
 
 /** What a view is made of, now. Its topics are registered. */
-export function factsOf(view: FoldedView, log: Log): ViewFacts {
+export function factsOf(view: FoldedView, log: Pick<LogFacts, 'findTopic'>): ViewFacts {
   const { definition, key, value, storedFields } = view
   const topics = definition.ons.flatMap(({ input }) => {
     if (input.kind === 'projection') return []

@@ -8,6 +8,16 @@ export const wholeNumber = (min: number, max: number) => (text: string) => {
   throw new InvalidArgumentError(`expected a whole number from ${min} to ${max}.`)
 }
 
+/** The same, or `auto`. */
+export const wholeNumberOrAuto = (min: number, max: number) => (text: string) => {
+  if (text === 'auto') return text
+  try {
+    return wholeNumber(min, max)(text)
+  } catch {
+    throw new InvalidArgumentError(`expected a whole number from ${min} to ${max}, or auto.`)
+  }
+}
+
 const UNIT_BYTES: Readonly<Record<string, number>> = {
   B: 1,
   KB: 1e3,

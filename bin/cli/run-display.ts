@@ -110,7 +110,7 @@ export class RunDisplay {
       case 'view-stopped':
         return failure(`view ${event.view} stopped: ${event.code} ${event.message}`, event.detail, event.hint)
       case 'start-plan':
-        return planLines(event)
+        return isWorthALine(event) ? planLines(event) : undefined
       case 'rebuild-started':
         return `  folding ${event.views.join(', ')} anew from ${count(event.records)} records`
       case 'rebuild-ended':
@@ -147,9 +147,11 @@ export class RunDisplay {
 
 type StartPlan = Extract<RunEvent, { event: 'start-plan' }>
 
-/** What the start is about to do, a line per view; nothing where no view has anything to do. */
-function planLines({ views, records, estimatedSeconds }: StartPlan): string | undefined {
-  if (records === 0 && views.every(({ plan }) => plan === 'unchanged' || plan === 'new')) return undefined
+const isWorthALine = ({ views, records }: StartPlan): boolean =>
+  records > 0 || views.some(({ plan }) => plan !== 'unchanged' && plan !== 'new')
+
+/** What a start does with each view. */
+export function planLines({ views, records, estimatedSeconds }: StartPlan): string {
   const lines = formatTable(views, [
     { text: ({ view }) => view },
     { text: ({ plan, from }) => (plan === 'continue' || plan === 'savepoint' ? `${plan} from ${count(from)}` : plan) },

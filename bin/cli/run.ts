@@ -1,11 +1,14 @@
 // `mainstem run app.ts`: opens the application, serves it, says what happens, and stops cleanly.
 import type { Command } from 'commander'
+import type { Application } from '../../projections/index.ts'
 import { openApplication, type Running } from '../open-application.ts'
 import { SHARDS_MAX } from '../open-engine.ts'
-import { byteSize, wholeNumber } from './arguments.ts'
+import { previewApplication } from '../preview-application.ts'
+import { byteSize, wholeNumber, wholeNumberOrAuto } from './arguments.ts'
 import { loadApplication } from './load-application.ts'
-import { RunDisplay } from './run-display.ts'
+import { planLines, RunDisplay } from './run-display.ts'
 import type { RunEvent, StatusEvent } from './run-events.ts'
+import { line } from './table.ts'
 
 interface RunFlags {
   readonly port: number
@@ -20,7 +23,8 @@ interface RunFlags {
   readonly logLimit?: number
   readonly logFreeMin?: number
   readonly stateLimit?: number
-  readonly shards?: number
+  readonly shards?: number | 'auto'
+  readonly dryRun?: boolean
   readonly json?: boolean
 }
 
@@ -73,8 +77,12 @@ export function addRun(program: Command): void {
     )
     .option(
       '--shards <n>',
-      'fold in so many threads, each with a part of the keys; another start may take another number (default: with all else in one thread)',
-      wholeNumber(1, SHARDS_MAX),
+      'fold in so many threads, each with a part of the keys; auto: one less than there are cores; another start may take another number (default: with all else in one thread)',
+      wholeNumberOrAuto(1, SHARDS_MAX),
+    )
+    .option(
+      '--dry-run',
+      'say what a start would do with each view, and end: nothing is written, locked or connected to',
     )
     .option('--json', 'one JSON object per event on stdout, instead of lines for people on stderr')
     .addHelpText('after', '\nExample:\n  SHOP_URL=postgres://me@localhost/shop mainstem run app.ts --port 8080')
@@ -83,6 +91,7 @@ export function addRun(program: Command): void {
 
 async function run(file: string, flags: RunFlags): Promise<void> {
   const display = flags.json ? jsonLines : new RunDisplay(process.stderr).show
+  if (flags.dryRun) return preview(await loadApplication(file), flags)
   const stop = stopSignal()
   const app = await loadApplication(file)
   const running = await openApplication(app, {
@@ -106,6 +115,26 @@ async function run(file: string, flags: RunFlags): Promise<void> {
   display({ event: 'stopping' })
   await running.close()
   display({ event: 'stopped' })
+}
+
+/** Says what a start would do. */
+async function preview(app: Application, flags: RunFlags): Promise<void> {
+  const { dataDir, acceptHistoryGone, fromSavepoint, continue: continueFrom } = flags
+  const { plan, damage, stopped } = await previewApplication(app, {
+    ...(dataDir === undefined ? {} : { dataDir }),
+    ...(acceptHistoryGone === undefined ? {} : { acceptHistoryGone }),
+    ...(fromSavepoint === undefined ? {} : { fromSavepoint }),
+    ...(continueFrom === undefined ? {} : { continueFrom }),
+  })
+  const events: RunEvent[] = [
+    ...(damage ? [{ event: 'checkpoint-damaged' as const, ...damage }] : []),
+    plan,
+    ...stopped.map(each => ({ event: 'view-stopped' as const, ...each })),
+  ]
+  const show = flags.json ? jsonLines : new RunDisplay(process.stdout).show
+  for (const event of events)
+    if (event !== plan || flags.json) show(event)
+    else line(planLines(plan))
 }
 
 function statusOf(running: Running): StatusEvent {

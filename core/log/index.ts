@@ -17,7 +17,7 @@ export { readWhole, writeStored } from './stored-file.ts'
 export { estimateClean } from './tools/estimate.ts'
 export { type Exported, type ExportOptions, exportLog } from './tools/export.ts'
 export { type Imported, type ImportedBatch, ImportReader, importLog } from './tools/import.ts'
-export { LogFolder } from './tools/offline.ts'
+export { type LogFacts, LogFolder, NO_LOG, readOnly } from './tools/offline.ts'
 export {
   type BlockSummary,
   positionAt,

@@ -6,7 +6,7 @@ import {
   type FileSystem,
   type Held,
   isMainstemError,
-  type Log,
+  type LogFacts,
   type MainstemError,
   nodeFileSystem,
 } from '../../core/index.ts'
@@ -41,7 +41,7 @@ export async function viewsHeld(
 export interface CheckpointsOptions {
   readonly fs: FileSystem
   readonly path: string
-  readonly log: Log
+  readonly log: LogFacts
   /** The shards among which the key groups are divided. */
   readonly members: readonly CheckpointMember[]
   readonly fingerprint: string

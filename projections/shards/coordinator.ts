@@ -33,7 +33,7 @@ import type { Replayer } from '../replay/replayer.ts'
 import { schemasOf } from '../savepoint/savepoint-file.ts'
 import { Savepoints } from '../savepoint/savepoints.ts'
 import { DeadLetterDesk } from '../skip/redrive.ts'
-import { begunAnew, type ContinuedFrom, type ViewPlan } from '../start-plan.ts'
+import { begunAnew, type ContinuedFrom, type ViewPlan, wholePlan } from '../start-plan.ts'
 import { unknownView } from '../unknown-view.ts'
 import type { Verifier } from '../verifier.ts'
 import type { FoldedView } from '../view.ts'
@@ -201,9 +201,7 @@ export abstract class Coordinator implements Engine {
     const { views } = this.#folding
     const plans = checkpoints.plan(views, continueFrom)
     for (const plan of plans) this.plans.set(plan.view, plan)
-    const records = Math.max(0, ...plans.map(plan => plan.records))
-    const estimatedSeconds = Math.max(0, ...plans.map(plan => plan.estimatedSeconds))
-    this.#emit({ event: 'start-plan', views: plans, records, estimatedSeconds })
+    this.#emit(wholePlan(plans))
     for (const [n, view] of views.entries()) view.position = plans[n]!.from
     for (const view of views) {
       const gone = acceptHistoryGone.includes(view.name) ? undefined : historyGone(view, this.#log)

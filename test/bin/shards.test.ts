@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openApplication } from '../../bin/open-application.ts'
+import { shardsFor } from '../../bin/open-engine.ts'
 import { nativeModule } from '../support/native-module.ts'
 
 const { default: app, moves } = nativeModule<typeof import('../support/shards-app.ts')>('./shards-app.ts')
@@ -34,6 +35,12 @@ describe('an application with shards in threads', { timeout: 60_000 }, () => {
     expect(first.tuesday.value).toEqual({ accounts: 2, cents: 3 })
     const again = await read(false)
     expect([again.monday.value, again.tuesday.value]).toEqual([first.monday.value, first.tuesday.value])
+  })
+
+  it('takes one shard less than there are cores, where it is asked to, and none beside the main thread on two', async () => {
+    expect([1, 2, 3, 8, 1_000].map(shardsFor)).toEqual([undefined, undefined, 2, 7, 128])
+    await using running = await openApplication(app, { dataDir, shards: 'auto' })
+    expect([...running.engine.views.values()].every(view => view.status().error === null)).toBe(true)
   })
 
   it('says what is wrong with a number of shards, and with a file that opens what it declares', async () => {

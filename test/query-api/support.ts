@@ -18,7 +18,15 @@ import {
   type SourceStatus,
   topic,
 } from '../../core/index.ts'
-import { type Application, application, type Engine, openEngine, partsOf, projection } from '../../projections/index.ts'
+import {
+  type Application,
+  application,
+  type Engine,
+  type EngineOptions,
+  openEngine,
+  partsOf,
+  projection,
+} from '../../projections/index.ts'
 import { Appends, openReads, openServer, type Reads, type RunningServer } from '../../query-api/index.ts'
 
 export const purchases = topic('purchases', {
@@ -186,7 +194,11 @@ export interface Reply {
   readonly body: Readonly<Record<string, unknown>>
 }
 
-export async function openWorld(app: Application = shop): Promise<World> {
+/** @param options of the engine: where what is kept matters, checkpoints must not come by the clock */
+export async function openWorld(
+  app: Application = shop,
+  options: Pick<EngineOptions, 'checkpointIntervalMs'> = {},
+): Promise<World> {
   const folder = await mkdtemp(path.join(tmpdir(), 'mainstem-query-api-'))
   const log = await openEmbeddedLog({ path: path.join(folder, 'log') })
   const parts = partsOf(app)
@@ -196,7 +208,7 @@ export async function openWorld(app: Application = shop): Promise<World> {
   await log.topic(
     compileContract('shop.orders', 'table', z.object({ id: z.int(), total: z.bigint().nullable() }), 'id'),
   )
-  const engine = await openEngine({ log, parts, path: path.join(folder, 'views'), fingerprint: 'test' })
+  const engine = await openEngine({ log, parts, path: path.join(folder, 'views'), fingerprint: 'test', ...options })
   const source = new ManualSource('shop')
   const reads = openReads({ engine, log, sources: new Map([['shop', source]]) })
   const internalErrors: unknown[] = []

@@ -3,11 +3,13 @@
 // or remove is only passed over. Closed segments do not change, but they may be replaced by sealed ones and go; then the folder
 // is looked at anew, and reading goes on where it was.
 import { join } from 'node:path'
+import type { Contract } from '../../contract/index.ts'
 import { fail, isMainstemError } from '../../errors.ts'
 import { Leases } from '../base/leases.ts'
+import { NO_BASE } from '../base/manifest.ts'
 import { type File, type FileSystem, nodeFileSystem } from '../file-system.ts'
 import { type LogIdentity, readIdentity } from '../identity.ts'
-import type { LogBase, LogBlock } from '../log.ts'
+import type { Log, LogBase, LogBlock } from '../log.ts'
 import { Readers } from '../reader.ts'
 import { type AnySegment, type Recovered, recover } from '../recovery.ts'
 import type { Segment } from '../segment.ts'
@@ -17,6 +19,12 @@ import { Topics } from '../topics.ts'
 
 /** How often what changes meanwhile is looked at again. */
 const ATTEMPTS_MAX = 8
+
+/** What a start wants to know of a log before it does anything. */
+export type LogFacts = Pick<Log, 'id' | 'end' | 'base' | 'findTopic'>
+
+/** Of one that is not there yet. */
+export const NO_LOG: LogFacts = { id: '', end: 0, base: NO_BASE, findTopic: () => undefined }
 
 /** A folder as it was at one moment. */
 interface Look {
@@ -158,6 +166,16 @@ export class LogFolder {
         await this.refresh()
       }
     }
+  }
+
+  /**
+   * The log as an application with these contracts would find it: its topics are registered here, and nowhere else.
+   * @throws CONTRACT_CHANGED, CONTRACT_UPCAST_MISSING
+   */
+  async registering(contracts: readonly Contract[]): Promise<LogFacts> {
+    const topics = await Topics.open(this.#fs, this.path)
+    for (const contract of contracts) await topics.register(contract)
+    return { id: this.identity.id, end: this.end, base: this.base, findTopic: name => topics.find(name) }
   }
 
   close(): Promise<void> {

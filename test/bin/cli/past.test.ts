@@ -24,7 +24,7 @@ let url: readonly string[]
 let folder: string
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'mainstem-cli-past-'))
-  world = await openWorld()
+  world = await openWorld(undefined, { checkpointIntervalMs: 3_600_000 })
   url = ['--url', world.url]
   await world.appends.append('purchases', [{ customer: 'ada', cents: 1250 }])
   await world.appends.append('purchases', [{ customer: 'ada', cents: 0 }])
