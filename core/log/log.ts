@@ -333,6 +333,14 @@ export interface LogStatus {
   readonly waitingFor: string | null
 }
 
+export interface ReadOptions {
+  /**
+   * The reader is done with the blocks that it was given when it asks for the next ones: their memory may then be used for others.
+   * Default false.
+   */
+  readonly lent?: boolean
+}
+
 export interface Log {
   /** UUID of this log's data folder. */
   readonly id: string
@@ -359,7 +367,7 @@ export interface Log {
    */
   marksAt(position: number): Promise<ReadonlyMap<string, SourceMark>>
   /** @param after the position after which to begin: 0 for all */
-  read(after: number): LogReader
+  read(after: number, options?: ReadOptions): LogReader
   /**
    * The last durable position that was appended at a time or before, 0 where none was: the log as it was then.
    * @param timeMs milliseconds since 1970, of append times · @throws LOG_CORRUPT

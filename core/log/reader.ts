@@ -6,11 +6,14 @@ import type { Lease, Leases } from './base/leases.ts'
 import type { StoredBlock } from './block.ts'
 import type { File, FileSystem } from './file-system.ts'
 import { NEXT_BYTES_MAX } from './limits.ts'
-import type { LogBlock, LogReader } from './log.ts'
+import type { LogBlock, LogReader, ReadOptions } from './log.ts'
 import { Block, corrupt } from './records.ts'
 import type { AnySegment } from './recovery.ts'
 import { ColumnUse } from './sealed/column-use.ts'
+import type { SealedBlock } from './sealed/sealed-block.ts'
 import { SealedSegment } from './sealed/sealed-segment.ts'
+import type { SharedBlocks } from './sealed/shared-blocks.ts'
+import { SharedReading } from './sealed/shared-reading.ts'
 import { readBlocks, type Segment } from './segment.ts'
 import type { Tail } from './tail.ts'
 import type { Topics } from './topics.ts'
@@ -20,6 +23,8 @@ interface ReaderParts {
   readonly topics: Topics
   readonly tail: Tail
   readonly leases: Leases
+  /** What the first reader that is lent blocks shares with those of other threads. */
+  readonly shared?: SharedBlocks | undefined
 }
 
 /** All readers of a log: what they read from, and what wakes them. */
@@ -29,14 +34,18 @@ export class Readers {
   /** Grows whenever something became durable. */
   version = 0
   closed = false
+  #shared: SharedBlocks | undefined
   #changed = Promise.withResolvers<void>()
 
   constructor(parts: ReaderParts) {
     this.parts = parts
+    this.#shared = parts.shared
   }
 
-  read(after: number): LogReader {
-    const reader = new SegmentReader(this, after)
+  read(after: number, { lent = false }: ReadOptions = {}): LogReader {
+    const shared = lent ? this.#shared : undefined
+    if (shared) this.#shared = undefined
+    const reader = new SegmentReader(this, after, shared)
     this.#open.add(reader)
     return reader
   }
@@ -79,6 +88,7 @@ class SegmentReader implements LogReader {
   #part: number | undefined
   #sealedCount = 0
   readonly #use = new ColumnUse()
+  readonly #sharing: SharedReading | undefined
   #file: File | undefined
   #closed = false
   /** Reads of one reader follow each other, and its file is closed after them. */
@@ -87,8 +97,10 @@ class SegmentReader implements LogReader {
   /** Ends the wait of `next`. */
   #wake: () => void = () => {}
 
-  constructor(readers: Readers, after: number) {
+  /** @param shared by which it shares blocks with readers of other threads */
+  constructor(readers: Readers, after: number, shared?: SharedBlocks) {
     this.#readers = readers
+    this.#sharing = shared && new SharedReading(shared, readers.parts.topics, this.#use)
     this.#after = after
     this.#lease = readers.parts.leases.acquire(() => this.#entered?.first ?? this.#after + 1)
   }
@@ -172,12 +184,17 @@ class SegmentReader implements LogReader {
   }
 
   async #sealedBlocks(segment: SealedSegment): Promise<readonly LogBlock[]> {
-    const block = await segment.block(this.#offset, this.#readers.parts.topics, this.#use)
+    const block = await this.#sealedBlock(segment, this.#offset)
     if (!block) return []
     this.#offset++
-    const blocks = (await block.unpack('asked')).blocks(this.#after)
+    const blocks = block.blocks(this.#after)
     this.#after = Math.max(this.#after, block.entry.last)
     return blocks
+  }
+
+  async #sealedBlock(segment: SealedSegment, n: number): Promise<SealedBlock | undefined> {
+    if (this.#sharing) return this.#sharing.block(segment, n)
+    return (await segment.block(n, this.#readers.parts.topics, this.#use))?.unpack('asked')
   }
 
   #seek(): AnySegment {

@@ -10,11 +10,11 @@ import { realScheduler } from './scheduler.ts'
 import { announceFailure, announceStart } from './thread.ts'
 import type { ShardData } from './thread-crew.ts'
 
-const { definition, ports, among, path, sliceMs, stateBytesMax } = workerData as ShardData
+const { definition, ports, among, sharedBlocks, path, sliceMs, stateBytesMax } = workerData as ShardData
 const peers = ports.peers.map((port): PeerChannel | undefined => port && portChannel(port))
 const coordinator: CoordinatorChannel = portChannel(ports.coordinator)
 const followed: FollowerChannel = portChannel(ports.log)
-const following = followLog(followed)
+const following = followLog(followed, { shared: sharedBlocks && { memory: sharedBlocks, reader: among } })
 
 try {
   const parts = await loadDefinition(definition)

@@ -125,7 +125,8 @@ export class Shard implements Folding {
     this.#position = this.#scanned = position
     this.complete.begin(complete)
     this.#measuredFrom = measuredFrom
-    this.#reader = this.#options.log.read(position)
+    // Rank by rank it holds blocks until the slice ends.
+    this.#reader = this.#options.log.read(position, { lent: this.#exchange === undefined })
   }
 
   /** Position of the last whole transaction. */

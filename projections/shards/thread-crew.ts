@@ -1,6 +1,13 @@
 // Shards in threads of their own, each with channels to the coordinator, to the log and to the other shards.
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
-import { type EmbeddedLog, type FollowChannel, portChannel, reportOf } from '../../core/index.ts'
+import {
+  type EmbeddedLog,
+  type FollowChannel,
+  portChannel,
+  reportOf,
+  type SharedBlockMemory,
+  sharedBlockMemory,
+} from '../../core/index.ts'
 import type { Application } from '../application.ts'
 import { StateMemory } from '../state/memory.ts'
 import { SLICE_MS } from './coordinator.ts'
@@ -31,6 +38,8 @@ export interface ShardData {
     /** To each of the shards; none to itself. */
     readonly peers: readonly (MessagePort | undefined)[]
   }
+  /** Where those that are several have the blocks that they read. */
+  readonly sharedBlocks: SharedBlockMemory | undefined
   /** Of the checkpoints. */
   readonly path: string
   readonly sliceMs: number
@@ -67,7 +76,8 @@ export async function startThreadCrew(options: ThreadCrewOptions): Promise<Shard
     const { port1, port2 } = new MessageChannel()
     return [port1, port2]
   })
-  const threads = peers.map((peers, among) => startShard(options, definition, among, peers))
+  const sharedBlocks = count > 1 ? sharedBlockMemory(count) : undefined
+  const threads = peers.map((peers, among) => startShard(options, { definition, among, sharedBlocks }, peers))
   try {
     await Promise.all(threads.map(thread => thread.started))
   } catch (error) {
@@ -86,8 +96,7 @@ type ShardThread = Thread<ToShard, FromShard>
 
 function startShard(
   { log, path, sliceMs = SLICE_MS, stateBytesMax }: ThreadCrewOptions,
-  definition: DefinitionPlace,
-  among: number,
+  place: Pick<ShardData, 'definition' | 'among' | 'sharedBlocks'>,
   peers: readonly (MessagePort | undefined)[],
 ): ShardThread {
   const coordinator = new MessageChannel()
@@ -96,8 +105,7 @@ function startShard(
   log.follow(follow)
   const data: ShardData = {
     kind: SHARD_THREAD,
-    definition,
-    among,
+    ...place,
     ports: { coordinator: coordinator.port2, log: followed.port2, peers },
     path,
     sliceMs,
@@ -105,7 +113,7 @@ function startShard(
   }
   return new Thread({
     file: WORKER,
-    name: `shard ${among}`,
+    name: `shard ${place.among}`,
     data,
     transfer: [coordinator.port2, followed.port2, ...peers.flatMap(port => port ?? [])],
     channel: portChannel(coordinator.port1),

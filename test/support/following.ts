@@ -17,7 +17,7 @@ import type { Random } from './random.ts'
 export async function follow(log: EmbeddedLog, fileSystem?: FileSystem, schedule?: Schedule): Promise<FollowedLog> {
   const [there, here]: readonly [FollowChannel, FollowerChannel] = channelPair(schedule)
   log.follow(there)
-  return followLog(here, fileSystem)
+  return followLog(here, { fileSystem })
 }
 
 /** Messages come one after the other, with some turns of the event loop between them, as a seed has it: few, or many. */

@@ -8,12 +8,13 @@ import { NO_BASE } from '../base/manifest.ts'
 import { parseBlock } from '../block.ts'
 import { type FileSystem, nodeFileSystem } from '../file-system.ts'
 import { FOLLOW_SEEN_EVERY } from '../limits.ts'
-import type { LogBase, LogReader, LogTopic, ReadableLog } from '../log.ts'
+import type { LogBase, LogReader, LogTopic, ReadableLog, ReadOptions } from '../log.ts'
 import { Readers } from '../reader.ts'
 import { corrupt } from '../records.ts'
 import type { AnySegment } from '../recovery.ts'
 import { SealedFiles } from '../sealed/sealed-files.ts'
 import { SealedSegment } from '../sealed/sealed-segment.ts'
+import { type SharedBlockMemory, SharedBlocks } from '../sealed/shared-blocks.ts'
 import { Segment } from '../segment.ts'
 import { Tail } from '../tail.ts'
 import { readOnly } from '../tools/offline.ts'
@@ -23,19 +24,25 @@ import type { FollowerChannel, FollowerNews, Growth, LogChanges, SegmentFacts } 
 
 type Identity = NonNullable<LogChanges['log']>
 
+export interface FollowOptions {
+  /** By which the log's folder is read. Default: Node's own. */
+  readonly fileSystem?: FileSystem | undefined
+  /** What its first reader that is lent blocks shares with those of other threads. Default: nothing. */
+  readonly shared?: { readonly memory: SharedBlockMemory; readonly reader: number } | undefined
+}
+
 /**
  * The log at the other end of a channel (`EmbeddedLog.follow`), once that has said what there is.
- * @param fileSystem by which its folder is read; default: Node's own
  * @throws LOG_CLOSED where the other end is closed
  */
-export function followLog(channel: FollowerChannel, fileSystem: FileSystem = nodeFileSystem): Promise<FollowedLog> {
+export function followLog(channel: FollowerChannel, options: FollowOptions = {}): Promise<FollowedLog> {
   return new Promise((resolve, reject) => {
     let log: FollowedLog | undefined
     channel.listen(
       changes => {
         if (log) log.apply(changes)
         else if (changes.log) {
-          log = new FollowedLog(channel, fileSystem, changes.log)
+          log = new FollowedLog(channel, options, changes.log)
           log.apply(changes)
           resolve(log)
         }
@@ -69,7 +76,7 @@ export class FollowedLog implements ReadableLog, AsyncDisposable {
   readonly #closed = Promise.withResolvers<void>()
 
   /** For `followLog`. */
-  constructor(channel: FollowerChannel, fileSystem: FileSystem, identity: Identity) {
+  constructor(channel: FollowerChannel, { fileSystem = nodeFileSystem, shared }: FollowOptions, identity: Identity) {
     const fs = readOnly(fileSystem)
     this.id = identity.id
     this.#channel = channel
@@ -77,7 +84,13 @@ export class FollowedLog implements ReadableLog, AsyncDisposable {
     this.#files = new SealedFiles(fs)
     this.#topics = Topics.of(fs, identity.folder, [])
     this.#leases = new Leases(this.#segments, 0, segment => void this.#letGo(segment))
-    this.#readers = new Readers({ fs, topics: this.#topics, tail: this.#tail, leases: this.#leases })
+    this.#readers = new Readers({
+      fs,
+      topics: this.#topics,
+      tail: this.#tail,
+      leases: this.#leases,
+      shared: shared && new SharedBlocks(shared.memory, shared.reader),
+    })
   }
 
   get end(): number {
@@ -111,10 +124,10 @@ export class FollowedLog implements ReadableLog, AsyncDisposable {
     return this.#topics.bind(contract)
   }
 
-  read(after: number): LogReader {
+  read(after: number, options?: ReadOptions): LogReader {
     if (this.#closing) throw closedError()
     if (!Number.isSafeInteger(after) || after < 0) throw fail('REQUEST_INVALID', `${after} is not a position`)
-    return this.#readers.read(after)
+    return this.#readers.read(after, options)
   }
 
   /** Resolves when all is known here that was durable over there at the time of the call. @throws LOG_CLOSED */

@@ -20,7 +20,7 @@ export const SPARSE_FORMAT = 3
 export const SEALED_MAGIC = 0x4c53534d
 export const TRAILER_BYTES = 40
 export const BLOCK_FIXED_BYTES = 64
-const BLOCK_MAGIC = 0x4243534d
+export const BLOCK_MAGIC = 0x4243534d
 const TRAILER_MAGIC = 0x4553534d
 
 export const SEALED_SEGMENT: SegmentKind = { magic: SEALED_MAGIC, format: SEALED_FORMAT, name: 'a sealed segment' }

@@ -114,6 +114,9 @@ function identity(count: number): Uint32Array {
   return numbers.subarray(0, count)
 }
 
+/** Where in shared memory stands what is unpacked: behind the block as it is stored. */
+const sharedFrom = ({ bytes }: BlockEntry): number => (bytes + 7) & ~7
+
 /** One of the hot blocks. */
 interface Span {
   /** Number of its first record in the block. */
@@ -184,6 +187,17 @@ export class SealedBlock {
     } catch (error) {
       throw this.damaged(error)
     }
+    return this
+  }
+
+  /** Moves what is unpacked to memory that begins with this block as it is stored; false where there is not enough of it. */
+  share(memory: Buffer): boolean {
+    return this.#sections.share(memory, sharedFrom(this.entry))
+  }
+
+  /** Takes over what another reader has checked and unpacked there. */
+  adopt(memory: Buffer): this {
+    this.#sections.adopt(memory, sharedFrom(this.entry))
     return this
   }
 

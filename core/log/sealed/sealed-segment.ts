@@ -7,6 +7,7 @@ import type { File } from '../file-system.ts'
 import { Holds } from '../holds.ts'
 import { corrupt } from '../records.ts'
 import type { Topics } from '../topics.ts'
+import type { BlockEntry } from './block-writer.ts'
 import { SEALED_BLOCK_BYTES_MAX } from './bounds.ts'
 import type { ColumnUse } from './column-use.ts'
 import { type Footer, readFooter, readTrailer, SEALED_SEGMENT, TRAILER_BYTES } from './format.ts'
@@ -156,11 +157,23 @@ export class SealedSegment extends Holds {
     return low
   }
 
-  /** @param use what is asked of its columns is noted there. @throws LOG_CORRUPT */
-  async block(n: number, topics: Topics, use?: ColumnUse): Promise<SealedBlock | undefined> {
+  /**
+   * @param use what is asked of its columns is noted there
+   * @param memory where it is to stand as it is stored; default: in memory of its own · @throws LOG_CORRUPT
+   */
+  async block(n: number, topics: Topics, use?: ColumnUse, memory?: Buffer): Promise<SealedBlock | undefined> {
     const entry = (await this.footer()).blocks[n]
     if (!entry) return undefined
-    const bytes = await this.#using(entry.offset, file => readExactly(file, entry.offset, entry.bytes))
+    const bytes = await this.#using(entry.offset, file => readExactly(file, entry.offset, entry.bytes, memory))
+    return this.#blockIn(bytes, entry, topics, use)
+  }
+
+  /** The same, where another reader has brought it to memory that both have. @throws LOG_CORRUPT */
+  shared(memory: Buffer, entry: BlockEntry, topics: Topics, use: ColumnUse): SealedBlock {
+    return this.#blockIn(memory.subarray(0, entry.bytes), entry, topics, use).adopt(memory)
+  }
+
+  #blockIn(bytes: Buffer, entry: BlockEntry, topics: Topics, use: ColumnUse | undefined): SealedBlock {
     return new SealedBlock(bytes, entry, { topics, file: this.path }, this.seed, use)
   }
 
@@ -184,9 +197,9 @@ export class SealedSegment extends Holds {
 
 const isZlib = (error: Error): boolean => 'code' in error && /^(Z|ERR_)/.test(String(error.code))
 
-async function readExactly(file: File, offset: number, bytes: number): Promise<Buffer> {
+async function readExactly(file: File, offset: number, bytes: number, memory?: Buffer): Promise<Buffer> {
   if (bytes > SEALED_BLOCK_BYTES_MAX) throw new RangeError(`a part claims to have ${bytes} bytes`)
-  const buffer = Buffer.allocUnsafeSlow(bytes)
+  const buffer = memory?.subarray(0, bytes) ?? Buffer.allocUnsafeSlow(bytes)
   if ((await file.read(buffer, offset)) < bytes) throw new RangeError('the file ends early')
   return buffer
 }

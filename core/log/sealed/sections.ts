@@ -129,8 +129,41 @@ export class Sections {
     return raw
   }
 
+  /**
+   * Moves what is unpacked to memory behind that of the body, where others find it, too (`adopt`); false where there is not
+   * enough. All have been checked.
+   * @param from where that memory begins
+   */
+  share(memory: Buffer, from: number): boolean {
+    const count = this.#sections.length
+    let at = aligned(from + 4 * count)
+    if (at > memory.length) return false
+    for (let n = 0; n < count; n++) {
+      const raw = this.#raw[n]
+      // What is not packed lies in the body, which others have as well.
+      const moves = raw && raw.buffer !== memory.buffer
+      memory.writeUInt32LE(moves ? at : 0, from + 4 * n)
+      if (!moves) continue
+      if (at + raw.length > memory.length) return false
+      raw.copy(memory, at)
+      this.#raw[n] = memory.subarray(at, at + raw.length)
+      at = aligned(at + raw.length)
+    }
+    return true
+  }
+
+  /** Takes over what another has checked and unpacked. */
+  adopt(memory: Buffer, from: number): void {
+    for (const [n, { rawBytes }] of this.#sections.entries()) {
+      const at = memory.readUInt32LE(from + 4 * n)
+      if (at > 0) this.#raw[n] = memory.subarray(at, at + rawBytes)
+    }
+    this.#sound = true
+  }
+
   /** Checks all of them as they are stored, with pauses: none is checked again. @throws RangeError */
   async check(): Promise<void> {
+    if (this.#sound) return
     let bytes = 0
     for (let n = 0; n < this.#sections.length; n++) {
       bytes += this.#checked(n)[0].length

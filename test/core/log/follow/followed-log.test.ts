@@ -103,7 +103,7 @@ describe('a followed log', () => {
     const waiting: (() => void)[] = []
     const [there, here]: readonly [FollowChannel, FollowerChannel] = channelPair(deliver => waiting.push(deliver))
     log.follow(there)
-    const opening = followLog(here, disk)
+    const opening = followLog(here, { fileSystem: disk })
     for (let n = 0; n < 200; n++) await appendMarkers(log, topic, n, 2, 'f'.repeat(500))
     await log.sealed()
     expect(waiting.length).toBeLessThanOrEqual(FOLLOW_WINDOW)
@@ -139,7 +139,7 @@ describe('a followed log', () => {
     expect(() => log.follow(channelPair()[0] as FollowChannel)).toThrow(code('LOG_CLOSED'))
     const [there, here]: readonly [FollowChannel, FollowerChannel] = channelPair()
     there.close()
-    await expect(followLog(here, disk)).rejects.toThrow(code('LOG_CLOSED'))
+    await expect(followLog(here, { fileSystem: disk })).rejects.toThrow(code('LOG_CLOSED'))
   })
 })
 
