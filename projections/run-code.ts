@@ -8,7 +8,7 @@ import type { HandlerContext } from './handler-context.ts'
 import type { Handler, Route } from './route.ts'
 import type { SkippingCalls } from './skip/skipping-calls.ts'
 import { TOUCHED } from './state/changes.ts'
-import { FLAGS, type Layout, type NamedSlot, placeIn, type Slot, SUPPORT } from './state/layout.ts'
+import { ADD_SUPPORT, FLAGS, type Layout, type NamedSlot, placeIn, type Slot } from './state/layout.ts'
 import { notOfType } from './state/nested.ts'
 import type { RowPlaces, RunRows } from './state/row-places.ts'
 
@@ -112,7 +112,7 @@ for (; k < found; k++) {
   at.base = b
   ${refs ? `at.refs = page.refs; at.refBase = (r & mask) * ${layout.refs}` : ''}
   ${skipping === undefined ? `const ${call}` : guarded}
-  w[b + ${SUPPORT}]++
+  ${ADD_SUPPORT}
   ${refs ? 'checkHeap()' : ''}
   if (context.used) endCall(r)
 }`
@@ -157,7 +157,7 @@ for (; k < found; k++) {
   if (i >= to) break
   const page = pages[r >>> shift], w = page.words, h = page.halves, b = (r & mask) * ${words}
   ${TOUCH}
-  w[b + ${SUPPORT}]++
+  ${ADD_SUPPORT}
   ${steps.map(step => `{ ${step} }`).join('\n  ')}
 }`
 

@@ -48,6 +48,12 @@ export class KeyPlaces {
   readonly refs = new Float64Array(RUN_ROWS_MAX)
 }
 
+/** The unit with which the key of a reference begins; by subtraction, since a remainder of floats is a call. */
+const placeOf = (ref: number): number => Math.floor(ref / LENGTHS)
+const lengthOf = (ref: number, place: number): number => ref - place * LENGTHS - 0.5
+const pageOf = (place: number): number => Math.floor(place / PAGE_UNITS)
+const unitOf = (place: number): number => place - Math.floor(place / PAGE_UNITS) * PAGE_UNITS
+
 export class KeyHeap {
   readonly #memory: StateMemory
   readonly #pages: Page[] = []
@@ -66,16 +72,17 @@ export class KeyHeap {
   }
 
   /** Keeps a key's bytes, and gives their reference: no whole number, so that it is told from a key that is one. @throws STATE_TOO_LARGE */
-  add({ bytes }: KeySource, from: number, to: number): number {
+  add({ bytes, view }: KeySource, from: number, to: number): number {
     const length = to - from
     if (length >= LENGTHS) throw new RangeError(`a key has ${length} bytes`)
     if (length === 0) return 0.5
     const units = (length + UNIT - 1) >>> 2
     const place = this.#place(units)
-    const page = this.#pages[Math.floor(place / PAGE_UNITS)]!
-    const at = (place % PAGE_UNITS) * UNIT
-    page.words[(at >>> 2) + units - 1] = 0
-    bytes.copy(page.bytes, at, from, to)
+    const { words } = this.#pages[pageOf(place)]!
+    let at = unitOf(place)
+    let n = from
+    for (const end = to - 3; n < end; n += UNIT) words[at++] = view.getInt32(n, true)
+    if (n < to) words[at] = restOf(bytes, n, to)
     return place * LENGTHS + length + 0.5
   }
 
@@ -94,8 +101,8 @@ export class KeyHeap {
   }
 
   remove(ref: number): void {
-    const place = Math.floor(ref / LENGTHS)
-    const units = ((Math.floor(ref) % LENGTHS) + UNIT - 1) >>> 2
+    const place = placeOf(ref)
+    const units = (lengthOf(ref, place) + UNIT - 1) >>> 2
     if (units === 0) return
     let free = this.#free[units]
     if (free === undefined) this.#free[units] = free = new RowList()
@@ -104,44 +111,54 @@ export class KeyHeap {
 
   /** The first bytes of a key: asked for ahead of `equals`, since they may have to come from far away. */
   first(ref: number): number {
-    const place = Math.floor(ref / LENGTHS)
-    const page = this.#pages[Math.floor(place / PAGE_UNITS)]
-    return page === undefined ? 0 : page.words[place % PAGE_UNITS]!
+    const place = placeOf(ref)
+    const page = this.#pages[pageOf(place)]
+    return page === undefined ? 0 : page.words[unitOf(place)]!
   }
 
   /** Whether the key of a reference has these bytes. */
   equals(ref: number, { bytes, view }: KeySource, from: number, to: number): boolean {
-    const place = Math.floor(ref / LENGTHS)
+    const place = placeOf(ref)
     const length = to - from
     if (ref - place * LENGTHS !== length + 0.5) return false
     if (length === 0) return true
-    const { words } = this.#pages[Math.floor(place / PAGE_UNITS)]!
-    let at = place % PAGE_UNITS
+    const { words } = this.#pages[pageOf(place)]!
+    let at = unitOf(place)
     let n = from
     for (const end = to - 3; n < end; n += 4) if (words[at++] !== view.getInt32(n, true)) return false
-    if (n === to) return true
-    let rest = bytes[n]!
-    if (n + 1 < to) rest |= bytes[n + 1]! << 8
-    if (n + 2 < to) rest |= bytes[n + 2]! << 16
-    return words[at] === rest
+    return n === to || words[at] === restOf(bytes, n, to)
+  }
+
+  /** As `hashOfBytes` of the key. */
+  hashOf(ref: number): number {
+    const place = placeOf(ref)
+    const length = lengthOf(ref, place)
+    if (length === 0) return finish(0)
+    const { words } = this.#pages[pageOf(place)]!
+    let at = unitOf(place)
+    let hash = length
+    for (const end = at + (length >>> 2); at < end; at++) hash = stir(hash, words[at]!)
+    // Behind its last bytes a key's unit is zero.
+    if ((length & 3) !== 0) hash ^= scrambled(words[at]!)
+    return finish(hash)
   }
 
   /** Not a copy. */
   read(ref: number): Buffer {
     if (ref === 0.5) return EMPTY
-    const place = Math.floor(ref / LENGTHS)
-    const { bytes } = this.#pages[Math.floor(place / PAGE_UNITS)]!
-    const at = (place % PAGE_UNITS) * UNIT
-    return bytes.subarray(at, at + (Math.floor(ref) % LENGTHS))
+    const place = placeOf(ref)
+    const { bytes } = this.#pages[pageOf(place)]!
+    const at = unitOf(place) * UNIT
+    return bytes.subarray(at, at + lengthOf(ref, place))
   }
 
   /** The first six bytes as one number: less only where the key is before. */
   rankOf(ref: number): number {
-    const place = Math.floor(ref / LENGTHS)
-    const length = Math.floor(ref) % LENGTHS
+    const place = placeOf(ref)
+    const length = lengthOf(ref, place)
     if (length === 0) return 0
-    const { bytes } = this.#pages[Math.floor(place / PAGE_UNITS)]!
-    const at = (place % PAGE_UNITS) * UNIT
+    const { bytes } = this.#pages[pageOf(place)]!
+    const at = unitOf(place) * UNIT
     let rank = 0
     for (let n = 0; n < RANK_BYTES; n++) rank = rank * 256 + (n < length ? bytes[at + n]! : 0)
     return rank
@@ -152,23 +169,35 @@ export class KeyHeap {
   }
 }
 
+/** The last one to three bytes of a key, as a unit of it. */
+function restOf(bytes: Buffer, n: number, to: number): number {
+  let rest = bytes[n]!
+  if (n + 1 < to) rest |= bytes[n + 1]! << 8
+  if (n + 2 < to) rest |= bytes[n + 2]! << 16
+  return rest
+}
+
 /** Mixes a key's bytes, four at a time, as MurmurHash3 does. */
 export function hashOfBytes({ bytes, view }: KeySource, from: number, to: number): number {
   let hash = to - from
   let n = from
-  for (const end = to - 3; n < end; n += 4) {
-    const word = Math.imul(view.getInt32(n, true), 0xcc9e2d51)
-    hash ^= Math.imul((word << 15) | (word >>> 17), 0x1b873593)
-    hash = Math.imul((hash << 13) | (hash >>> 19), 5) + 0x6b64e654
-  }
-  if (n < to) {
-    let rest = bytes[n]!
-    if (n + 1 < to) rest |= bytes[n + 1]! << 8
-    if (n + 2 < to) rest |= bytes[n + 2]! << 16
-    rest = Math.imul(rest, 0xcc9e2d51)
-    hash ^= Math.imul((rest << 15) | (rest >>> 17), 0x1b873593)
-  }
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  for (const end = to - 3; n < end; n += 4) hash = stir(hash, view.getInt32(n, true))
+  if (n < to) hash ^= scrambled(restOf(bytes, n, to))
+  return finish(hash)
+}
+
+const stir = (hash: number, word: number): number => {
+  const mixed = hash ^ scrambled(word)
+  return Math.imul((mixed << 13) | (mixed >>> 19), 5) + 0x6b64e654
+}
+
+function scrambled(word: number): number {
+  const mixed = Math.imul(word, 0xcc9e2d51)
+  return Math.imul((mixed << 15) | (mixed >>> 17), 0x1b873593)
+}
+
+function finish(given: number): number {
+  let hash = Math.imul(given ^ (given >>> 16), 0x85ebca6b)
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
   return (hash ^ (hash >>> 16)) >>> 0
 }

@@ -1,30 +1,48 @@
 // Key → row: an open-addressing table for each of 128 key groups. A group grows by itself, so that no key of ten million
-// waits for more than its 128th part; the hash stands beside the row, so that growing reads no rows. Removed rows leave no
-// tombstones: those behind them move up.
+// waits for more than its 128th part. An entry is one word: the number of a row, one more, in its lower bits, and above them
+// as many bits of the key's hash as have room. So a key that is looked for meets hardly any row but its own; what growing
+// and removing need of a hash beyond them is made anew from the row's key. Removed rows leave no tombstones: those behind
+// them move up.
+import { RUN_ROWS_MAX } from '../../core/index.ts'
 import { ALL_GROUPS, GROUP_SHIFT, KEY_GROUPS, type KeyGroups } from './key-groups.ts'
 import { hashOfBytes, type KeyPlaces, type KeySource } from './key-heap.ts'
 import { hashOfNumber } from './keys.ts'
 import type { StateMemory } from './memory.ts'
-import type { RunRows } from './row-places.ts'
+import { NO_ROW, type RunRows } from './row-places.ts'
 
 const FIRST_CAPACITY = 8
 /** A group grows when it is fuller than its limit. Keys fill all groups alike: limits of their own keep them from growing all at once. */
-const FULL_LEAST = 0.6
-const FULL_MOST = 0.75
+const FULL_LEAST = 0.65
+const FULL_MOST = 0.8
 const limitOf = (group: number): number => FULL_LEAST + (FULL_MOST - FULL_LEAST) * (group / KEY_GROUPS)
+
+/** Bits of an entry that are the row, for tables of ever more rows. Each change of them costs a pass over all entries. */
+const ROW_BITS = [24, 28, 31] as const
+
+const HOME_MASK = 2 ** GROUP_SHIFT - 1
+const HOME_SCALE = 2 ** -GROUP_SHIFT
 
 /** What the index asks the table of rows. */
 export interface KeyedRows {
   holds(row: number, id: number): boolean
   holdsBytes(row: number, source: KeySource, from: number, to: number): boolean
+  /** The hash of a row's key. */
+  hashOf(row: number): number
+  /** The same of several rows. */
+  hashesOf(rows: Uint32Array, count: number, into: Uint32Array): void
 }
 
-/** Pairs of (row + 1, hash); a row of 0 is an empty place. */
-type Entries = Uint32Array
+/** 0 is an empty place. */
+type Entries = Int32Array
 
-const EMPTY: Entries = new Uint32Array(2)
+const EMPTY: Entries = new Int32Array(1)
 /** Of a group whose keys are somebody else's. */
-const FOREIGN: Entries = new Uint32Array(2)
+const FOREIGN: Entries = new Int32Array(1)
+
+/** Rows whose hashes are made at a time. */
+export const HASHED_ROWS = 256
+const hashedRows = new Uint32Array(HASHED_ROWS)
+const rowHashes = new Uint32Array(HASHED_ROWS)
 
 export class KeyIndex {
   readonly #rows: KeyedRows
@@ -33,9 +51,15 @@ export class KeyIndex {
   readonly #groups: Entries[] = new Array<Entries>(KEY_GROUPS).fill(EMPTY)
   /** Rows of each group. */
   readonly #used = new Uint32Array(KEY_GROUPS)
+  /** Lower bits of an entry that are the row. */
+  #rowBits: number = ROW_BITS[0]
+  /** Where the keys of a run are looked for first, and then where that ended. */
+  readonly #homes = new Uint32Array(RUN_ROWS_MAX)
+  /** Rows with which each group is full. */
+  readonly #full = new Uint32Array(KEY_GROUPS)
+  /** Whether entries have moved since rows were guessed. */
+  #moved = false
   #bytes = 0
-  /** Whether all keys are integers of 32 bits. Their hashes differ as they do, so that no row needs to be looked at. */
-  #exact = true
 
   constructor(rows: KeyedRows, memory: StateMemory, owned: KeyGroups = ALL_GROUPS) {
     this.#rows = rows
@@ -56,11 +80,26 @@ export class KeyIndex {
   /** The row of a number, or −1. */
   find(id: number, hash: number): number {
     const entries = this.#groups[hash >>> GROUP_SHIFT]!
-    const mask = entries.length - 2
-    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
-      const row = entries[at]!
-      if (row === 0) return -1
-      if (entries[at + 1] === hash && this.#rows.holds(row - 1, id)) return row - 1
+    const bits = this.#rowBits
+    const tag = hash << bits
+    for (let at = homeOf(hash, entries); ; at = after(at, entries)) {
+      const entry = entries[at]!
+      if (entry === 0) return -1
+      const row = (entry ^ tag) - 1
+      if ((entry ^ tag) >>> bits === 0 && this.#rows.holds(row, id)) return row
+    }
+  }
+
+  /** The row of a key of bytes, or −1. */
+  findBytes(source: KeySource, from: number, to: number, hash: number): number {
+    const entries = this.#groups[hash >>> GROUP_SHIFT]!
+    const bits = this.#rowBits
+    const tag = hash << bits
+    for (let at = homeOf(hash, entries); ; at = after(at, entries)) {
+      const entry = entries[at]!
+      if (entry === 0) return -1
+      const row = (entry ^ tag) - 1
+      if ((entry ^ tag) >>> bits === 0 && this.#rows.holdsBytes(row, source, from, to)) return row
     }
   }
 
@@ -102,109 +141,124 @@ export class KeyIndex {
   }
 
   /**
-   * Asks for the entries where keys are looked for first: a loop without a branch that waits for one of them, so that they all are on
+   * For each hash the first row that may have it, and hardly ever another key; NO_ROW where there is none. Before that, asks for
+   * the entries where they are looked for first: a loop without a branch that waits for one of them, so that they all are on
    * their way at a time.
    */
-  ask({ hashes, rows }: RunRows, chosen: number): void {
+  guess({ hashes, rows }: RunRows, chosen: number): void {
+    this.#moved = false
     const groups = this.#groups
+    const homes = this.#homes
+    const bits = this.#rowBits
     for (let k = 0; k < chosen; k++) {
       const hash = hashes[k]!
       const entries = groups[hash >>> GROUP_SHIFT]!
-      rows[k] = entries[(hash << 1) & (entries.length - 2)]!
+      const home = homeOf(hash, entries)
+      homes[k] = home
+      rows[k] = entries[home]!
     }
-  }
-
-  /** Finds the rows of chosen numbers from the `k`-th on, up to the first that is not there; gives its number, or how many were chosen. */
-  findNumbers(keys: Float64Array, from: number, { hashes, records, rows }: RunRows, k: number, chosen: number): number {
-    const groups = this.#groups
-    const exact = this.#exact
-    for (let n = k; n < chosen; n++) {
-      const id = keys[from + records[n]!]!
-      const hash = hashes[n]!
+    for (let k = 0; k < chosen; k++) {
+      const hash = hashes[k]!
       const entries = groups[hash >>> GROUP_SHIFT]!
-      const mask = entries.length - 2
-      const small = exact && id === (id | 0)
-      for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
-        const row = entries[at]!
-        if (row === 0) return n
-        if (entries[at + 1] === hash && (small || this.#rows.holds(row - 1, id))) {
-          rows[n] = row - 1
-          break
-        }
+      const tag = hash << bits
+      let at = homes[k]!
+      let entry = entries[at]!
+      while (entry !== 0 && (entry ^ tag) >>> bits !== 0) {
+        at = after(at, entries)
+        entry = entries[at]!
       }
-    }
-    return chosen
-  }
-
-  /** The row of a key of bytes, or −1. */
-  findBytes(source: KeySource, from: number, to: number, hash: number): number {
-    const entries = this.#groups[hash >>> GROUP_SHIFT]!
-    const mask = entries.length - 2
-    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
-      const row = entries[at]!
-      if (row === 0) return -1
-      if (entries[at + 1] === hash && this.#rows.holdsBytes(row - 1, source, from, to)) return row - 1
+      homes[k] = at
+      rows[k] = entry === 0 ? NO_ROW : (entry ^ tag) - 1
     }
   }
 
-  /** For each hash the first row that has it, and hardly ever another key; NO_ROW where there is none. */
-  findHashes({ hashes, rows }: RunRows, chosen: number): void {
-    const groups = this.#groups
-    for (let k = 0; k < chosen; k++) {
-      const hash = hashes[k]!
-      const entries = groups[hash >>> GROUP_SHIFT]!
-      const mask = entries.length - 2
-      let at = (hash << 1) & mask
-      while (entries[at] !== 0 && entries[at + 1] !== hash) at = (at + 2) & mask
-      // A row of 0 is an empty place: one less is NO_ROW.
-      rows[k] = entries[at]! - 1
-    }
+  /** Whether the `k`-th key, for which no row was guessed, has none still: it would be where nothing was. */
+  isAbsent(k: number, hash: number): boolean {
+    return !this.#moved && this.#groups[hash >>> GROUP_SHIFT]![this.#homes[k]!] === 0
   }
 
-  /** Adds a row whose key is not there. @param id undefined where the key is of bytes. @throws STATE_TOO_LARGE */
-  add(row: number, id: number | undefined, hash: number): void {
-    if (id === undefined || id !== (id | 0)) this.#exact = false
+  /** Adds a row whose key is not there. @throws STATE_TOO_LARGE */
+  add(row: number, hash: number): void {
     const group = hash >>> GROUP_SHIFT
-    if ((this.#used[group]! + 1) * 2 > this.#groups[group]!.length * limitOf(group)) this.#grow(group)
-    place(this.#groups[group]!, row + 1, hash)
-    this.#used[group]!++
+    if ((row + 1) >>> this.#rowBits !== 0) this.#widen()
+    if (this.#used[group]!++ === this.#full[group]) this.#grow(group)
+    this.#place(group, row, hash)
   }
 
   remove(row: number, hash: number): void {
     const group = hash >>> GROUP_SHIFT
     const entries = this.#groups[group]!
-    const mask = (entries.length >>> 1) - 1
-    let hole = hash & mask
-    while (entries[hole * 2] !== row + 1) hole = (hole + 1) & mask
+    const rowMask = this.#rowMask
+    let hole = homeOf(hash, entries)
+    while ((entries[hole]! & rowMask) !== row + 1) hole = after(hole, entries)
     this.#used[group]!--
+    this.#moved = true
+    const from = (place: number, to: number): number => (to < place ? to + entries.length : to) - place
     // Whoever stands behind the hole and would be looked for before it moves into it.
-    for (let at = (hole + 1) & mask; entries[at * 2] !== 0; at = (at + 1) & mask) {
-      const home = entries[at * 2 + 1]! & mask
-      if (((at - home) & mask) < ((at - hole) & mask)) continue
-      entries[hole * 2] = entries[at * 2]!
-      entries[hole * 2 + 1] = entries[at * 2 + 1]!
+    for (let at = after(hole, entries); entries[at] !== 0; at = after(at, entries)) {
+      const home = homeOf(this.#rows.hashOf((entries[at]! & rowMask) - 1), entries)
+      if (from(home, at) < from(hole, at)) continue
+      entries[hole] = entries[at]!
       hole = at
     }
-    entries[hole * 2] = 0
+    entries[hole] = 0
+  }
+
+  get #rowMask(): number {
+    return 0x7fffffff >>> (31 - this.#rowBits)
+  }
+
+  #place(group: number, row: number, hash: number): void {
+    const entries = this.#groups[group]!
+    let at = homeOf(hash, entries)
+    while (entries[at] !== 0) at = after(at, entries)
+    entries[at] = (hash << this.#rowBits) | (row + 1)
+  }
+
+  /** Takes bits of the hashes for those of rows. */
+  #widen(): void {
+    const mask = this.#rowMask
+    const bits = this.#rowBits
+    const widened = ROW_BITS.find(each => each > bits)!
+    this.#rowBits = widened
+    for (const entries of this.#groups) {
+      for (let at = 0; at < entries.length; at++) {
+        const entry = entries[at]!
+        if (entry !== 0) entries[at] = ((entry >>> bits) << widened) | (entry & mask)
+      }
+    }
   }
 
   #grow(group: number): void {
     const entries = this.#groups[group]!
     const known = entries === EMPTY ? 0 : entries.length
-    const length = Math.max(FIRST_CAPACITY * 2, known * 2)
-    const bytes = (length - known) * Uint32Array.BYTES_PER_ELEMENT
+    const capacity = Math.max(FIRST_CAPACITY, known * 2)
+    const bytes = (capacity - known) * Int32Array.BYTES_PER_ELEMENT
     this.#memory.take(bytes)
     this.#bytes += bytes
-    const grown = new Uint32Array(length)
-    for (let at = 0; at < known; at += 2) if (entries[at] !== 0) place(grown, entries[at]!, entries[at + 1]!)
-    this.#groups[group] = grown
+    this.#groups[group] = new Int32Array(capacity)
+    this.#full[group] = Math.floor(capacity * limitOf(group))
+    this.#moved = true
+    const mask = this.#rowMask
+    let count = 0
+    for (let at = 0; at < entries.length; at++) {
+      if (entries[at] === 0) continue
+      hashedRows[count++] = (entries[at]! & mask) - 1
+      if (count === HASHED_ROWS) {
+        this.#placeAll(group, count)
+        count = 0
+      }
+    }
+    this.#placeAll(group, count)
+  }
+
+  #placeAll(group: number, count: number): void {
+    this.#rows.hashesOf(hashedRows, count, rowHashes)
+    for (let n = 0; n < count; n++) this.#place(group, hashedRows[n]!, rowHashes[n]!)
   }
 }
 
-function place(entries: Entries, rowAndOne: number, hash: number): void {
-  const mask = (entries.length >>> 1) - 1
-  let at = hash & mask
-  while (entries[at * 2] !== 0) at = (at + 1) & mask
-  entries[at * 2] = rowAndOne
-  entries[at * 2 + 1] = hash
-}
+/** The place at which a key is looked for first: the bits of its hash behind those of the group, as a part of the whole. */
+const homeOf = (hash: number, { length }: Entries): number => ((hash & HOME_MASK) * length * HOME_SCALE) | 0
+
+const after = (at: number, { length }: Entries): number => (at + 1 === length ? 0 : at + 1)

@@ -4,14 +4,17 @@
 // null is NaN, undefined is +Infinity, and −Infinity says that a bigint beyond ±2^53 stands in the side array.
 import type { Field, ObjectType, ValueType } from '../../core/index.ts'
 
-/** The hidden words with which every row begins: its key, or where the key's bytes are (`KeyHeap`), NaN where there is none. */
+/** The hidden word with which every row begins: its key, or where the key's bytes are (`KeyHeap`), NaN where there is none. */
 export const KEY = 0
-export const SUPPORT = 1
-/** A half of a word, the first of them that is not of the two above: what a row holds begins behind it. */
-export const FLAGS = 4
-const HEADER_WORDS = 3
-/** The other half of the header's last word. */
-const FIRST_HALF = FLAGS + 1
+/** The halves of the next word. What a row holds begins behind them. */
+export const SUPPORT = 2
+export const FLAGS = 3
+const HEADER_WORDS = 2
+/**
+ * Support counts up to here, and stays there. A row of so many events is there as one of more of them would be; only the removal
+ * of a table's row from it cannot be told.
+ */
+export const SUPPORT_MAX = 0x7fffffff
 
 /** What a field may hold besides its value. */
 export interface Absence {
@@ -60,7 +63,7 @@ export interface Layout {
 
 /** @param hiddenFields fields that are kept with each row and shown to nobody */
 export function layoutOf(type: ObjectType, hiddenFields: readonly Field[]): Layout {
-  const next: Next = { words: HEADER_WORDS, half: FIRST_HALF, refs: 0, drifting: new Set(), maps: new Set() }
+  const next: Next = { words: HEADER_WORDS, half: -1, refs: 0, drifting: new Set(), maps: new Set() }
   const fields = slotsOf(type.fields, next)
   const [shownWords, shownRefs] = [next.words, next.refs]
   // What is not shown shares no word with what is.
@@ -116,6 +119,9 @@ function placeOf(kind: string, nullable: boolean, next: Next): WordPlace {
   next.half = next.half < 0 ? word + 1 : -1
   return { word, half: true }
 }
+
+/** A statement that adds one to the support of a row whose halves `h` begin at twice `b`. */
+export const ADD_SUPPORT = `{ const s = h[(b << 1) + ${SUPPORT}]; if (s !== ${SUPPORT_MAX}) h[(b << 1) + ${SUPPORT}] = s + 1 }`
 
 const HALVES: ReadonlySet<string> = new Set(['int32', 'boolean', 'enum'])
 

@@ -4,7 +4,7 @@
 import { type AnyRow, type ByteReader, type ByteWriter, type Field, fail, type ObjectType } from '../../core/index.ts'
 import { type DraftCode, draftCode, heldBytes } from './draft.ts'
 import { isDeepEqual, isSameMap } from './equality.ts'
-import { FLAGS, KEY, type Layout, layoutOf, SUPPORT } from './layout.ts'
+import { FLAGS, KEY, type Layout, layoutOf, SUPPORT, SUPPORT_MAX } from './layout.ts'
 import type { StateMemory } from './memory.ts'
 import { Place } from './place.ts'
 import { RowList } from './row-list.ts'
@@ -130,6 +130,15 @@ export class Rows implements RowPlaces {
     this.#free.push(row)
   }
 
+  /** Makes a row that of a key, without support and flags. */
+  protected begins(row: number, key: number): void {
+    const { words, halves } = this.pageOf(row)
+    const base = this.baseOf(row)
+    words[base + KEY] = key
+    halves[base * 2 + SUPPORT] = halves[base * 2 + FLAGS] = 0
+    this.clear(row)
+  }
+
   /** Sets a row's values to those of a new one; its key, support and flags stay. */
   clear(row: number): void {
     const { halves, refs } = this.pageOf(row)
@@ -193,10 +202,14 @@ export class Rows implements RowPlaces {
     return at.halves[at.base * 2 + FLAGS]!
   }
 
-  /** Changes the support of the row at which the accessors stand, and ends their use. @throws STATE_TOO_LARGE */
+  /** Changes the support of the row at which the accessors stand, and ends their use. @throws STATE_TOO_LARGE, STATE_INVALID */
   closeWith(weight: number): void {
     const at = this.at
-    at.words[at.base + SUPPORT]! += weight
+    const { halves } = at
+    const place = at.base * 2 + SUPPORT
+    const support = halves[place]!
+    if (support !== SUPPORT_MAX) halves[place] = support + weight
+    else if (weight < 0) throw uncounted()
     at.base = -1
     if (at.heapBytes >= HEAP_LOOK_BYTES || at.heapBytes <= -HEAP_LOOK_BYTES) this.checkHeap()
   }
@@ -217,11 +230,11 @@ export class Rows implements RowPlaces {
   }
 
   support(row: number): number {
-    return this.pageOf(row).words[this.baseOf(row) + SUPPORT]!
+    return this.pageOf(row).halves[this.baseOf(row) * 2 + SUPPORT]!
   }
 
   setSupport(row: number, support: number): void {
-    this.pageOf(row).words[this.baseOf(row) + SUPPORT] = support
+    this.pageOf(row).halves[this.baseOf(row) * 2 + SUPPORT] = Math.min(support, SUPPORT_MAX)
   }
 
   flags(row: number): number {
@@ -330,3 +343,8 @@ export class Rows implements RowPlaces {
     return (row & this.mask) * this.layout.refs
   }
 }
+
+const uncounted = () =>
+  fail('STATE_INVALID', `a row stands for more than ${SUPPORT_MAX} rows`, {
+    detail: 'of so many it is not counted when one is removed; key the view by a finer key',
+  })

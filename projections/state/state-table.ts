@@ -10,7 +10,7 @@ import {
 import { readKey, writeKey } from './key-bytes.ts'
 import { ALL_GROUPS, type KeyGroups } from './key-groups.ts'
 import { hashOfBytes, KeyHeap, type KeyPlaces, KeySource } from './key-heap.ts'
-import { KeyIndex } from './key-index.ts'
+import { HASHED_ROWS, KeyIndex } from './key-index.ts'
 import { hashOfNumber, type KeyId, type Keys, keysOf, SHORT_TEXT } from './keys.ts'
 import { KEY } from './layout.ts'
 import type { StateMemory } from './memory.ts'
@@ -26,6 +26,8 @@ export class StateTable extends Rows {
   #keyHeap: KeyHeap
   /** A text id on its way to its bytes. */
   readonly #text = new KeySource(Buffer.allocUnsafeSlow(4 * KEY_BYTES_MAX))
+  /** Keys of rows that are hashed together. */
+  readonly #keys = new Float64Array(HASHED_ROWS)
   /** How many rows were removed so far: where a key has been found before, its row is good as long as none was. */
   removed = 0
 
@@ -74,12 +76,7 @@ export class StateTable extends Rows {
 
   /** The row of a key; a new one, not yet supported, where there is none; NO_ROW where the key is somebody else's. @throws STATE_TOO_LARGE */
   findOrAdd(id: KeyId): number {
-    if (typeof id === 'number') {
-      const hash = hashOfNumber(id)
-      const found = this.#index.find(id, hash)
-      if (found >= 0) return found
-      return this.#index.owns(hash) ? this.#add(id, hash) : NO_ROW
-    }
+    if (typeof id === 'number') return this.#findOrAddNumber(id, hashOfNumber(id))
     const text = this.#text
     const length = this.keys.write(id, text.bytes)
     const hash = hashOfBytes(text, 0, length)
@@ -93,17 +90,31 @@ export class StateTable extends Rows {
    * are left out. `run` says how far it came, also where it throws. @throws STATE_TOO_LARGE
    */
   findOrAddNumbers(keys: Float64Array, from: number, count: number, run: RunRows): void {
-    const index = this.#index
-    const chosen = index.chooseNumbers(keys, from, count, run)
-    index.ask(run, chosen)
+    const chosen = this.#index.chooseNumbers(keys, from, count, run)
+    this.#index.guess(run, chosen)
     for (run.found = 0; ; run.found++) {
-      const k = index.findNumbers(keys, from, run, run.found, chosen)
+      const k = this.#heldNumbers(keys, from, run, run.found, chosen)
       run.found = k
       if (k === chosen) break
       run.count = run.records[k]!
-      run.rows[k] = this.#add(keys[from + run.count]! + 0, run.hashes[k]!)
+      const id = keys[from + run.count]! + 0
+      const hash = run.hashes[k]!
+      const isNew = run.rows[k] === NO_ROW && this.#index.isAbsent(k, hash)
+      run.rows[k] = isNew ? this.#add(id, hash) : this.#findOrAddNumber(id, hash)
     }
     run.count = count
+  }
+
+  /** The number of the first chosen record, from the `k`-th on, that has another key than the row that was guessed. */
+  #heldNumbers(keys: Float64Array, from: number, { rows, records }: RunRows, k: number, chosen: number): number {
+    const { pages, shift, mask } = this
+    const { words } = this.layout
+    for (let n = k; n < chosen; n++) {
+      const row = rows[n]!
+      if (row === NO_ROW) return n
+      if (pages[row >>> shift]!.words[(row & mask) * words + KEY] !== keys[from + records[n]!]) return n
+    }
+    return chosen
   }
 
   /**
@@ -115,8 +126,7 @@ export class StateTable extends Rows {
     const { starts, ends, refs } = places
     const keys = this.#keyHeap
     const chosen = this.#index.chooseBytes(source, places, count, run)
-    this.#index.ask(run, chosen)
-    this.#index.findHashes(run, chosen)
+    this.#index.guess(run, chosen)
     const { pages, shift, mask } = this
     const { words } = this.layout
     for (let k = 0; k < chosen; k++) {
@@ -125,14 +135,17 @@ export class StateTable extends Rows {
     }
     for (let k = 0; k < chosen; k++) {
       const from = starts[records[k]!]!
-      if (ends[records[k]!]! - from >= 4 && keys.first(refs[k]!) !== source.view.getInt32(from, true)) rows[k] = NO_ROW
+      if (ends[records[k]!]! - from >= 4 && keys.first(refs[k]!) !== source.view.getInt32(from, true)) refs[k] = 0
     }
     for (run.found = 0; run.found < chosen; run.found++) {
       const k = run.found
       run.count = records[k]!
       const [from, to] = [starts[run.count]!, ends[run.count]!]
-      if (rows[k] === NO_ROW || !keys.equals(refs[k]!, source, from, to))
-        rows[k] = this.#findOrAddBytes(source, from, to, hashes[k]!)
+      const isGuessed = rows[k] !== NO_ROW
+      if (isGuessed && keys.equals(refs[k]!, source, from, to)) continue
+      const hash = hashes[k]!
+      const isNew = !isGuessed && this.#index.isAbsent(k, hash)
+      rows[k] = isNew ? this.#addText(source, from, to, hash) : this.#findOrAddBytes(source, from, to, hash)
     }
     run.count = count
   }
@@ -145,32 +158,33 @@ export class StateTable extends Rows {
   #findOrAddBytes(source: KeySource, from: number, to: number, hash: number): number {
     const found = this.#index.findBytes(source, from, to, hash)
     if (found >= 0) return found
-    if (!this.#index.owns(hash)) return NO_ROW
+    return this.#index.owns(hash) ? this.#addText(source, from, to, hash) : NO_ROW
+  }
+
+  /** Adds a key that is not there. */
+  #addText(source: KeySource, from: number, to: number, hash: number): number {
     const isText = this.keys.own === 'string'
     if (!isText || isShortAscii(source.bytes, from, to)) return this.#addBytes(source, from, to, hash)
     // By way of the string, which says what is wrong with it.
     return this.findOrAdd(this.keys.idOf(source.bytes.toString('utf8', from, to)))
   }
 
+  #findOrAddNumber(id: number, hash: number): number {
+    const found = this.#index.find(id, hash)
+    if (found >= 0) return found
+    return this.#index.owns(hash) ? this.#add(id, hash) : NO_ROW
+  }
+
   #addBytes(source: KeySource, from: number, to: number, hash: number): number {
-    const row = this.place()
-    this.#index.add(row, undefined, hash)
-    this.#begins(row, this.#keyHeap.add(source, from, to))
-    return row
+    return this.#add(this.#keyHeap.add(source, from, to), hash)
   }
 
-  #add(id: number, hash: number): number {
+  /** Makes the row of a key: a number, or where its bytes are. */
+  #add(key: number, hash: number): number {
     const row = this.place()
-    this.#index.add(row, id, hash)
-    this.#begins(row, id)
+    this.#index.add(row, hash)
+    this.begins(row, key)
     return row
-  }
-
-  #begins(row: number, key: number): void {
-    this.setKeyAt(row, key)
-    this.setSupport(row, 0)
-    this.setFlags(row, 0)
-    this.clear(row)
   }
 
   /** Gives a row's place back. */
@@ -223,10 +237,20 @@ export class StateTable extends Rows {
   /** The hash of a row's key, as `Keys.hashOf` gives it. */
   hashOf(row: number): number {
     const key = this.keyAt(row)
-    if (Number.isInteger(key)) return hashOfNumber(key)
-    const text = this.#text
-    const length = this.#keyHeap.read(key).copy(text.bytes)
-    return hashOfBytes(text, 0, length)
+    return Number.isInteger(key) ? hashOfNumber(key) : this.#keyHeap.hashOf(key)
+  }
+
+  /** The same of several rows: what is far away is asked for first. */
+  hashesOf(rows: Uint32Array, count: number, into: Uint32Array): void {
+    const keys = this.#keys
+    const { pages, shift, mask } = this
+    const { words } = this.layout
+    for (let n = 0; n < count; n++) keys[n] = pages[rows[n]! >>> shift]!.words[(rows[n]! & mask) * words + KEY]!
+    for (let n = 0; n < count; n++) into[n] = Number.isInteger(keys[n]) ? 0 : this.#keyHeap.first(keys[n]!)
+    for (let n = 0; n < count; n++) {
+      const key = keys[n]!
+      into[n] = Number.isInteger(key) ? hashOfNumber(key) : this.#keyHeap.hashOf(key)
+    }
   }
 
   /** Appends the bytes of a row's key. */

@@ -1,8 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { describeFields, KeyCodec } from '../../../core/index.ts'
+import { describeFields, KeyCodec, RUN_ROWS_MAX } from '../../../core/index.ts'
+import { KeyPlaces, KeySource } from '../../../projections/state/key-heap.ts'
+import { SUPPORT_MAX } from '../../../projections/state/layout.ts'
 import { StateMemory } from '../../../projections/state/memory.ts'
 import { RowList } from '../../../projections/state/row-list.ts'
+import { RunRows } from '../../../projections/state/row-places.ts'
 import { StateTable } from '../../../projections/state/state-table.ts'
 import { zeroOf } from '../../../projections/state/zero.ts'
 import { Random } from '../../support/random.ts'
@@ -103,6 +106,54 @@ describe('a table of rows', () => {
     expect(() => rows.assign(row, { ...values[0], a: 2 ** 31 })).toThrow(
       expect.objectContaining({ code: 'STATE_INVALID' }),
     )
+  })
+
+  it('counts the support of a row up to its bound, and refuses what it cannot tell there', () => {
+    const rows = table(counts)
+    const row = rows.findOrAdd(1)
+    const add = (weight: number) => {
+      rows.open(row)
+      rows.closeWith(weight)
+    }
+    rows.setSupport(row, SUPPORT_MAX - 1)
+    add(1)
+    add(1)
+    expect(rows.support(row)).toBe(SUPPORT_MAX)
+    expect(() => add(-1)).toThrow(expect.objectContaining({ code: 'STATE_INVALID' }))
+    rows.setSupport(row, 2 ** 40)
+    expect(rows.support(row)).toBe(SUPPORT_MAX)
+    rows.setSupport(row, 1)
+    add(-1)
+    expect(rows.support(row)).toBe(0)
+  })
+
+  it.each([
+    ['int', z.int(), (n: number) => n * 7919 - 2 ** 40],
+    ['string', z.string(), (n: number) => `${'é'.repeat(n % 5)}${n}`],
+  ])('finds %s keys in runs, those that come twice in one, too, as it finds them one by one', (_, key, keyOf) => {
+    const rows = table(counts, key)
+    const one = table(counts, key)
+    const random = new Random(11)
+    const run = new RunRows()
+    const places = new KeyPlaces()
+    for (let turn = 0; turn < 300; turn++) {
+      const keys = Array.from({ length: 1 + random.int(RUN_ROWS_MAX) }, () => keyOf(random.int(20_000)))
+      run.begin()
+      if (typeof keys[0] === 'number') rows.findOrAddNumbers(Float64Array.from(keys as number[]), 0, keys.length, run)
+      else {
+        const texts = keys.map(each => Buffer.from(each as string))
+        for (const [n, text] of texts.entries()) {
+          places.starts[n] = n === 0 ? 0 : places.ends[n - 1]!
+          places.ends[n] = places.starts[n]! + text.length
+        }
+        rows.findOrAddBytes(new KeySource(Buffer.concat(texts)), places, keys.length, run)
+      }
+      expect(Array.from(run.rows.subarray(0, run.found))).toEqual(keys.map(each => rows.find(rows.keys.idOf(each))))
+      for (const each of keys) one.findOrAdd(one.keys.idOf(each))
+      expect(rows.places).toBe(one.places)
+    }
+    for (let row = 0; row < rows.places; row += 3) rows.remove(row)
+    for (let row = 0; row < rows.places; row++) if (row % 3 !== 0) expect(rows.find(rows.idOf(row))).toBe(row)
   })
 
   it('counts what its values take in the heap, and gives it back', () => {
