@@ -147,6 +147,8 @@ const source = {
   snapshot: nullable(object({ rows: count, rowsEstimated: { type: 'number' }, rowsPerSecond: { type: 'number' } })),
   changes: count,
   parked: count,
+  walHeldBytes: { type: ['number', 'null'] },
+  walHeldBytesMax: { type: ['number', 'null'] },
   slot: nullable(text),
   publication: nullable(text),
   tables: array(text),

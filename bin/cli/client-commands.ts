@@ -137,6 +137,7 @@ function addSources(program: Command): void {
         { text: source => (source.ageMs === null ? '' : `lag ${duration(source.ageMs)}`) },
         { text: source => `${grouped(source.changes)} changes`, align: 'right' },
         { text: source => (source.parked > 0 ? `${grouped(source.parked)} parked` : '') },
+        { text: source => (source.walHeldBytes === null ? '' : `server keeps ${byteSize(source.walHeldBytes)}`) },
         { text: source => (source.slot ? `slot ${source.slot}` : '') },
       ])
       rows.forEach(line)

@@ -1,7 +1,7 @@
 // Lines for people about a running application: what happened, and on a terminal one line at the bottom that moves.
 import type { WriteStream } from 'node:tty'
 import type { RunEvent, StatusEvent } from './run-events.ts'
-import { duration, formatTable } from './table.ts'
+import { byteSize, duration, formatTable } from './table.ts'
 
 const BAR_CELLS = 20
 /** A contract that does not fit refuses a whole table: its rows must not scroll everything else away. */
@@ -101,6 +101,10 @@ export class RunDisplay {
         return `  ${event.source}: paused, waiting for ${event.waitingFor}`
       case 'source-resumed':
         return `  ${event.source}: reads on`
+      case 'source-log-held':
+        return `  ${event.source}: the server keeps ${byteSize(event.bytes)} of its log for it${event.bytesMax === null ? '' : `, at most ${byteSize(event.bytesMax)}`}`
+      case 'source-log-read':
+        return `  ${event.source}: the server keeps ${byteSize(event.bytes)} of its log for it again`
       case 'source-retrying':
         return `  ${event.source}: ${event.code} ${event.message}${event.detail ? ` (${event.detail})` : ''}; again in ${(event.delayMs / 1000).toFixed(1)} s`
       case 'source-failed':

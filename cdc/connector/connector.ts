@@ -19,9 +19,11 @@ import {
   type SourceContext,
   type SourceState,
   type SourceStatus,
+  sourceEventsContract,
 } from '../../core/index.ts'
 import { type AttemptHost, checkStart, loggedPosition, runAttempt } from './attempt.ts'
 import { redriveParked } from './redrive.ts'
+import { RetentionGuard } from './retention.ts'
 import type { RowReader } from './rows.ts'
 import type { SnapshotProgress } from './snapshot.ts'
 import { STOPPED, type Stream } from './stream.ts'
@@ -45,7 +47,16 @@ export async function openConnector<P>(technology: Technology<P>, context: Sourc
   const controlTopic = await log.topic(controlContract())
   const openIt = () => openMirror({ path: context.mirrorPath, log, source, tables })
   const mirror = await openIt()
-  const connector = new Connector({ technology, log, controlTopic, resnapshot, mirror, openMirror: openIt })
+  const eventsTopic = await log.topic(sourceEventsContract())
+  const connector = new Connector({
+    technology,
+    log,
+    controlTopic,
+    eventsTopic,
+    resnapshot,
+    mirror,
+    openMirror: openIt,
+  })
   try {
     await checkOnce(technology, log, mirror, resnapshot)
     return connector
@@ -82,6 +93,7 @@ interface ConnectorParts<P> {
   readonly technology: Technology<P>
   readonly log: Log
   readonly controlTopic: LogTopic
+  readonly eventsTopic: LogTopic
   readonly resnapshot: boolean
   readonly mirror: Mirror
   readonly openMirror: () => Promise<Mirror>
@@ -119,6 +131,7 @@ export class Connector<P> implements SourceConnector {
   #retryMs = RETRY_FIRST_MS
   #nudger: NodeJS.Timeout | undefined
   #nudging = false
+  readonly #guard: RetentionGuard<P>
 
   constructor(parts: ConnectorParts<P>) {
     const { technology } = parts
@@ -126,6 +139,11 @@ export class Connector<P> implements SourceConnector {
     this.#parts = parts
     this.#waiters = new Waiters(technology.positions)
     this.#probe = technology.openProbe()
+    this.#guard = new RetentionGuard({
+      ...parts,
+      position: () => technology.positions.format(this.#complete),
+      onExceeded: error => this.#giveUp(error),
+    })
     this.#mirror = parts.mirror
     this.#resnapshot = parts.resnapshot
     this.#complete = loggedPosition(parts.log, technology)
@@ -133,6 +151,7 @@ export class Connector<P> implements SourceConnector {
   }
 
   start(): void {
+    if (!this.#running) this.#guard.start()
     this.#running ??= this.#run()
   }
 
@@ -185,6 +204,14 @@ export class Connector<P> implements SourceConnector {
       onServer: position => this.#onServer(position),
       onPaused: paused => this.#setPaused(paused ? (log.pressure ?? ROOM) : null),
     }
+  }
+
+  /** Reads nothing more: the server is about to forget what was not read. */
+  async #giveUp(error: MainstemError): Promise<void> {
+    await this.#end()
+    this.#error = error
+    this.#waitingFor = null
+    this.#state = 'failed'
   }
 
   #setWaiting(reason: string | null): void {
@@ -332,6 +359,8 @@ export class Connector<P> implements SourceConnector {
       snapshot: this.#snapshot,
       changes: this.#changesBefore + (this.#stream?.changes ?? 0),
       parked: this.#mirrorClosed ? this.#parkedCount : this.#mirror.parkedCount,
+      walHeldBytes: this.#guard.heldBytes,
+      walHeldBytesMax: technology.retention?.bytesMax ?? null,
       slot: technology.slot,
       publication: technology.publication,
       tables: technology.tables.map(table => table.table.name),
@@ -385,6 +414,12 @@ export class Connector<P> implements SourceConnector {
   }
 
   async stop(): Promise<void> {
+    await this.#end()
+    await this.#guard.stop()
+    if (this.#state !== 'failed') this.#state = 'stopped'
+  }
+
+  async #end(): Promise<void> {
     const stream = this.#stream
     this.#stopping.abort()
     clearTimeout(this.#nudger)
@@ -393,7 +428,6 @@ export class Connector<P> implements SourceConnector {
     await this.#closeMirror()
     clearInterval(this.#sampler)
     await this.#probe.end()
-    if (this.#state !== 'failed') this.#state = 'stopped'
   }
 
   async drop(): Promise<DropReport> {

@@ -27,6 +27,8 @@ export interface Technology<P> {
   /** What the server keeps for the source, where it has such a thing. */
   readonly slot: string | null
   readonly publication: string | null
+  /** What of its log the server may keep for the source; undefined where it keeps it whether it is read or not. */
+  readonly retention?: Retention
   readonly onEvent: (event: SourceEvent) => void
   /** Connects for one attempt. @throws SOURCE_UNREACHABLE, SOURCE_AUTHENTICATION, SOURCE_SETTING_MISSING */
   connect(options: SessionOptions): Promise<Session<P>>
@@ -42,6 +44,13 @@ export interface SessionOptions {
   readonly signal: AbortSignal
   /** To be told what holds the session up (locks of others, running transactions), and null when nothing does any more. */
   readonly onWaiting: (reason: string | null) => void
+}
+
+export interface Retention {
+  /** From here on an event tells. */
+  readonly alarmBytes: number
+  /** Beyond it the server is told to forget; null: never. */
+  readonly bytesMax: number | null
 }
 
 /** The connections of one attempt. Nothing of it outlives `close`. */
@@ -196,6 +205,10 @@ export interface Probe<P> {
   position(): Promise<P | undefined>
   /** Writes something that shows in the stream, so that an idle server shows how far it is. */
   nudge(): Promise<void>
+  /** Bytes of its log that the server keeps because the source has not read them; undefined where it keeps none for it. */
+  held?(): Promise<number | undefined>
+  /** The server keeps nothing for the source any more; false where it could not be told. */
+  release?(): Promise<boolean>
   /** Ends its connection; the next question opens another. */
   end(): Promise<void>
 }

@@ -1,7 +1,8 @@
 // What one open connector is made of: the definition's options with the names and tables of the application that opened it.
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import type { CapturedTable, SourceContext, SourceEvent } from '../../core/index.ts'
+import { type CapturedTable, fail, type SourceContext, type SourceEvent } from '../../core/index.ts'
+import type { Retention } from '../connector/technology.ts'
 import type { TableName } from './catalog.ts'
 import type { PostgresTarget } from './connection.ts'
 
@@ -12,6 +13,13 @@ export interface PostgresOptions {
   readonly slot?: string
   /** The publication: created if missing, and never dropped when named here. Default: the slot's name. */
   readonly publication?: string
+  /**
+   * Bytes of its write-ahead log that the server may keep because this source has not read them. Beyond, the slot is dropped, rather
+   * than that the server's disk fills: the source fails with SOURCE_SLOT_LOST and has to be read again. Default: no limit.
+   */
+  readonly walHeldBytesMax?: number
+  /** From so many on the event `source-log-held` tells. Default: half of `walHeldBytesMax`, or 1 GiB. */
+  readonly walHeldBytesAlarm?: number
   /** The schema of tables named without one. Default `public`. */
   readonly schema?: string
   /** The password, where the url has none: `secretFile('/run/secrets/shop')`. Default: `PGPASSWORD`, `PGPASSFILE`, `~/.pgpass`. */
@@ -31,6 +39,7 @@ export interface Setup {
   readonly isPublicationOurs: boolean
   readonly schema: string
   readonly tables: readonly SetupTable[]
+  readonly retention: Retention
   /** A folder of its own, for transactions that are sent while they run. */
   readonly spoolPath: string
   readonly onEvent: (event: SourceEvent) => void
@@ -41,6 +50,7 @@ export interface SetupTable extends CapturedTable {
 }
 
 const NAME_MAX = 63
+const WAL_HELD_ALARM_BYTES = 1024 * 1024 * 1024
 
 /** Names on the server: lower-case letters, digits and _; a longer one ends in a hash of all of it. */
 export function serverName(application: string, source: string): string {
@@ -70,9 +80,18 @@ export function createSetup(source: string, options: PostgresOptions, context: S
     ...namesOf(source, options, context.application),
     schema,
     tables: context.tables.map(table => ({ ...table, pg: tableName(table.table.table, schema) })),
+    retention: retentionOf(source, options),
     spoolPath: join(context.mirrorPath, 'spool'),
     onEvent: context.onEvent,
   }
+}
+
+function retentionOf(source: string, options: PostgresOptions): Retention {
+  const bytesMax = options.walHeldBytesMax ?? null
+  const alarmBytes = options.walHeldBytesAlarm ?? (bytesMax === null ? WAL_HELD_ALARM_BYTES : bytesMax / 2)
+  for (const [name, value] of Object.entries({ walHeldBytesMax: bytesMax ?? 1, walHeldBytesAlarm: alarmBytes }))
+    if (!(value > 0)) throw fail('DEFINITION_INVALID', `${name} of source ${source} is not a number above 0`)
+  return { alarmBytes, bytesMax }
 }
 
 function tableName(text: string, schema: string): TableName {

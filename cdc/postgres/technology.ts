@@ -1,13 +1,15 @@
 // PostgreSQL as a technology of cdc/connector: logical replication by pgoutput, a slot, snapshots by COPY.
 import { asMainstemError, type DropReport, type MainstemError, type SourceEvent } from '../../core/index.ts'
-import type { Probe, Session, SessionOptions, Technology } from '../connector/technology.ts'
+import type { Probe, Retention, Session, SessionOptions, Technology } from '../connector/technology.ts'
 import { type Client, connect, connectionError, sqlStateOf } from './connection.ts'
 import { dropFromServer } from './drop.ts'
 import { lsnPositions, parseLsn } from './lsn.ts'
 import { PostgresSession } from './session.ts'
 import type { Setup, SetupTable } from './setup.ts'
-import { slotInUse } from './slot.ts'
+import { dropSlot, slotInUse } from './slot.ts'
 
+const WAL_HELD = `select pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end,
+                                        restart_lsn)::text as bytes from pg_replication_slots where slot_name = $1`
 const SERVER_LSN = `select (case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
                                  else pg_current_wal_flush_lsn() end)::text as lsn`
 
@@ -18,6 +20,7 @@ export class PostgresTechnology implements Technology<bigint> {
   readonly tables: readonly SetupTable[]
   readonly slot: string
   readonly publication: string
+  readonly retention: Retention
   readonly onEvent: (event: SourceEvent) => void
   readonly #setup: Setup
 
@@ -27,6 +30,7 @@ export class PostgresTechnology implements Technology<bigint> {
     this.tables = setup.tables
     this.slot = setup.slot
     this.publication = setup.publication
+    this.retention = setup.retention
     this.onEvent = setup.onEvent
   }
 
@@ -76,10 +80,28 @@ class PostgresProbe implements Probe<bigint> {
     await this.#query(`select pg_logical_emit_message(true, 'mainstem', '')`)
   }
 
-  async #query<R extends object>(text: string): Promise<readonly R[] | undefined> {
+  async held(): Promise<number | undefined> {
+    const rows = await this.#query<{ bytes: string | null }>(WAL_HELD, [this.#setup.slot])
+    const bytes = rows?.[0]?.bytes
+    return bytes ? Math.max(0, Number(bytes)) : undefined
+  }
+
+  async release(): Promise<boolean> {
+    const { source, slot } = this.#setup
     try {
       this.#sql ??= connect(this.#setup.target)
-      return (await (await this.#sql).query<R>(text)).rows
+      await dropSlot(await this.#sql, source, slot, true)
+      return true
+    } catch {
+      await this.end()
+      return false
+    }
+  }
+
+  async #query<R extends object>(text: string, values: readonly string[] = []): Promise<readonly R[] | undefined> {
+    try {
+      this.#sql ??= connect(this.#setup.target)
+      return (await (await this.#sql).query<R>(text, [...values])).rows
     } catch {
       await this.end()
       return undefined

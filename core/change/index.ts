@@ -17,3 +17,10 @@ export { type EventInput, type ParkedEvent, ParkedEvents } from './parked-events
 export { isCutRaw, type RawValues, refusedBy } from './raw.ts'
 export { type PlacedParked, placeParked, Recorder, type RefusedRow } from './recorder.ts'
 export * from './source.ts'
+export {
+  readSchema,
+  recordSourceEvent,
+  type SchemaColumn,
+  type SourceEventRecord,
+  sourceEventsContract,
+} from './source-events.ts'

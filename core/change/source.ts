@@ -77,6 +77,14 @@ export type SourceEvent =
       readonly detail?: string
       readonly delayMs: number
     }
+  | {
+      /** The server keeps much of its log because the source has not read it; it keeps little again. */
+      readonly event: 'source-log-held' | 'source-log-read'
+      readonly source: string
+      readonly bytes: number
+      /** Beyond it the server is told to forget. */
+      readonly bytesMax: number | null
+    }
   | ({ readonly event: 'source-failed'; readonly source: string } & ErrorReport)
   | {
       readonly event: 'parked'
@@ -106,6 +114,10 @@ export interface SourceStatus {
   readonly snapshot: { readonly rows: number; readonly rowsEstimated: number; readonly rowsPerSecond: number } | null
   readonly changes: number
   readonly parked: number
+  /** What the server keeps of its log because the source has not read it; null where that is not known, or it keeps none for it. */
+  readonly walHeldBytes: number | null
+  /** Beyond it the server is told to forget, and the source has to be read again; null: never. */
+  readonly walHeldBytesMax: number | null
   readonly slot: string | null
   readonly publication: string | null
   readonly tables: readonly string[]

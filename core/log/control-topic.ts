@@ -3,5 +3,8 @@
 /** The topic in which sources say what they have to remember (core/change/control.ts): of each source the last word counts. */
 export const CONTROL_TOPIC = 'mainstem.sources'
 
+/** The topic of what happened to sources beside their changes (core/change/source-events.ts): history, none of which is removed. */
+export const SOURCE_EVENTS_TOPIC = 'mainstem.source-events'
+
 /** The topic of what views are told beside their inputs (projections/view-control.ts): history, none of which is removed. */
 export const VIEWS_TOPIC = 'mainstem.views'

@@ -135,6 +135,8 @@ export class ManualSource implements SourceConnector {
       snapshot: null,
       changes: 0,
       parked: this.parkedRows.length,
+      walHeldBytes: 1_000,
+      walHeldBytesMax: null,
       slot: 'a_slot',
       publication: 'a_publication',
       tables: ['orders'],

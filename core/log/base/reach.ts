@@ -1,7 +1,7 @@
 // What a cleaning is asked for, what of it can be done now, and what would come of it: pure, for the one that does it (cleaner.ts)
 // and for the one that only looks (tools/estimate.ts).
 import { fail } from '../../errors.ts'
-import { CONTROL_TOPIC, VIEWS_TOPIC } from '../control-topic.ts'
+import { CONTROL_TOPIC, SOURCE_EVENTS_TOPIC, VIEWS_TOPIC } from '../control-topic.ts'
 import type { CleanReport, CleanRequest } from '../log.ts'
 import type { AnySegment } from '../recovery.ts'
 import type { TopicEntry, Topics } from '../topics.ts'
@@ -16,6 +16,8 @@ export interface Held {
   readonly position: number
 }
 
+const KEPT: ReadonlySet<string> = new Set([CONTROL_TOPIC, SOURCE_EVENTS_TOPIC, VIEWS_TOPIC])
+
 /** By topic. @throws TOPIC_UNKNOWN, REQUEST_INVALID */
 export function horizonsIn(
   topics: Topics,
@@ -26,7 +28,7 @@ export function horizonsIn(
   for (const [name, position] of Object.entries(asked ?? {})) {
     const topic = topics.find(name)
     if (!topic) throw fail('TOPIC_UNKNOWN', `the log has no topic '${name.slice(0, 100)}'`)
-    if (topic.stored.kind !== kind || name === CONTROL_TOPIC || name === VIEWS_TOPIC) {
+    if (topic.stored.kind !== kind || KEPT.has(name)) {
       throw fail('REQUEST_INVALID', kind === 'topic' ? `${name} cannot be trimmed` : `${name} cannot be compacted`, {
         detail: kind === 'topic' ? 'only topics of events are trimmed' : 'only tables are compacted',
       })

@@ -1,0 +1,49 @@
+// What happened to a source that its changes do not show, for whoever reads the log later: at its place among them, in a topic
+// of which nothing is removed.
+import { z } from 'zod'
+import { type AnyRow, type Contract, compileContract } from '../contract/index.ts'
+import { type Batch, type LogTopic, SOURCE_EVENTS_TOPIC } from '../log/index.ts'
+
+const column = z.object({
+  name: z.string(),
+  /** As the database writes it: `numeric(12,2)`. */
+  type: z.string(),
+  /** Tells a column that was renamed from one that was dropped while another was added; null where the database has no such thing. */
+  number: z.int().nullable(),
+})
+
+const schema = z.object({
+  source: z.string(),
+  /**
+   * schema: the columns of a table, when it was first read · schema-changed: they are others from here on · log-released: the server was
+   * told to forget what had not been read, since it kept too much of it; what came after `position` is lost
+   */
+  event: z.enum(['schema', 'schema-changed', 'log-released']),
+  /** Of the source: an LSN, a GTID. */
+  position: z.string(),
+  /** The contract's name. */
+  table: z.string().nullable(),
+  before: z.array(column).nullable(),
+  after: z.array(column).nullable(),
+  detail: z.string().nullable(),
+})
+
+export type SourceEventRecord = z.output<typeof schema>
+export type SchemaColumn = z.output<typeof column>
+
+export const sourceEventsContract = (): Contract => compileContract(SOURCE_EVENTS_TOPIC, 'topic', schema, 'source')
+
+export const recordSourceEvent = (
+  batch: Batch,
+  topic: LogTopic,
+  event: Pick<SourceEventRecord, 'source' | 'event' | 'position'> & Partial<SourceEventRecord>,
+): void => batch.event(topic, { table: null, before: null, after: null, detail: null, ...event })
+
+/** Columns of a table as a record says they are from here on; undefined where it says something else, or is of another source. */
+export function readSchema(
+  source: string,
+  value: AnyRow,
+): { readonly table: string; readonly columns: readonly SchemaColumn[] } | undefined {
+  const { source: of, table, after } = schema.parse(value)
+  return of === source && table !== null && after ? { table, columns: after } : undefined
+}
