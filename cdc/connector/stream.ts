@@ -249,6 +249,10 @@ export class Stream<P> implements FeedSink<P> {
     this.#replaying = false
   }
 
+  get isHeld(): boolean {
+    return this.#held || this.#within !== undefined
+  }
+
   hold(task: () => Promise<void>): void {
     if (this.#replaying) {
       this.#within = this.#within?.then(task) ?? task()
@@ -291,7 +295,7 @@ export class Stream<P> implements FeedSink<P> {
       if (this.#ended) return
       this.#feed.take(message)
       if (this.#held) {
-        // What came meanwhile belongs to this message: the end of its transaction.
+        // What came meanwhile is the rest of this message.
         this.#waiting = [...this.#waiting, ...waiting.slice(n + 1)]
         return
       }

@@ -195,6 +195,8 @@ export interface FeedSink<P> {
   passed(to: P): void
   /** Nothing is taken until `task` is done. */
   hold(task: () => Promise<void>): void
+  /** Something is held for: what is left of the message at hand is to be delivered as a message of its own, which comes next. */
+  readonly isHeld: boolean
   /** Takes messages that were kept aside, before any that is delivered: of one transaction, between its `begin` and its `commit`. */
   replay(messages: AsyncIterable<readonly unknown[]>): void
 }

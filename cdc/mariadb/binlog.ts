@@ -76,6 +76,9 @@ export interface BinlogHandler {
   rotate(file: string): void
   /** The server has lost events. @throws SOURCE_CHANGES_LOST */
   incident(text: string): void
+  /** Nothing more may be handed over now; what is left goes to `later`. */
+  readonly isHeld: boolean
+  later(rest: () => void): void
 }
 
 interface MutableRows {
@@ -278,7 +281,16 @@ export class BinlogDecoder {
     const stored = bytes.subarray(place, end)
     if (compression !== 0 && compression !== 255) throw protocolError(`a transaction is compressed by ${compression}`)
     const events = compression === 0 ? zstdDecompressSync(stored) : stored
-    for (let from = 0; from < events.length; ) {
+    this.#events(events, 0)
+  }
+
+  #events(events: Buffer, start: number): void {
+    for (let from = start; from < events.length; ) {
+      if (this.#handler.isHeld) {
+        const rest = from
+        this.#handler.later(() => this.#events(events, rest))
+        return
+      }
       const length = events.readUInt32LE(from + 9)
       if (length < HEADER || from + length > events.length) throw protocolError('a compressed transaction is cut short')
       this.#event(events[from + 4]!, events, from, from + length)

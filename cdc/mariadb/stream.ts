@@ -20,12 +20,12 @@ import { throwServerError } from './server-error.ts'
 import type { Setup } from './setup.ts'
 import { readTableMap } from './table-map.ts'
 
-/** A payload of the dump; or the end of a transaction, after something in it that took time. */
+/** A payload of the dump; or what was left of one, when something in it took time. */
 export interface DumpMessage {
   readonly bytes: Buffer
   readonly start: number
   readonly end: number
-  readonly commitTimeS?: number
+  readonly rest?: () => void
 }
 
 /** A table as the last table map of its number has it. */
@@ -116,15 +116,16 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
     sink.started()
   }
 
-  keep({ bytes, start, end, commitTimeS }: DumpMessage): DumpMessage {
-    const copy = Buffer.from(bytes.subarray(start, end))
-    return { bytes: copy, start: 0, end: copy.length, ...(commitTimeS === undefined ? {} : { commitTimeS }) }
+  keep(message: DumpMessage): DumpMessage {
+    if (message.rest) return message
+    const copy = Buffer.from(message.bytes.subarray(message.start, message.end))
+    return { bytes: copy, start: 0, end: copy.length }
   }
 
-  take({ bytes, start, end, commitTimeS }: DumpMessage): void {
+  take({ bytes, start, end, rest }: DumpMessage): void {
     const { setup, positions } = this.#options
-    if (commitTimeS !== undefined) {
-      this.#commit(commitTimeS)
+    if (rest) {
+      rest()
       return
     }
     if (bytes[start] === 0) {
@@ -219,9 +220,7 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
       default:
         if (!this.#skip) this.#follow(statement)
     }
-    if (this.#endsHere(sql)) {
-      this.#options.sink.deliver({ bytes: EMPTY, start: 0, end: 0, commitTimeS: timeS })
-    }
+    if (this.#endsHere(sql)) this.later(() => this.#commit(timeS))
   }
 
   /** MariaDB says so before it; to MySQL a statement is a transaction, but for CREATE TABLE … SELECT. */
@@ -285,7 +284,16 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
     })
   }
 
-  rows({ op, tableId, columns, bytes, present, presentAfter, start, end }: RowsEvent): void {
+  get isHeld(): boolean {
+    return this.#options.sink.isHeld
+  }
+
+  later(rest: () => void): void {
+    this.#options.sink.deliver({ bytes: EMPTY, start: 0, end: 0, rest })
+  }
+
+  rows(event: RowsEvent): void {
+    const { tableId, columns } = event
     const mapped = this.#mapped.get(tableId)
     if (!mapped) {
       if (tableId === NO_TABLE) return
@@ -301,9 +309,19 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
       })
     }
     this.#rowsSeen = true
+    this.#takeRows(images, captured, event)
+  }
+
+  #takeRows(images: ImageReader, captured: Captured, event: RowsEvent): void {
+    const { op, bytes, present, presentAfter, start, end } = event
     const { sink } = this.#options
     const [before, after] = [this.#before, this.#after]
     for (let at = start; at < end; ) {
+      if (sink.isHeld) {
+        const rest = restOf(event, at)
+        this.later(() => this.#takeRows(images, captured, rest))
+        return
+      }
       if (op === 'insert') {
         at = images.read(bytes, at, present, after)
         sink.insert(captured, after)
@@ -326,5 +344,19 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
       detail: `an incident is in its binary log: ${text || 'LOST_EVENTS'}`,
       hint: repair(setup.source),
     })
+  }
+}
+
+/** A copy of the rows from `at` on: the event's own bytes do not stay. */
+function restOf(event: RowsEvent, at: number): RowsEvent {
+  const from = event.present
+  const bytes = Buffer.from(event.bytes.subarray(from, event.end))
+  return {
+    ...event,
+    bytes,
+    present: 0,
+    presentAfter: event.presentAfter - from,
+    start: at - from,
+    end: bytes.length,
   }
 }

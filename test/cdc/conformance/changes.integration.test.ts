@@ -1,0 +1,226 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { Random } from '../../support/random.ts'
+import { until } from '../captured.ts'
+import { Captured, DATABASES, type TestServer } from './databases.ts'
+import { brokenTransactions, capture, fill, setup, tablesByLog, tablesNow } from './tables.ts'
+import { ACCOUNTS, transact } from './work.ts'
+
+const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
+
+describe.each(DATABASES)('$name', database => {
+  describe.skipIf(database.isMissing())('as a source', () => {
+    let server: TestServer
+    beforeAll(async () => {
+      server = await database.open()
+    })
+    afterAll(() => server?.[Symbol.asyncDispose]())
+
+    async function captured(accounts = 0): Promise<Captured> {
+      const made = capture(database, await server.createDatabase())
+      await made.run(...setup(database), ...(accounts > 0 ? [fill(database, accounts)] : []))
+      return made
+    }
+
+    test('snapshot and stream give what stands in the tables, each record fitting the one before', async () => {
+      const source = await captured(3_000)
+      try {
+        await source.start()
+        await source.level()
+        expect(await tablesByLog(source)).toEqual(await tablesNow(source))
+        expect(source.event('snapshot-ended')).toMatchObject({ rows: 3_000 })
+        await source.run(
+          "update accounts set note = 'changed' where id <= 10",
+          'update accounts set id = id + 10000 where id in (1, 2)',
+          'delete from accounts where id between 20 and 30',
+          "insert into accounts (id, owner, balance) values (20, 'new', 7.5)",
+          'update accounts set balance = balance where id = 40',
+        )
+        await source.level()
+        expect(await tablesByLog(source)).toEqual(await tablesNow(source))
+        expect(source.connector.status()).toMatchObject({ state: 'streaming', parked: 0, error: null })
+      } finally {
+        await source.close()
+      }
+    })
+
+    test(`a random workload over two tables arrives whole, transaction by transaction (SEED=${SEED})`, async () => {
+      const source = await captured(ACCOUNTS)
+      const random = new Random(SEED)
+      const session = await database.connect(source.url)
+      try {
+        await source.start()
+        for (let round = 0; round < 4; round++) {
+          for (let n = 1; n <= 60; n++) await transact(session, random, round * 1_000 + n)
+          if (round === 1) await source.stop()
+          if (round === 2) await source.start()
+        }
+        await source.level()
+        expect(await tablesByLog(source)).toEqual(await tablesNow(source))
+        expect(await brokenTransactions(source)).toEqual([])
+      } finally {
+        await session.end()
+        await source.close()
+      }
+    })
+
+    test('a transaction is one batch, however many tables and rows it has; a rolled back one is none', async () => {
+      const source = await captured()
+      try {
+        await source.start()
+        await source.level()
+        await source.transaction(
+          fill(database, 12_000),
+          'insert into transfers values (1, 1, 2, 3.25)',
+          'update accounts set balance = balance + 1',
+          'delete from accounts where id > 8000',
+        )
+        await source.run('begin', 'insert into transfers values (2, 1, 2, 3)', 'rollback')
+        await source.level()
+        expect(await tablesByLog(source)).toEqual(await tablesNow(source))
+        const transactions = new Set((await source.records()).map(each => each.transaction))
+        transactions.delete(undefined)
+        expect(transactions.size).toBe(1)
+        expect(await brokenTransactions(source)).toEqual([])
+      } finally {
+        await source.close()
+      }
+    })
+
+    test('a truncated table is empty, and goes on', async () => {
+      const source = await captured(700)
+      try {
+        await source.start()
+        await source.level()
+        await source.run('truncate table accounts', fill(database, 5), 'truncate table accounts', fill(database, 3))
+        await source.level()
+        expect(await tablesByLog(source)).toEqual(await tablesNow(source))
+        expect((await tablesNow(source)).accounts).toHaveLength(3)
+      } finally {
+        await source.close()
+      }
+    })
+
+    test('a refused row is parked with its raw values; when it is mended it is a row again', async () => {
+      const source = await captured(10)
+      try {
+        await source.run("insert into accounts (id, owner, balance) values (100, 'an owner with too long a name', 1)")
+        await source.start()
+        await source.level()
+        await source.run("update accounts set owner = 'also too long, in the stream' where id = 3")
+        await source.level()
+        const parked = source.connector.parked(10)
+        expect(parked.map(({ key }) => key).sort()).toEqual(['100', '3'])
+        expect(parked.find(({ key }) => key === '3')).toMatchObject({ raw: { owner: 'also too long, in the stream' } })
+        await source.run("update accounts set owner = 'short' where id in (3, 100)")
+        await source.level()
+        expect(source.connector.parked(10)).toEqual([])
+        expect(await tablesByLog(source)).toEqual(await tablesNow(source))
+      } finally {
+        await source.close()
+      }
+    })
+
+    test('keys of several columns and of text, in any case and script', async () => {
+      const url = await server.createDatabase()
+      const db = database.source(url)
+      const row = z.object({ word: z.string(), n: z.int32(), value: z.string().nullable() })
+      const words = db.table('words', { key: ['word', 'n'], row })
+      const source = new Captured(database, db, url, [words])
+      try {
+        await source.run(
+          'create table words (word varchar(60) not null, n int not null, value varchar(60), primary key (word, n))',
+          "insert into words values ('é中😀', 1, 'a'), ('b,c', 2, null), (' ', 3, 'd')",
+        )
+        await source.start()
+        await source.level()
+        await source.run(
+          "update words set value = 'B' where word = 'b,c'",
+          "update words set word = 'É', n = 9 where n = 1",
+          "insert into words values ('w', -1, 'x')",
+          'delete from words where n = 3',
+        )
+        await source.level()
+        expect(await source.rows('words')).toEqual([
+          { word: 'É', n: 9, value: 'a' },
+          { word: 'b,c', n: 2, value: 'B' },
+          { word: 'w', n: -1, value: 'x' },
+        ])
+      } finally {
+        await source.close()
+      }
+    })
+
+    test('what was written while nobody read comes after a restart, and nothing comes twice', async () => {
+      const source = await captured(100)
+      try {
+        await source.start()
+        await source.level()
+        await source.stop()
+        await source.run("update accounts set note = 'while stopped'", 'insert into transfers values (5, 1, 2, 3)')
+        await source.start()
+        await source.level()
+        const before = await source.records()
+        expect(await tablesByLog(source)).toEqual(await tablesNow(source))
+        await source.restart()
+        await source.level()
+        expect((await source.records()).length).toBe(before.length)
+      } finally {
+        await source.close()
+      }
+    })
+
+    test('a connection that is cut, and a server that crashes, are come back to', async () => {
+      const source = await captured(100)
+      try {
+        await source.start()
+        await source.level()
+        await database.cutStream(source.url)
+        await source.run("update accounts set note = 'after the cut'")
+        await source.level()
+        expect(await tablesByLog(source)).toEqual(await tablesNow(source))
+        if (!server.crash) return
+        await server.crash()
+        await source.run("update accounts set note = 'after the crash'")
+        await source.level()
+        expect(await tablesByLog(source)).toEqual(await tablesNow(source))
+        expect(source.events.some(({ event }) => event === 'source-retrying')).toBe(true)
+      } finally {
+        await source.close()
+      }
+    })
+
+    test('an idle table holds nobody up: progress of others is recorded, and a waiting reader answered', async () => {
+      const source = await captured(5)
+      try {
+        await source.start()
+        await source.level()
+        const records = (await source.records()).length
+        const mark = source.log.mark('db')?.position
+        await source.run('create table elsewhere (id int primary key)', 'insert into elsewhere values (1), (2)')
+        await source.level(5_000)
+        await source.level(5_000)
+        expect((await source.records()).length).toBe(records)
+        await until(() => source.log.mark('db')?.position !== mark)
+        expect(await tablesByLog(source)).toEqual(await tablesNow(source))
+      } finally {
+        await source.close()
+      }
+    })
+
+    test('reading everything again makes records of what differs only', async () => {
+      const source = await captured(500)
+      try {
+        await source.start()
+        await source.level()
+        const records = (await source.records()).filter(each => each.op !== 'event').length
+        await source.restart({ resnapshot: true })
+        await source.level()
+        expect((await source.records()).filter(each => each.op !== 'event').length).toBe(records)
+        expect(await tablesByLog(source)).toEqual(await tablesNow(source))
+      } finally {
+        await source.close()
+      }
+    })
+  })
+})
