@@ -93,6 +93,20 @@ export class RunDisplay {
       case 'snapshot-ended':
         this.#snapshots.delete(event.source)
         return `  ${event.source}: ${count(event.rows)} rows in ${event.seconds.toFixed(1)} s (${count(Math.round(event.rows / Math.max(event.seconds, 0.001)))} rows/s)`
+      case 'snapshot-paused':
+        this.#snapshots.delete(event.source)
+        return event.error
+          ? failure(
+              `${event.source}: the snapshot is paused: ${event.error.code} ${event.error.message}`,
+              event.error.detail,
+              `then: mainstem snapshot ${event.source} --resume`,
+            )
+          : `  ${event.source}: the snapshot is paused; it goes on with: mainstem snapshot ${event.source} --resume`
+      case 'snapshot-resumed':
+        return `  ${event.source}: the snapshot goes on`
+      case 'snapshot-cancelled':
+        this.#snapshots.delete(event.source)
+        return `  ${event.source}: the snapshot is cancelled`
       case 'streaming':
         return `  ${event.source}: streaming from ${event.position}`
       case 'source-waiting':

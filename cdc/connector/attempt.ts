@@ -1,12 +1,16 @@
-// One attempt of a connector: check, take the snapshot if one is needed, stream until something ends it. The connector
-// makes a new one after each failure; nothing of an attempt outlives it but the log and the mirror.
-import type { Appended, ControlEvent, ControlState, Log, LogTopic, Mirror, SourceMark } from '../../core/index.ts'
+// One attempt of a connector: check, take the snapshot if one is needed, stream until something ends it, with a snapshot beside it
+// where one is under way. The connector makes a new attempt after each failure; nothing of it outlives it but the log
+// and the mirror.
+import type { ControlState, Log, LogTopic, Mirror, SourceMark } from '../../core/index.ts'
+import { Control, unread } from './control.ts'
 import { untilRoom } from './log-room.ts'
+import { Progress } from './progress.ts'
 import type { RowReader } from './rows.ts'
-import { type SnapshotProgress, SnapshotReader } from './snapshot.ts'
-import { decideStart } from './start.ts'
+import { SnapshotReader } from './snapshot.ts'
+import { Snapshots } from './snapshots.ts'
+import { addedTables, decideStart } from './start.ts'
 import { Stream } from './stream.ts'
-import type { CheckedTable, Preflight, Session, Snapshot, Technology } from './technology.ts'
+import type { CheckedTable, Preflight, Session, Technology } from './technology.ts'
 
 export interface AttemptHost<P> {
   readonly technology: Technology<P>
@@ -15,11 +19,21 @@ export interface AttemptHost<P> {
   readonly mirror: Mirror
   readonly resnapshot: boolean
   readonly signal: AbortSignal
+  /** Makes an idle server show how far it is. */
+  readonly nudge: () => Promise<void>
   onWaiting(reason: string | null): void
-  onSnapshot(progress: SnapshotProgress | null): void
+  /** A snapshot that stands still begins; it can be interrupted, and then goes on beside the stream. Null: it is over. */
+  onSnapshot(progress: Progress | null, interrupt: () => void): void
   onSnapshotDone(): void
-  onStream(stream: Stream<P>, readerOf: (table: CheckedTable) => RowReader, tables: readonly CheckedTable[]): void
+  onStream(
+    stream: Stream<P>,
+    snapshots: Snapshots<P>,
+    readerOf: (table: CheckedTable) => RowReader,
+    tables: readonly CheckedTable[],
+  ): void
   onStreaming(): void
+  /** A snapshot beside the stream has ended. */
+  onSnapshotEnded(): void
   onComplete(complete: P, position: number): void
   onServer(position: P): void
   /** There is no room in the log to read on, or there is again. */
@@ -45,24 +59,33 @@ export async function checkStart<P>(
 
 /** Runs until the connection ends, the log refuses, or `stop` of the stream; throws what ended it. */
 export async function runAttempt<P>(host: AttemptHost<P>): Promise<void> {
-  const { signal, technology } = host
+  const { signal, technology, mirror } = host
   const session = await technology.connect({ signal, onWaiting: reason => host.onWaiting(reason) })
   try {
     const { preflight, start } = await checkStart(host, session)
     signal.throwIfAborted()
+    const control = new Control(technology.source, host.controlTopic, mirror)
     if (start === 'snapshot') {
       await untilRoom(host.log, host.onPaused.bind(host), signal)
-      await takeSnapshot(host, session, preflight)
-    } else await session.waitUntilFree()
+      await takeSnapshot(host, session, preflight, control)
+    } else {
+      await session.waitUntilFree()
+      await takeIn(host, session, preflight, control)
+    }
     signal.throwIfAborted()
-    await stream(host, session, preflight)
+    await stream(host, session, preflight, control)
   } finally {
     session.close()
   }
 }
 
-async function stream<P>(host: AttemptHost<P>, session: Session<P>, { tables }: Preflight): Promise<void> {
-  const { technology, log, mirror } = host
+async function stream<P>(
+  host: AttemptHost<P>,
+  session: Session<P>,
+  { tables }: Preflight,
+  control: Control,
+): Promise<void> {
+  const { technology, log, mirror, signal, nudge } = host
   const start = loggedPosition(log, technology)
   const running = new Stream({
     technology,
@@ -75,32 +98,100 @@ async function stream<P>(host: AttemptHost<P>, session: Session<P>, { tables }: 
     onServer: position => host.onServer(position),
     onPaused: paused => host.onPaused(paused),
   })
-  host.onStream(running, table => session.rowReader(table), tables)
-  await running.run()
+  const snapshots = new Snapshots({
+    technology,
+    session,
+    stream: running,
+    log,
+    mirror,
+    control,
+    tables,
+    nudge,
+    onPaused: paused => host.onPaused(paused),
+    onEnded: () => host.onSnapshotEnded(),
+    signal,
+  })
+  host.onStream(running, snapshots, table => session.rowReader(table), tables)
+  try {
+    await running.run()
+  } finally {
+    await snapshots.close()
+  }
 }
 
-async function takeSnapshot<P>(host: AttemptHost<P>, session: Session<P>, preflight: Preflight): Promise<void> {
-  const { technology, mirror } = host
+/** What came into the contracts since the last snapshot is streamed from here on, and read beside it. */
+async function takeIn<P>(
+  host: AttemptHost<P>,
+  session: Session<P>,
+  { tables }: Preflight,
+  control: Control,
+): Promise<void> {
+  const { state } = control
+  const added = addedTables(state, tables)
+  if (added.length === 0) return
+  await session.publish(added)
+  const epoch = state.epoch + 1
+  const names = added.map(({ setup }) => setup.contract.name)
+  const others = state.reading?.tables.filter(({ table }) => !names.includes(table)) ?? []
+  await record(host, control, {
+    ...state,
+    phase: 'snapshot-started',
+    epoch,
+    tables: { ...state.tables, ...columnsOf(added) },
+    reading: { paused: state.reading?.paused ?? false, tables: [...others, ...unread(names, 'added', epoch)] },
+  })
+}
+
+async function takeSnapshot<P>(
+  host: AttemptHost<P>,
+  session: Session<P>,
+  preflight: Preflight,
+  control: Control,
+): Promise<void> {
+  const { technology, log, mirror, signal } = host
   const { source, positions, onEvent } = technology
-  const before = mirror.control
+  const before = control.state
   const { identity, tables } = preflight
   if (before.phase === 'slot-requested' || before.phase === 'snapshot-started') await session.clear('unfinished')
   else await session.clear(before.phase !== 'none' || host.resnapshot ? 'finished' : 'none')
   const epoch = before.epoch + 1
-  await control(host, 'slot-requested', { ...before, epoch, identity })
+  await record(host, control, { ...before, phase: 'slot-requested', epoch, identity, reading: null })
   const snapshot = await session.openSnapshot()
+  const interrupting = new AbortController()
   try {
     const position = positions.format(snapshot.position)
-    const state = { epoch, position, identity, tables: columnsOf(tables) }
-    await control(host, 'snapshot-started', state, { source, position, snapshot: true })
-    const progress = await readSnapshot(host, tables, snapshot, epoch === 1)
-    await control(host, 'snapshot-ended', state, { source, position })
-    await mirror.commit(host.log.end)
+    const names = tables.map(({ setup }) => setup.contract.name)
+    const reading = { paused: false, tables: unread(names, 'snapshot', epoch) }
+    const state = { epoch, position, identity, tables: columnsOf(tables), reading }
+    await record(host, control, { ...state, phase: 'snapshot-started' }, { source, position, snapshot: true })
+    const progress = new Progress(source, reading, tables, onEvent)
+    host.onSnapshot(progress, () => interrupting.abort())
+    onEvent({ event: 'snapshot-started', source, tables: tables.length, rowsEstimated: progress.now.rowsEstimated })
+    const whole = await new SnapshotReader({
+      technology,
+      log,
+      mirror,
+      control,
+      tables,
+      snapshot,
+      first: epoch === 1,
+      progress,
+      onPaused: paused => host.onPaused(paused),
+      interrupted: interrupting.signal,
+      signal,
+    }).read()
+    if (whole) {
+      await record(host, control, { ...state, phase: 'snapshot-ended', reading: null }, { source, position })
+      onEvent({ event: 'snapshot-ended', source, ...progress.total })
+    } else if (control.state.reading) {
+      await record(host, control, { ...control.state, reading: { ...control.state.reading, paused: true } })
+      onEvent({ event: 'snapshot-paused', source, error: null })
+    }
+    await mirror.commit(log.end)
     host.onSnapshotDone()
-    onEvent({ event: 'snapshot-ended', source, rows: progress.rows, seconds: progress.seconds })
     onEvent({ event: 'handover', source, position })
   } finally {
-    host.onSnapshot(null)
+    host.onSnapshot(null, () => {})
     await snapshot.close()
   }
 }
@@ -110,54 +201,15 @@ const columnsOf = (tables: readonly CheckedTable[]): Record<string, string[]> =>
     tables.map(({ setup: { contract } }) => [contract.name, contract.type.fields.map(field => field.name)]),
   )
 
-async function readSnapshot<P>(
+/** Appends a control record and waits until it is durable. */
+async function record<P>(
   host: AttemptHost<P>,
-  tables: readonly CheckedTable[],
-  snapshot: Snapshot<P>,
-  first: boolean,
-): Promise<{ readonly rows: number; readonly seconds: number }> {
-  const { technology, log, mirror, signal } = host
-  const { source, onEvent } = technology
-  const startedMs = performance.now()
-  const rowsEstimated = tables.reduce((sum, table) => sum + table.rowsEstimated, 0)
-  onEvent({ event: 'snapshot-started', source, tables: tables.length, rowsEstimated })
-  host.onSnapshot({ rows: 0, rowsEstimated, rowsPerSecond: 0 })
-  const reader = await snapshot.openReader()
-  try {
-    const { rows } = await new SnapshotReader({
-      technology,
-      log,
-      mirror,
-      tables,
-      position: snapshot.position,
-      first,
-      onProgress: progress => host.onSnapshot(progress),
-      onPaused: paused => host.onPaused(paused),
-      signal,
-    }).read(reader)
-    return { rows, seconds: (performance.now() - startedMs) / 1_000 }
-  } finally {
-    reader.close()
-  }
-}
-
-/** Appends a control record and waits until it is durable; the mirror then knows it too. */
-async function control<P>(
-  host: AttemptHost<P>,
-  event: ControlEvent,
-  state: Omit<ControlState, 'phase'>,
+  control: Control,
+  state: ControlState,
   mark?: SourceMark,
-): Promise<Appended> {
+): Promise<void> {
   const batch = host.log.batch()
-  batch.event(host.controlTopic, { source: host.technology.source, event, ...withoutPhase(state) })
-  const appended = await batch.commit(mark)
-  host.mirror.control = { ...state, phase: event }
-  return appended
+  const onRecorded = control.record(batch, state)
+  await batch.commit(mark)
+  onRecorded()
 }
-
-const withoutPhase = ({ epoch, position, identity, tables }: Omit<ControlState, 'phase'>) => ({
-  epoch,
-  position,
-  identity,
-  tables,
-})

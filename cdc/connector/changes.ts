@@ -3,6 +3,7 @@
 import type { MirrorTable, Recorder } from '../../core/index.ts'
 import type { Image } from './image.ts'
 import type { Fill, RowReader } from './rows.ts'
+import type { Window } from './window.ts'
 
 export interface Captured {
   readonly mirrored: MirrorTable
@@ -17,6 +18,8 @@ const TRUNCATE_SLICE = 500
 
 export class Changes {
   readonly #recorder: Recorder
+  /** To be told of each key that is touched. */
+  window: Window | undefined
 
   constructor(recorder: Recorder) {
     this.#recorder = recorder
@@ -25,8 +28,14 @@ export class Changes {
   insert({ mirrored, reader }: Captured, after: Image): void {
     const row = reader.read(after)
     const key = row && reader.keyBytes(row)
-    if (row && key) this.#recorder.upsert(mirrored, key, row, undefined, () => reader.refused(after))
-    else this.#recorder.park(mirrored, 'insert', reader.refused(after), undefined)
+    if (row && key) {
+      this.window?.touch(mirrored, key, '')
+      this.#recorder.upsert(mirrored, key, row, undefined, () => reader.refused(after))
+      return
+    }
+    const refused = reader.refused(after)
+    this.window?.touch(mirrored, refused.key, refused.keyText)
+    this.#recorder.park(mirrored, 'insert', refused, undefined)
   }
 
   update(captured: Captured, oldKind: OldKind, before: Image, after: Image): void {
@@ -36,11 +45,14 @@ export class Changes {
     const key = row && reader.keyBytes(row)
     let oldKey = oldKind && !reader.hasSameKey(before, after) ? reader.key(before).bytes : undefined
     if (oldKey && key?.equals(oldKey)) oldKey = undefined
+    if (oldKey) this.window?.touch(mirrored, oldKey, '')
     if (row && key) {
+      this.window?.touch(mirrored, key, '')
       this.#recorder.upsert(mirrored, key, row, oldKey, () => reader.refused(after, fill))
       return
     }
     const refused = reader.refused(after, fill)
+    this.window?.touch(mirrored, refused.key, refused.keyText)
     if (oldKey && refused.key?.equals(oldKey)) oldKey = undefined
     this.#recorder.park(mirrored, 'update', refused, oldKey)
   }
@@ -59,11 +71,13 @@ export class Changes {
 
   delete({ mirrored, reader }: Captured, before: Image): void {
     const key = reader.key(before)
+    this.window?.touch(mirrored, key.bytes, key.text)
     this.#recorder.delete(mirrored, key.bytes, key.text)
   }
 
   /** Every row of the mirror is deleted. Yields between slices, so nothing else may be decoded meanwhile. */
   async truncate(mirrored: MirrorTable, nextSlice: () => Promise<void>): Promise<void> {
+    this.window?.emptied(mirrored)
     let count = 0
     for (const key of mirrored.keys()) {
       this.#recorder.deleteKey(mirrored, key)

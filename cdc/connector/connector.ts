@@ -15,6 +15,8 @@ import {
   type ParkedRetried,
   type ParkedRetry,
   reportOf,
+  type SnapshotCommand,
+  type SnapshotProgress,
   type SourceConnector,
   type SourceContext,
   type SourceState,
@@ -22,10 +24,11 @@ import {
   sourceEventsContract,
 } from '../../core/index.ts'
 import { type AttemptHost, checkStart, loggedPosition, runAttempt } from './attempt.ts'
+import type { Progress } from './progress.ts'
 import { redriveParked } from './redrive.ts'
 import { RetentionGuard } from './retention.ts'
 import type { RowReader } from './rows.ts'
-import type { SnapshotProgress } from './snapshot.ts'
+import type { Snapshots } from './snapshots.ts'
 import { STOPPED, type Stream } from './stream.ts'
 import type { Probe, Technology } from './technology.ts'
 import { Waiters } from './waiters.ts'
@@ -114,7 +117,9 @@ export class Connector<P> implements SourceConnector {
   /** What it waits for where the log has no room. */
   #pausedFor: string | null = null
   #error: MainstemError | undefined
-  #snapshot: SnapshotProgress | null = null
+  /** A snapshot that stands still, and what makes it go on beside the stream. */
+  #snapshot: { readonly progress: Progress; readonly interrupt: () => void } | undefined
+  #snapshots: Snapshots<P> | undefined
   #stream: Stream<P> | undefined
   /** Of captured tables, by topic. */
   #readers: ReadonlyMap<string, () => RowReader> = new Map()
@@ -171,7 +176,8 @@ export class Connector<P> implements SourceConnector {
         void this.#probe.end()
         this.#changesBefore += this.#stream?.changes ?? 0
         this.#stream = undefined
-        this.#snapshot = null
+        this.#snapshot = undefined
+        this.#snapshots = undefined
       }
     }
     this.#state = 'stopped'
@@ -188,17 +194,20 @@ export class Connector<P> implements SourceConnector {
       resnapshot: this.#resnapshot,
       signal,
       onWaiting: reason => this.#setWaiting(reason),
-      onSnapshot: progress => {
-        this.#snapshot = progress
+      nudge: () => this.#probe.nudge(),
+      onSnapshot: (progress, interrupt) => {
+        this.#snapshot = progress ? { progress, interrupt } : undefined
         if (progress) this.#state = 'snapshotting'
       },
       onSnapshotDone: () => {
         this.#resnapshot = false
       },
-      onStream: (stream, readerOf, tables) => {
+      onStream: (stream, snapshots, readerOf, tables) => {
         this.#stream = stream
+        this.#snapshots = snapshots
         this.#readers = new Map(tables.map(table => [table.setup.contract.name, () => readerOf(table)]))
       },
+      onSnapshotEnded: () => this.#onComplete(this.#complete, log.end),
       onStreaming: () => this.#onStreaming(),
       onComplete: (complete, position) => this.#onComplete(complete, position),
       onServer: position => this.#onServer(position),
@@ -241,6 +250,7 @@ export class Connector<P> implements SourceConnector {
     void this.#askServer()
     const { onEvent, positions } = technology
     onEvent({ event: 'streaming', source: this.name, position: positions.format(this.#complete) })
+    this.#snapshots?.start()
   }
 
   /** What the stream says of the server is how far the stream has got, not how much is still to come. */
@@ -265,7 +275,7 @@ export class Connector<P> implements SourceConnector {
       this.#retryMs = RETRY_FIRST_MS
     }
     this.#position = position
-    this.#waiters.reached(this.#complete, position)
+    if (!this.#snapshots?.isIncomplete) this.#waiters.reached(this.#complete, position)
     this.#level()
   }
 
@@ -347,16 +357,19 @@ export class Connector<P> implements SourceConnector {
     const server = this.#server
     const error = this.#error
     const paused = this.#pausedFor !== null && PAUSABLE.has(this.#state)
+    const snapshot = this.#snapshot?.progress.now ?? this.#snapshots?.progress ?? null
+    // Rows that were there before are still missing, although changes come already.
+    const state = this.#state === 'streaming' && this.#snapshots?.isNeeded ? 'snapshotting' : this.#state
     return {
       name: this.name,
       technology: technology.name,
-      state: paused ? 'paused' : this.#state,
-      waitingFor: paused ? (log.pressure ?? this.#pausedFor) : this.#waitingFor,
+      state: paused ? 'paused' : state,
+      waitingFor: paused ? (log.pressure ?? this.#pausedFor) : (this.#waitingFor ?? this.#resumeHint(snapshot)),
       position: position === undefined ? (log.mark(this.name)?.position ?? null) : positions.format(position),
       serverPosition: server === undefined ? null : positions.format(server),
       lagBytes: server === undefined || position === undefined ? null : positions.bytesBetween(position, server),
       ageMs: this.#levelMs === undefined ? null : Math.round(performance.now() - this.#levelMs),
-      snapshot: this.#snapshot,
+      snapshot,
       changes: this.#changesBefore + (this.#stream?.changes ?? 0),
       parked: this.#mirrorClosed ? this.#parkedCount : this.#mirror.parkedCount,
       walHeldBytes: this.#guard.heldBytes,
@@ -366,6 +379,38 @@ export class Connector<P> implements SourceConnector {
       tables: technology.tables.map(table => table.table.name),
       error: error ? reportOf(error) : null,
     }
+  }
+
+  #resumeHint(snapshot: SnapshotProgress | null): string | null {
+    if (!snapshot?.paused || !this.#snapshots?.isNeeded) return null
+    return `its snapshot, which is paused: mainstem snapshot ${this.name} --resume`
+  }
+
+  async snapshot(command: SnapshotCommand): Promise<SnapshotProgress | null> {
+    const { name } = this
+    if (this.#state === 'streaming' && this.#snapshots) return this.#snapshots.command(command)
+    const snapshot = this.#snapshot
+    if (snapshot) {
+      if (command.do === 'start') throw fail('SNAPSHOT_RUNNING', `all of ${name} is being read`)
+      if (command.do === 'cancel') throw fail('SNAPSHOT_NEEDED', `the log of ${name} still lacks rows that it reads`)
+      if (command.do === 'pause') snapshot.interrupt()
+      return { ...snapshot.progress.now, paused: command.do === 'pause' }
+    }
+    if (this.#state === 'failed' && command.do === 'start' && !command.tables?.length && !command.where) {
+      await this.#running
+      this.#resnapshot = true
+      this.#error = undefined
+      this.#state = 'connecting'
+      this.#running = this.#run()
+      return null
+    }
+    throw fail('NOT_READY', `source ${name} is ${this.#state}`, {
+      ...(this.#waitingFor ? { detail: `it waits for ${this.#waitingFor}` } : {}),
+      hint:
+        this.#state === 'failed'
+          ? `its snapshot of all tables is the repair: mainstem snapshot ${name}`
+          : 'try again when it streams',
+    })
   }
 
   parked(limit: number): readonly ParkedEntry[] {
@@ -392,7 +437,7 @@ export class Connector<P> implements SourceConnector {
   async reached(position: string, signal: AbortSignal): Promise<number> {
     const wanted = this.#parts.technology.positions.parse(position)
     // Nor before a snapshot that is still to begin: what it is to mend could be what the reader asks for.
-    const settled = this.#state !== 'snapshotting' && !this.#resnapshot
+    const settled = this.#state !== 'snapshotting' && !this.#resnapshot && !this.#snapshots?.isIncomplete
     if (settled && this.#includes(this.#complete, wanted)) return this.#position
     this.#stream?.ping()
     this.#nudger ??= setTimeout(() => this.#nudge(), NUDGE_AFTER_MS)

@@ -1,82 +1,44 @@
-// The snapshot of a source: its tables read as they stood at one position, appended in chunks. The first one
-// takes every row; a later one (after an interruption, or a repair) is diffed against the mirror, so that only what
-// differs becomes records, deletions included: rows that still bear an older epoch at the end are gone.
-import { setImmediate as nextTurn } from 'node:timers/promises'
-import {
-  applyParked,
-  type Log,
-  MIRROR_COMMIT_ROWS,
-  MIRROR_COMMITS_MAX,
-  type Mirror,
-  type MirrorTable,
-  placeParked,
-  Recorder,
-} from '../../core/index.ts'
-import type { Image } from './image.ts'
+// A snapshot that stands still: all tables as they were at one position, read over a few connections at once. How far each is read
+// stands in the log, so that after a kill the rest is read while changes are streamed (live-snapshot.ts).
+import type { Log, Mirror } from '../../core/index.ts'
+import type { Control } from './control.ts'
 import { untilRoom } from './log-room.ts'
 import { Pipeline } from './pipeline.ts'
-import type { RowReader } from './rows.ts'
-import { Slice } from './slice.ts'
-import type { CheckedTable, ChunkReader, Technology } from './technology.ts'
-import { announceParked } from './transactions.ts'
+import type { Progress } from './progress.ts'
+import { TableCopy } from './table-copy.ts'
+import type { CheckedTable, ChunkReader, Snapshot, Technology } from './technology.ts'
 
-/** As many as the mirror commits at once. */
-const CHUNK_ROWS = MIRROR_COMMIT_ROWS
-const CHUNK_BYTES = 1024 * 1024
-/** Chunks on their way to disk before the reading is paused. */
-const CHUNKS_IN_FLIGHT_MAX = 6
-const PROGRESS_EVERY_MS = 250
-
-export interface SnapshotProgress {
-  readonly rows: number
-  readonly rowsEstimated: number
-  readonly rowsPerSecond: number
-}
+/** Rows are decoded on one thread: more connections only help where the network is slow. */
+const READERS_MAX = 3
 
 export interface SnapshotOptions<P> {
   readonly technology: Technology<P>
   readonly log: Log
   readonly mirror: Mirror
+  readonly control: Control
   readonly tables: readonly CheckedTable[]
-  /** Where the tables stood as they are read. */
-  readonly position: P
-  /** The mirror is empty and no key can come twice: rows need not be looked up. */
+  readonly snapshot: Snapshot<P>
+  /** The mirror is empty. */
   readonly first: boolean
-  readonly onProgress: (progress: SnapshotProgress) => void
+  readonly progress: Progress
   readonly onPaused: (paused: boolean) => void
+  /** Ends it where it is; what was read is kept. */
+  readonly interrupted: AbortSignal
   readonly signal: AbortSignal
 }
 
 export class SnapshotReader<P> {
   readonly #options: SnapshotOptions<P>
-  readonly #recorder: Recorder
   readonly #pipeline: Pipeline<P>
-  readonly #startedMs = performance.now()
-  readonly #rowsEstimated: number
-  #batch: ReturnType<Log['batch']>
-  #writes: [key: Buffer, value: Buffer][] = []
-  #rowsInChunk = 0
-  #rows = 0
-  #progressMs = 0
-  #error: unknown
+  readonly #readers: ChunkReader[] = []
   readonly #failed = new AbortController()
-  #reader: ChunkReader | undefined
-  /** The current table's rows are looked up in the mirror, and so written to its overlay at once. */
-  #lookUp = false
-  #flushing = false
-  readonly #slice = new Slice()
-  #resting = false
-  /** Keys that were parked before and that a diffed snapshot has not shown yet. */
-  #parkedUnseen = new Set<string>()
+  #error: unknown
 
   constructor(options: SnapshotOptions<P>) {
     this.#options = options
-    this.#batch = options.log.batch()
-    this.#recorder = new Recorder(options.mirror, this.#batch)
-    this.#rowsEstimated = options.tables.reduce((sum, table) => sum + table.rowsEstimated, 0)
     this.#pipeline = new Pipeline({
       positions: options.technology.positions,
-      logged: options.position,
+      logged: options.snapshot.position,
       position: options.log.end,
       onDurable: () => {},
       onError: error => this.#onError(error),
@@ -86,202 +48,103 @@ export class SnapshotReader<P> {
   readonly #onError = (error: unknown): void => {
     this.#error ??= error
     this.#failed.abort()
-    // A reading that is paused would never end.
-    this.#reader?.destroy()
+    this.#end()
   }
 
-  get progress(): SnapshotProgress {
-    const seconds = Math.max((performance.now() - this.#startedMs) / 1_000, 0.001)
-    const rowsEstimated = Math.max(this.#rowsEstimated, this.#rows)
-    return { rows: this.#rows, rowsEstimated, rowsPerSecond: Math.round(this.#rows / seconds) }
+  /** A reading that is paused would never end. */
+  readonly #end = (): void => {
+    for (const reader of this.#readers) reader.destroy()
   }
 
-  /** Reads all tables. Resolves when all is durable and mirrored. */
-  async read(reader: ChunkReader): Promise<SnapshotProgress> {
-    this.#reader = reader
-    const end = () => reader.destroy()
-    this.#options.signal.addEventListener('abort', end, { once: true })
+  /** Reads all tables. Resolves when what was read is durable and mirrored; false where it was interrupted. */
+  async read(): Promise<boolean> {
+    const { signal, interrupted, mirror } = this.#options
+    signal.addEventListener('abort', this.#end, { once: true })
+    interrupted.addEventListener('abort', this.#end, { once: true })
     try {
-      for (const table of this.#options.tables) {
-        await this.#untilRoom()
-        await this.#readTable(reader, table)
-        if (!this.#options.first) await this.#sweep(this.#options.mirror.table(table.setup.contract.name))
-      }
+      await this.#readAll()
     } catch (error) {
       await this.#pipeline.settled()
       throw this.#error ?? error
     } finally {
-      this.#options.signal.removeEventListener('abort', end)
+      signal.removeEventListener('abort', this.#end)
+      interrupted.removeEventListener('abort', this.#end)
+      for (const reader of this.#readers) reader.close()
     }
-    await this.#options.mirror.commit(this.#pipeline.position)
-    return this.progress
+    await mirror.commit(this.#pipeline.position)
+    return !interrupted.aborted
+  }
+
+  async #readAll(): Promise<void> {
+    const { tables, first } = this.#options
+    const plain = first ? tables.filter(table => table.isKeyUnique) : []
+    await this.#readOver(Math.min(plain.length, READERS_MAX), plain)
+    // What is looked up is in the mirror before it is in the log: only one at a time can commit it.
+    await this.#readOver(
+      1,
+      tables.filter(table => !plain.includes(table)),
+    )
+  }
+
+  async #readOver(readers: number, tables: readonly CheckedTable[]): Promise<void> {
+    const queue = [...tables]
+    const work = async () => {
+      let reader: ChunkReader | undefined
+      for (let table = queue.shift(); table; table = queue.shift()) {
+        if (this.#options.interrupted.aborted) return
+        reader ??= await this.#openReader()
+        await this.#readTable(reader, table)
+      }
+    }
+    const done = await Promise.allSettled(
+      Array.from({ length: readers }, () =>
+        work().catch(error => {
+          this.#onError(error)
+          throw error
+        }),
+      ),
+    )
+    const failed = done.find(each => each.status === 'rejected')
+    if (failed) throw this.#error ?? failed.reason
+  }
+
+  async #openReader(): Promise<ChunkReader> {
+    const reader = await this.#options.snapshot.openReader()
+    this.#readers.push(reader)
+    if (this.#failed.signal.aborted || this.#options.signal.aborted) reader.destroy()
+    return reader
   }
 
   async #readTable(reader: ChunkReader, table: CheckedTable): Promise<void> {
-    const { contract } = table.setup
-    const name = table.setup.table.name
-    const mirrored = this.#options.mirror.table(contract.name)
-    this.#lookUp = !this.#options.first || !table.isKeyUnique
-    this.#parkedUnseen = new Set([...mirrored.parked()].map(entry => entry.key))
-    let rows = 0
-    await reader.read({ table, after: null, rowsWanted: Number.MAX_SAFE_INTEGER }, (rowReader, image) => {
-      if (this.#error) throw this.#error
-      this.#take(mirrored, rowReader, image)
-      rows++
-      if (this.#rowsInChunk >= CHUNK_ROWS || this.#batch.bytes >= CHUNK_BYTES) {
-        this.#endChunk(mirrored)
-        this.#holdBack(mirrored, reader)
-        this.#report(name, rows, table.rowsEstimated)
-      }
-      if (this.#slice.isSpent && !this.#resting) this.#rest(reader)
+    const { technology, log, mirror, control, first, snapshot, progress, interrupted } = this.#options
+    const copy = new TableCopy({
+      technology,
+      log,
+      mirror,
+      control,
+      pipeline: this.#pipeline,
+      table,
+      position: snapshot.position,
+      lookUp: !first || !table.isKeyUnique,
+      sweep: !first,
+      untilRoom: () => this.#untilRoom(),
+      onError: this.#onError,
+      checkFailed: () => {
+        if (this.#error) throw this.#error
+      },
+      onRows: rows => progress.add(table, rows),
     })
-    if (this.#rowsInChunk > 0) this.#endChunk(mirrored)
-    this.#report(name, rows, rows, true)
-    await this.#drain()
-    await this.#options.mirror.commit(this.#pipeline.position)
-  }
-
-  #take(mirrored: MirrorTable, reader: RowReader, image: Image): void {
-    this.#rows++
-    this.#rowsInChunk++
-    const row = reader.read(image)
-    const key = row && reader.keyBytes(row)
-    if (!row || !key) {
-      this.#refuse(mirrored, reader, image)
-    } else if (this.#lookUp) {
-      this.#recorder.upsert(mirrored, key, row, undefined, () => reader.refused(image))
-    } else {
-      try {
-        this.#batch.insert(mirrored.topic, row)
-        this.#writes.push([key, mirrored.encode(row, this.#recorder.epoch)])
-      } catch {
-        this.#refuse(mirrored, reader, image)
-      }
+    try {
+      await copy.run(reader)
+      progress.finish(table)
+    } catch (error) {
+      if (!interrupted.aborted || this.#error) throw error
+      await copy.stop()
     }
-  }
-
-  #refuse(mirrored: MirrorTable, reader: RowReader, image: Image): void {
-    const refused = reader.refused(image)
-    this.#parkedUnseen.delete(refused.keyText)
-    if (this.#lookUp) this.#recorder.seenRefused(mirrored, refused)
-    else this.#recorder.parkLater(mirrored, 'insert', refused)
-  }
-
-  #endChunk(mirrored: MirrorTable): void {
-    const { technology, log } = this.#options
-    const { source, positions, onEvent } = technology
-    const position = positions.format(this.#options.position)
-    const batch = this.#batch
-    const writes = this.#writes
-    const parked = this.#recorder.takeParked()
-    const lookUp = this.#lookUp
-    this.#batch = log.batch()
-    this.#recorder.use(this.#batch)
-    this.#writes = []
-    this.#rowsInChunk = 0
-    if (batch.count === 0) return
-    this.#pipeline.append(batch, { source, position, snapshot: true }, this.#options.position, appended => {
-      for (const [key, value] of writes) mirrored.put(key, value, false)
-      if (lookUp) placeParked(parked, position, appended.first)
-      else for (const { table, row, index } of parked) applyParked(table, row, position, appended.first + index)
-      announceParked(source, parked, position, onEvent)
-      const { mirror } = this.#options
-      if (!lookUp && mirror.pending >= MIRROR_COMMIT_ROWS) mirror.commit(this.#pipeline.position).catch(this.#onError)
-    })
-  }
-
-  /** Pauses the reading while too much is on its way to the disk, or the mirror's overlay has to be committed. */
-  #holdBack(mirrored: MirrorTable, reader: ChunkReader): void {
-    const { mirror } = this.#options
-    const inFlight = this.#pipeline.count >= CHUNKS_IN_FLIGHT_MAX || mirror.commits >= MIRROR_COMMITS_MAX
-    const full = inFlight || this.#options.log.pressure !== null
-    if (this.#flushing || !(full || (this.#lookUp && mirror.pending >= MIRROR_COMMIT_ROWS))) return
-    this.#flushing = true
-    reader.pause()
-    this.#flush(mirrored)
-      .catch(this.#onError)
-      .finally(() => {
-        this.#flushing = false
-        if (!this.#resting) reader.resume()
-      })
-  }
-
-  /** Lets others have the event loop, then reads on. */
-  #rest(reader: ChunkReader): void {
-    this.#resting = true
-    reader.pause()
-    setImmediate(() => {
-      this.#resting = false
-      if (!this.#flushing) reader.resume()
-    })
-  }
-
-  async #flush(mirrored: MirrorTable): Promise<void> {
-    // The rows of what was received already come within this turn.
-    await nextTurn()
-    if (this.#lookUp) {
-      if (this.#rowsInChunk > 0) this.#endChunk(mirrored)
-      await this.#pipeline.settled()
-      if (!this.#error) await this.#options.mirror.commit(this.#pipeline.position)
-      await this.#untilRoom()
-      return
-    }
-    await this.#pipeline.below(CHUNKS_IN_FLIGHT_MAX / 2)
-    if (this.#options.mirror.commits >= MIRROR_COMMITS_MAX) await this.#options.mirror.committed()
-    await this.#untilRoom()
   }
 
   #untilRoom(): Promise<void> {
     const { log, onPaused, signal } = this.#options
     return untilRoom(log, onPaused, AbortSignal.any([signal, this.#failed.signal]))
-  }
-
-  /** Rows that the snapshot did not show are gone. */
-  async #sweep(mirrored: MirrorTable): Promise<void> {
-    await this.#options.mirror.commit(this.#pipeline.position)
-    const { epoch } = this.#recorder
-    let count = 0
-    for (const key of mirrored.keys()) {
-      const stored = mirrored.find(key)
-      if (stored && mirrored.epochOf(stored) < epoch) {
-        this.#recorder.deleteKey(mirrored, key)
-        this.#rowsInChunk++
-      }
-      if (this.#rowsInChunk >= CHUNK_ROWS) {
-        this.#endChunk(mirrored)
-        await this.#untilRoom()
-      }
-      if (++count % 500 === 0) await nextTurn()
-    }
-    for (const keyText of this.#parkedUnseen) {
-      if (!mirrored.findParked(keyText)) continue
-      this.#recorder.parkedGone(mirrored, keyText, 'deleted')
-      this.#rowsInChunk++
-    }
-    if (this.#rowsInChunk > 0) this.#endChunk(mirrored)
-    await this.#drain()
-  }
-
-  async #drain(): Promise<void> {
-    await this.#pipeline.settled()
-    if (this.#error) throw this.#error
-  }
-
-  #report(table: string, rows: number, estimated: number, force = false): void {
-    const now = performance.now()
-    if (!force && now - this.#progressMs < PROGRESS_EVERY_MS) return
-    this.#progressMs = now
-    const { technology, onProgress } = this.#options
-    const { onEvent, source } = technology
-    const { rowsPerSecond } = this.progress
-    onProgress(this.progress)
-    onEvent({
-      event: 'snapshot-progress',
-      source,
-      table,
-      rows,
-      rowsEstimated: Math.max(rows, estimated),
-      rowsPerSecond,
-    })
   }
 }

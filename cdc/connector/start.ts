@@ -11,20 +11,24 @@ export interface StartFacts {
 
 /**
  * With `resnapshot` everything is read again, whether or not something is wrong: also the repair of what no one here can see.
- * @throws SOURCE_SYSTEM_CHANGED, SOURCE_TABLE_ADDED, what `preflight.lost` holds, without it
+ * @throws SOURCE_SYSTEM_CHANGED, what `preflight.lost` holds, without it
  */
 export function decideStart(facts: StartFacts): 'snapshot' | 'resume' {
+  const { control, preflight, resnapshot } = facts
+  if (resnapshot) return 'snapshot'
   const problem = findProblem(facts)
-  if (problem && !facts.resnapshot) throw problem
-  return facts.resnapshot || facts.control.phase !== 'snapshot-ended' ? 'snapshot' : 'resume'
+  if (problem) throw problem
+  if (control.phase === 'snapshot-ended') return 'resume'
+  // What is left of a snapshot that was interrupted is read beside streaming, if all changes since then can be had.
+  return control.phase === 'snapshot-started' && control.reading && !preflight.lost ? 'resume' : 'snapshot'
 }
 
 /** What to do about lost changes, for the hint of an error. */
 export const repair = (source: string): string =>
-  `read it again, only differences become records: mainstem run app.ts --resnapshot ${source}`
+  `read it again, only differences become records: mainstem run app.ts --resnapshot ${source}, or where it still runs: mainstem snapshot ${source}`
 
 function findProblem({ source, control, preflight }: StartFacts): MainstemError | undefined {
-  const { identity, lost, tables } = preflight
+  const { identity, lost } = preflight
   if (control.phase === 'none') return lost
   const changed = Object.entries(control.identity).find(([name, value]) => identity[name] !== value)
   if (changed) {
@@ -34,25 +38,12 @@ function findProblem({ source, control, preflight }: StartFacts): MainstemError 
       hint: `check the url, or ${repair(source)}`,
     })
   }
-  if (control.phase !== 'snapshot-ended') return undefined
-  return lost ?? addedTables(source, control, tables)
+  return control.phase === 'snapshot-ended' ? lost : undefined
 }
 
-function addedTables(
-  source: string,
-  control: ControlState,
-  tables: readonly CheckedTable[],
-): MainstemError | undefined {
-  for (const { setup } of tables) {
-    const { contract, table } = setup
+/** Tables, or columns of them, that came into the contracts after the last snapshot: the log holds none of what stood there before. */
+export const addedTables = (control: ControlState, tables: readonly CheckedTable[]): readonly CheckedTable[] =>
+  tables.filter(({ setup: { contract } }) => {
     const known = control.tables[contract.name]
-    const missing = known ? contract.type.fields.filter(field => !known.includes(field.name)) : []
-    if (known && missing.length === 0) continue
-    const what = known ? `columns ${missing.map(field => field.name).join(', ')} of ${table.name}` : table.name
-    return fail('SOURCE_TABLE_ADDED', `${what} was added to the contract after the snapshot of ${source}`, {
-      detail: 'the log holds none of what stood in it before',
-      hint: repair(source),
-    })
-  }
-  return undefined
-}
+    return !known || contract.type.fields.some(field => !known.includes(field.name))
+  })

@@ -4,19 +4,25 @@
 // truncation, an altered table, a transaction larger than memory should hold.
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
+  type Appended,
+  type Batch,
   fail,
   type Log,
   MIRROR_COMMIT_ROWS,
   MIRROR_COMMITS_MAX,
   type Mirror,
   type MirrorTable,
+  type PlacedParked,
+  placeParked,
 } from '../../core/index.ts'
 import type { Captured, OldKind } from './changes.ts'
 import type { Image } from './image.ts'
 import { Pipeline } from './pipeline.ts'
 import { Slice } from './slice.ts'
 import type { Feed, FeedSink, Technology } from './technology.ts'
-import { Transactions } from './transactions.ts'
+import { announceParked, Transactions } from './transactions.ts'
+import { Turns } from './turns.ts'
+import type { Window } from './window.ts'
 
 const TICK_MS = 50
 const CONFIRM_EVERY_MS = 100
@@ -63,8 +69,6 @@ export class Stream<P> implements FeedSink<P> {
   #resting = false
   #waiting: unknown[] = []
   /** What runs when it may, and who is told if it never does. */
-  #between: (() => Promise<void>)[] = []
-  readonly #onEnd = new Set<() => void>()
   #ended = false
   readonly #over = Promise.withResolvers<void>()
   /** What was held for while messages were taken that had been kept aside. */
@@ -73,6 +77,9 @@ export class Stream<P> implements FeedSink<P> {
   /** What uses the mirror over several turns of the event loop: it is over before the mirror is closed. */
   #work: Promise<unknown> = Promise.resolve()
   #reject: (error: unknown) => void = () => {}
+  /** Everything up to here was taken. */
+  #at: P
+  readonly #turns = new Turns<P>()
   #confirmed: P
   #confirmedMs = 0
   #pingedMs = 0
@@ -85,6 +92,7 @@ export class Stream<P> implements FeedSink<P> {
     const { log, mirror, start, technology } = options
     const { source, positions, onEvent } = technology
     this.#confirmed = start
+    this.#at = start
     this.#pipeline = new Pipeline({
       positions,
       logged: start,
@@ -94,6 +102,10 @@ export class Stream<P> implements FeedSink<P> {
     })
     this.#transactions = new Transactions({ source, positions, log, mirror, pipeline: this.#pipeline, onEvent })
     this.#feed = options.openFeed(this)
+  }
+
+  get isEnded(): boolean {
+    return this.#ended
   }
 
   get changes(): number {
@@ -119,7 +131,6 @@ export class Stream<P> implements FeedSink<P> {
       await Promise.race([running, failed])
     } finally {
       this.#end()
-      for (const tell of this.#onEnd) tell()
       this.#unwatch()
       clearInterval(this.#timer)
       await this.#feed.close()
@@ -200,19 +211,80 @@ export class Stream<P> implements FeedSink<P> {
   }
 
   truncate(tables: readonly MirrorTable[]): void {
-    this.hold(() => this.#working(this.#transactions.truncate(tables, this.#nextSlice)))
+    this.hold(() => this.#working(this.#transactions.truncate(tables, this.nextSlice)))
   }
 
   commit(to: P, commitTimeUs: number): void {
     this.#transactions.commit(to, commitTimeUs)
     const { mirror } = this.#options
     if (mirror.pending >= HOLD_ROWS || mirror.isSpilled) this.hold(() => this.#commitMirror())
-    else if (this.#between.length > 0) this.#runBetween()
     else if (this.#pipeline.count > IN_FLIGHT_MAX || this.#pipeline.bytes > IN_FLIGHT_BYTES_MAX) this.#setPaused(true)
+    this.#advance(to)
   }
 
   passed(to: P): void {
-    if (!this.#transactions.inTransaction) this.#pipeline.passed(to)
+    if (this.#transactions.inTransaction) return
+    this.#pipeline.passed(to)
+    this.#advance(to)
+  }
+
+  #advance(to: P): void {
+    if (!this.#includes(this.#at, to)) this.#at = to
+    if (this.#turns.count > 0) this.#takeTurn()
+  }
+
+  // -- what is done between two transactions
+
+  /**
+   * Runs `task` between two transactions, and after the stream has taken all up to `after`; what comes meanwhile waits.
+   * @throws NOT_READY where the stream ends before
+   */
+  between<T>(task: (pipeline: Pipeline<P>) => Promise<T>, after?: P): Promise<T> {
+    const done = this.#turns.add(after, () => task(this.#pipeline))
+    this.#takeTurn()
+    return done
+  }
+
+  #takeTurn(): void {
+    if (this.#held || this.#transactions.inTransaction || this.#ended) return
+    const run = this.#turns.next(position => this.hasTaken(position))
+    if (!run) return
+    this.hold(async () => {
+      await this.#working(run())
+      if (!this.#ended && this.#options.mirror.pending >= MIRROR_COMMIT_ROWS) await this.#commitMirror()
+    })
+  }
+
+  /** What was begun between two transactions cannot be finished: nothing may follow it. */
+  readonly giveUp = (error: unknown): void => this.#fail(error)
+
+  /** Appends what a snapshot has found; only in a task of `between`. */
+  append(batch: Batch, parked: readonly PlacedParked[], onDone?: (appended: Appended) => void): void {
+    const { source, positions, onEvent } = this.#options.technology
+    const position = positions.format(this.#at)
+    this.#pipeline.append(batch, { source, position, snapshot: true }, this.#at, appended => {
+      placeParked(parked, position, appended.first)
+      announceParked(source, parked, position, onEvent)
+      onDone?.(appended)
+    })
+  }
+
+  openWindow(table: MirrorTable): Window {
+    return this.#transactions.openWindow(table)
+  }
+
+  closeWindow(window: Window): void {
+    this.#transactions.closeWindow(window)
+  }
+
+  /** The last transactions that were taken, the present one among them. */
+  recent(): readonly string[] {
+    return this.#transactions.recent()
+  }
+
+  /** Whether all up to `position` was taken. */
+  hasTaken(position: P): boolean {
+    return this.#includes(this.#at, position)
   }
 
   /** Keeps what a transaction has in memory within its bound. */
@@ -225,7 +297,8 @@ export class Stream<P> implements FeedSink<P> {
     return work
   }
 
-  readonly #nextSlice = async (): Promise<void> => {
+  /** Lets others have the event loop. @throws STOPPED where the stream has ended */
+  readonly nextSlice = async (): Promise<void> => {
     await nextTurn()
     if (this.#ended) throw STOPPED
   }
@@ -243,7 +316,7 @@ export class Stream<P> implements FeedSink<P> {
         this.#within = undefined
         // What is waited for may never come once the stream has ended.
         if (within) await Promise.race([within, this.#over.promise])
-        if (within || this.#slice.isSpent) await this.#nextSlice()
+        if (within || this.#slice.isSpent) await this.nextSlice()
       }
     }
     this.#replaying = false
@@ -265,28 +338,6 @@ export class Stream<P> implements FeedSink<P> {
       .catch(error => this.#fail(error))
   }
 
-  /** Runs `task` when no transaction is being taken and nothing else is held for; what comes meanwhile waits. */
-  between<T>(task: (pipeline: Pipeline<P>) => Promise<T>): Promise<T> {
-    const { source } = this.#options.technology
-    const ended = () => fail('NOT_READY', `source ${source} has stopped streaming`, { hint: 'try again' })
-    if (this.#ended) return Promise.reject(ended())
-    return new Promise((resolve, reject) => {
-      const end = () => reject(ended())
-      this.#onEnd.add(end)
-      this.#between.push(async () => {
-        await task(this.#pipeline).then(resolve, reject)
-        this.#onEnd.delete(end)
-      })
-      this.#runBetween()
-    })
-  }
-
-  #runBetween(): void {
-    if (this.#ended || this.#held || this.#transactions.inTransaction) return
-    const next = this.#between.shift()
-    if (next) this.hold(() => this.#working(next()))
-  }
-
   #release(): void {
     this.#held = false
     const waiting = this.#waiting
@@ -300,7 +351,8 @@ export class Stream<P> implements FeedSink<P> {
         return
       }
     }
-    this.#setPaused(false)
+    this.#takeTurn()
+    if (!this.#held) this.#setPaused(false)
   }
 
   /** What is in the overlay is durable once nothing is in flight; between transactions, so that none is cut. */
@@ -361,7 +413,6 @@ export class Stream<P> implements FeedSink<P> {
     if (this.#noRoom) {
       if (now - this.#confirmedMs >= ALIVE_EVERY_MS) this.#confirm(false)
     } else if (now - this.#pingedMs >= PING_EVERY_MS) this.#ping()
-    if (this.#between.length > 0) this.#runBetween()
     if (this.isIdle) {
       if (!this.#noRoom) this.#heartbeat(now)
       const { mirror } = this.#options
@@ -411,6 +462,8 @@ export class Stream<P> implements FeedSink<P> {
   #end(): void {
     this.#ended = true
     this.#over.resolve()
+    const { source } = this.#options.technology
+    this.#turns.end(fail('NOT_READY', `source ${source} has stopped streaming`, { hint: 'try again' }))
   }
 
   /** Ends after what has been decoded is durable, mirrored and confirmed. */

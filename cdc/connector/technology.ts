@@ -74,6 +74,16 @@ export interface Session<P> {
   openSnapshot(): Promise<Snapshot<P>>
   /** Reads a checked table's rows as the server's catalog now has their columns. */
   rowReader(table: CheckedTable): RowReader
+  /** Has the server stream these tables too, from some place in its log on. */
+  publish(tables: readonly CheckedTable[]): Promise<void>
+  /**
+   * Resolves when all transactions that wrote when it was called are over: what a reading then does not show, the stream brings.
+   */
+  settle(signal: AbortSignal): Promise<void>
+  /** A connection that reads tables while their changes are streamed. */
+  openLiveReader(): Promise<LiveReader<P>>
+  /** Checks a condition on the rows of a table. @throws SNAPSHOT_INVALID */
+  checkCondition(table: CheckedTable, where: string): Promise<void>
   /** The changes after `from`, of tables that were checked. Nothing comes before `run`. */
   openFeed(from: P, sink: FeedSink<P>): Feed<P>
   /** Ends all connections; does not wait and does not throw. */
@@ -133,13 +143,34 @@ export interface Chunk {
   readonly table: CheckedTable
   /** Where the chunk before it ended; null: at the beginning. */
   readonly after: string | null
-  /** About so many. A technology may give more of a table, or all. */
+  /** About so many. */
   readonly rowsWanted: number
+  /** In the database's own language: only these rows. */
+  readonly where: string | null
 }
 
 export interface ChunkEnd {
   /** Where the next one begins, a text that the log keeps; null where the table has no more. */
   readonly until: string | null
+}
+
+/**
+ * Reads tables while their changes are streamed: `begin`, one reading, `end`. All that is read in between is seen as of one
+ * place in the stream.
+ */
+export interface LiveReader<P> extends ChunkReader {
+  begin(): Promise<Place<P>>
+  /** Reads those rows of a table that have one of the keys. */
+  readKeys(table: CheckedTable, keys: readonly Buffer[], onRow: OnRow): Promise<void>
+  end(): Promise<void>
+}
+
+/** Where in the stream a reading stands. */
+export interface Place<P> {
+  /** A stream that is complete up to here has brought all that the reading has seen. */
+  readonly watermark: P
+  /** Whether the reading sees what a transaction of the stream did. */
+  hasSeen(transaction: string): boolean
 }
 
 /** The image is valid during the call only. */

@@ -12,6 +12,10 @@ import { type Captured, Changes, type OldKind } from './changes.ts'
 import type { Image } from './image.ts'
 import type { Pipeline } from './pipeline.ts'
 import type { Positions } from './positions.ts'
+import { Window } from './window.ts'
+
+/** Of the last transactions the names are kept: some may not be visible yet to who reads the tables. */
+const RECENT_MAX = 8_192
 
 /** Encoded records of one transaction in memory; more of them go to a file. */
 const SPILL_BYTES = 4 * 1024 * 1024
@@ -32,6 +36,8 @@ export class Transactions<P> {
   #batch: ReturnType<Log['batch']> | undefined
   #transaction = ''
   #skip = false
+  readonly #recent: string[] = []
+  #recentAt = 0
   inTransaction = false
   /** Row changes of captured tables so far. */
   changes = 0
@@ -47,6 +53,23 @@ export class Transactions<P> {
     this.#transaction = transaction
     this.#skip = skip
     this.#batch = undefined
+    this.#rows.window?.begin(transaction)
+  }
+
+  /** From here on the touched keys of a table are noted, in place of another one's. */
+  openWindow(table: MirrorTable): Window {
+    this.#rows.window = new Window(table, this.#transaction)
+    return this.#rows.window
+  }
+
+  /** Unless another one was opened since. */
+  closeWindow(window: Window): void {
+    if (this.#rows.window === window) this.#rows.window = undefined
+  }
+
+  /** The last transactions that were taken, the present one among them. */
+  recent(): readonly string[] {
+    return this.inTransaction ? [...this.#recent, this.#transaction] : [...this.#recent]
   }
 
   commit(to: P, commitTimeUs: number): void {
@@ -54,6 +77,7 @@ export class Transactions<P> {
     const batch = this.#batch
     this.inTransaction = false
     this.#batch = undefined
+    this.#recent[this.#recentAt++ % RECENT_MAX] = this.#transaction
     if (!batch || batch.count === 0) {
       if (!this.#skip) pipeline.passed(to)
       return

@@ -1,11 +1,21 @@
 // The connections of one attempt: what MariaDB and MySQL do at each step of it.
 import type { RowReader } from '../connector/rows.ts'
-import type { CheckedTable, Feed, FeedSink, Known, Preflight, Session, Snapshot } from '../connector/technology.ts'
+import type {
+  CheckedTable,
+  Feed,
+  FeedSink,
+  Known,
+  LiveReader,
+  Preflight,
+  Session,
+  Snapshot,
+} from '../connector/technology.ts'
 import { CapturedTables } from './captured-tables.ts'
 import { readCollations } from './catalog.ts'
 import type { Collations } from './charsets.ts'
 import { type Client, connect } from './connection.ts'
 import type { GtidPosition, GtidPositions } from './gtid.ts'
+import { checkCondition, LiveTableReader } from './live-snapshot.ts'
 import { findLost } from './lost.ts'
 import { type MariadbTable, preflight } from './preflight.ts'
 import type { Setup } from './setup.ts'
@@ -45,6 +55,20 @@ export class MariadbSession implements Session<GtidPosition> {
 
   rowReader(table: CheckedTable): RowReader {
     return textReader(this.#tables.find(each => each.setup === table.setup) ?? (table as MariadbTable))
+  }
+
+  /** All tables are in the binary log. */
+  async publish(): Promise<void> {}
+
+  /** A snapshot shows all that its GTID says, and the binary log has all the rest. */
+  async settle(): Promise<void> {}
+
+  async openLiveReader(): Promise<LiveReader<GtidPosition>> {
+    return new LiveTableReader(this.#setup, this.#positions)
+  }
+
+  checkCondition(table: CheckedTable, where: string): Promise<void> {
+    return checkCondition(this.#setup, table, where)
   }
 
   openFeed(start: GtidPosition, sink: FeedSink<GtidPosition>): Feed<GtidPosition> {

@@ -26,7 +26,7 @@ export async function openSnapshot(setup: Setup, positions: GtidPositions): Prom
   }
 }
 
-async function beginSnapshot(setup: Setup, client: Client, positions: GtidPositions): Promise<GtidPosition> {
+export async function beginSnapshot(setup: Setup, client: Client, positions: GtidPositions): Promise<GtidPosition> {
   if (setup.flavour === 'mysql') {
     await client.query('flush tables with read lock')
     await client.query('start transaction with consistent snapshot, read only')
@@ -51,7 +51,7 @@ async function beginSnapshot(setup: Setup, client: Client, positions: GtidPositi
 }
 
 /** Reads by one connection, one table after the other. */
-class TableReader implements ChunkReader {
+export class TableReader implements ChunkReader {
   readonly #client: Client
   readonly #socket: RowSocket
   readonly #image = new Image()
@@ -61,7 +61,7 @@ class TableReader implements ChunkReader {
     this.#socket = new RowSocket(client.takeOver())
   }
 
-  async read({ table, after, rowsWanted }: Chunk, onRow: OnRow): Promise<ChunkEnd> {
+  async read({ table, after, rowsWanted, where }: Chunk, onRow: OnRow): Promise<ChunkEnd> {
     const { catalog, setup } = table as MariadbTable
     const { contract } = setup
     const names = Object.keys(contract.schema.shape)
@@ -76,8 +76,8 @@ class TableReader implements ChunkReader {
     let last: string[] = []
     const order = key.map(quoteName).join(', ')
     const sql = isPart
-      ? `select ${[...list, ...key.map(literalCode)].join(', ')} from ${quoteTable(catalog)}${after === null ? '' : ` where ${afterCode(key, after)}`} order by ${order} limit ${rowsWanted}`
-      : `select ${list.join(', ')} from ${quoteTable(catalog)}`
+      ? `select ${[...list, ...key.map(literalCode)].join(', ')} from ${quoteTable(catalog)}${whereCode([where, after === null ? null : afterCode(key, after)])} order by ${order} limit ${rowsWanted}`
+      : `select ${list.join(', ')} from ${quoteTable(catalog)}${whereCode([where])}`
     await this.#socket.query(sql, (bytes, start, end) => {
       readTextRow(bytes, start, end, image)
       rows++
@@ -106,6 +106,12 @@ class TableReader implements ChunkReader {
   close(): void {
     this.#client.end()
   }
+}
+
+/** A condition stands on lines of its own, so that a comment in it ends. */
+function whereCode(conditions: readonly (string | null)[]): string {
+  const given = conditions.filter(each => each !== null)
+  return given.length === 0 ? '' : ` where ${given.map(each => `(${each}\n)`).join(' and ')}`
 }
 
 /** A float is shown with six digits, as a double with all of them. */

@@ -7,6 +7,7 @@ import type {
   Feed,
   FeedSink,
   Known,
+  LiveReader,
   Preflight,
   Session,
   SessionOptions,
@@ -15,13 +16,14 @@ import type {
 import { createRowReader } from './columns.ts'
 import type { Client } from './connection.ts'
 import { connect } from './connection.ts'
+import { checkCondition, LiveCopyReader, settle } from './live-snapshot.ts'
 import { watchLocks } from './lock-watch.ts'
 import { findLost } from './lost.ts'
 import { type PgTable, preflight } from './preflight.ts'
 import { ensurePublication, unpublishedTables } from './publication.ts'
 import type { Setup } from './setup.ts'
 import { createSlot, dropSlot, readSlot, waitUntilFree } from './slot.ts'
-import { CopyReader } from './snapshot.ts'
+import { CopyReader, ofPostgres } from './snapshot.ts'
 import { ReplicationStream } from './stream.ts'
 
 export class PostgresSession implements Session<bigint> {
@@ -94,6 +96,24 @@ export class PostgresSession implements Session<bigint> {
   rowReader(table: CheckedTable): RowReader {
     const found = this.#tables.find(each => each.setup === table.setup)
     return createRowReader(table.setup.contract, found?.catalog.columns ?? [])
+  }
+
+  publish(tables: readonly CheckedTable[]): Promise<void> {
+    const catalogs = tables.map(table => ofPostgres(table).catalog)
+    return this.#watched(() => ensurePublication(this.#setup, this.#sql, catalogs))
+  }
+
+  settle(signal: AbortSignal): Promise<void> {
+    return settle(this.#setup.target, this.#options.onWaiting, signal)
+  }
+
+  async openLiveReader(): Promise<LiveReader<bigint>> {
+    const { target } = this.#setup
+    return new LiveCopyReader(target, await connect(target), this.#options.onWaiting)
+  }
+
+  checkCondition(table: CheckedTable, where: string): Promise<void> {
+    return checkCondition(this.#setup.target, table, where)
   }
 
   openFeed(start: bigint, sink: FeedSink<bigint>): Feed<bigint> {

@@ -3,6 +3,9 @@ export {
   type ControlRecord,
   type ControlState,
   controlContract,
+  controlRecord,
+  type Reading,
+  type TableReading,
 } from './control.ts'
 export {
   applyParked,

@@ -201,7 +201,8 @@ export class Mirror {
     this.#options = options
     this.#layouts = layouts
     this.#position = meta?.position ?? 0
-    this.#control = meta?.control ?? NO_CONTROL
+    // The first versions knew of no reading.
+    this.#control = { ...NO_CONTROL, ...meta?.control }
     this.#hold = options.log.hold(holdName(options.source), this.#position)
     this.tables = new Map(
       options.tables.map(({ contract, topic }) => [contract.name, new MirrorTable(store, contract, topic)]),

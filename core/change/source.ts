@@ -63,6 +63,9 @@ export type SourceEvent =
       readonly rowsPerSecond: number
     }
   | { readonly event: 'snapshot-ended'; readonly source: string; readonly rows: number; readonly seconds: number }
+  /** It goes on with `resume`; `error` says why where nobody asked for it. */
+  | { readonly event: 'snapshot-paused'; readonly source: string; readonly error: ErrorReport | null }
+  | { readonly event: 'snapshot-resumed' | 'snapshot-cancelled'; readonly source: string }
   | { readonly event: 'handover'; readonly source: string; readonly position: string }
   | { readonly event: 'streaming'; readonly source: string; readonly position: string }
   /** It reads no further until the log has room again: connection and slot stay. */
@@ -111,7 +114,8 @@ export interface SourceStatus {
   readonly lagBytes: number | null
   /** Milliseconds since the connector was last level with all the server had sent or said; null before it ever was. */
   readonly ageMs: number | null
-  readonly snapshot: { readonly rows: number; readonly rowsEstimated: number; readonly rowsPerSecond: number } | null
+  /** The snapshot under way, alone or while changes are streamed. */
+  readonly snapshot: SnapshotProgress | null
   readonly changes: number
   readonly parked: number
   /** What the server keeps of its log because the source has not read it; null where that is not known, or it keeps none for it. */
@@ -123,6 +127,33 @@ export interface SourceStatus {
   readonly tables: readonly string[]
   readonly error: ErrorReport | null
 }
+
+export interface SnapshotProgress {
+  readonly rows: number
+  /** By the server's statistics. */
+  readonly rowsEstimated: number
+  readonly rowsPerSecond: number
+  /** By that speed; null where it cannot be said. */
+  readonly secondsLeft: number | null
+  readonly tables: number
+  readonly tablesDone: number
+  /** By a command, or because of `error`. */
+  readonly paused: boolean
+  /** Why it cannot go on by itself. */
+  readonly error: ErrorReport | null
+}
+
+/** What the snapshots of a source can be told while it runs. */
+export type SnapshotCommand =
+  /** Read tables once more while changes are streamed; only differences become records. */
+  | {
+      readonly do: 'start'
+      /** Names as in the database; default: all captured ones. */
+      readonly tables?: readonly string[]
+      /** In SQL: only these rows; then rows that are gone are not found. */
+      readonly where?: string
+    }
+  | { readonly do: 'pause' | 'resume' | 'cancel' }
 
 /** A parked row as listed: `ParkedRow` with its place. */
 export interface ParkedEntry {
@@ -179,6 +210,12 @@ export interface SourceConnector {
   reached(position: string, signal: AbortSignal): Promise<number>
   /** Checks a position's form without waiting. @throws TOKEN_MALFORMED */
   checkPosition(position: string): void
+  /**
+   * Starts, pauses, resumes or cancels a snapshot of tables that goes on beside streaming, and gives how it stands. Of a source
+   * that has failed, `start` of all tables is the repair: it begins anew, and reads everything.
+   * @throws SNAPSHOT_INVALID, SNAPSHOT_RUNNING, SNAPSHOT_NOT_RUNNING, SNAPSHOT_NEEDED, NOT_READY
+   */
+  snapshot(command: SnapshotCommand): Promise<SnapshotProgress | null>
   /** Stops, closes connections, leaves slot and log consistent. */
   stop(): Promise<void>
   /** Stops, then removes slot and publication from the server. */

@@ -39,7 +39,7 @@ export class Completeness {
     while (this.#said.length > 0 && this.#said[0]!.position <= position) {
       const { source, complete } = this.#said.shift()!
       if (!complete) this.#complete.delete(source)
-      else {
+      else if (!this.#complete.has(source)) {
         this.#complete.add(source)
         this.#sinceUs.set(source, Date.now() * 1_000)
       }

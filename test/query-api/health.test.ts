@@ -20,13 +20,24 @@ function monitored(source: ManualSource) {
   return { state, health }
 }
 
+const READING = {
+  rows: 10,
+  rowsEstimated: 40,
+  rowsPerSecond: 5,
+  secondsLeft: 6,
+  tables: 2,
+  tablesDone: 0,
+  paused: false,
+  error: null,
+}
+
 test('an application is ready when its views are live and its sources stream', () => {
   expect(monitored(new ManualSource('shop')).health.awaited()).toEqual([])
 })
 
 test('a source that takes its snapshot is awaited, with its progress', () => {
   const source = new ManualSource('shop')
-  source.overrides = { state: 'snapshotting', snapshot: { rows: 10, rowsEstimated: 40, rowsPerSecond: 5 } }
+  source.overrides = { state: 'snapshotting', snapshot: READING }
   expect(monitored(source).health.awaited()).toEqual([
     { part: 'source shop', state: 'snapshotting', waitingFor: 'its snapshot: 10 of about 40 rows' },
   ])

@@ -14,6 +14,8 @@ import {
   type ParkedEntry,
   type ParkedRetried,
   type ParkedRetry,
+  type SnapshotCommand,
+  type SnapshotProgress,
   type SourceConnector,
   type SourceStatus,
   topic,
@@ -120,6 +122,13 @@ export class ManualSource implements SourceConnector {
     const known = this.#reached.get(position) ?? Promise.withResolvers<number>()
     this.#reached.set(position, known)
     return known
+  }
+
+  readonly snapshotCommands: SnapshotCommand[] = []
+
+  async snapshot(command: SnapshotCommand): Promise<SnapshotProgress | null> {
+    this.snapshotCommands.push(command)
+    return this.status().snapshot
   }
 
   status(): SourceStatus {

@@ -300,7 +300,7 @@ describe('the life of a PostgreSQL source', () => {
       expect((await captured.rows('t')).length).toBe(1001)
     }))
 
-  test('a table, or a column, that the snapshot did not have needs --resnapshot', () =>
+  test('a table, or a column, that the snapshot did not have is read while changes are streamed', () =>
     withCaptured(async (captured, url) => {
       await captured.stop()
       await captured.run(
@@ -314,14 +314,14 @@ describe('the life of a PostgreSQL source', () => {
         db.table('u', { key: 'id', row }),
       ]
       captured.redefine(db, tables)
-      await expect(captured.start()).rejects.toMatchObject({
-        code: 'SOURCE_TABLE_ADDED',
-        hint: expect.stringContaining('--resnapshot db'),
-      })
-      await captured.start({ resnapshot: true })
+      const { end } = (await captured.start()).log
+      await until(() => captured.connector.status().state === 'streaming')
       await captured.level()
       expect((await captured.rows('u')).length).toBe(9)
       expect((await captured.rows('t'))[0]).toEqual({ id: 1, note: 'note 1', more: 'm' })
+      const later = (await captured.records()).filter(({ position }) => position > end && position)
+      const kinds = new Set(later.map(({ topic, op }) => `${topic} ${op}`))
+      expect([...kinds].sort()).toEqual(['db.t update', 'db.u insert', 'mainstem.sources event'])
     }))
 
   test('a slot that another connection uses is waited for, then refused with its pid', () =>

@@ -191,6 +191,7 @@ describe('the mirror', () => {
       batch.event(control, {
         source,
         event: 'snapshot-ended',
+        reading: null,
         epoch: 3,
         position: source,
         identity: { system: 's' },
