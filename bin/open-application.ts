@@ -4,6 +4,7 @@ import type { z } from 'zod'
 import {
   type AnyTopic,
   type CapturedTable,
+  type CapturedTopic,
   compileContract,
   contractOfTable,
   fail,
@@ -18,6 +19,7 @@ import {
   type SourceDefinition,
   type SourceEvent,
   type Streams,
+  sourceTopicOf,
 } from '../core/index.ts'
 import {
   type Application,
@@ -185,7 +187,7 @@ async function openParts<A extends Application>(
   closers.push(() => log.close())
   const topics = await registerTopics(parts, log)
   log.retain(retainOf(parts))
-  const sources = await openSources(app.name, parts, log, dataDir, options)
+  const sources = await openSources(app.name, { parts, topics }, log, dataDir, options)
   closers.push(async () => {
     await Promise.all([...sources.values()].map(source => source.stop()))
   })
@@ -209,9 +211,12 @@ async function openParts<A extends Application>(
   })
   closers.push(() => engine.stop())
   const reads = openReads({ engine, log, sources })
-  const appends = new Appends(log, topics)
+  const own = new Map(
+    [...topics].filter(([name]) => !parts.topics.some(each => each.name === name && sourceTopicOf(each))),
+  )
+  const appends = new Appends(log, own)
   closers.push(async () => reads.close())
-  const url = await listen(app, options, { reads, topics, closers })
+  const url = await listen(app, options, { reads, topics: own, closers })
   for (const source of sources.values()) source.start()
   if (url) onEvent({ event: 'listening', url })
   return {
@@ -275,7 +280,7 @@ async function registerTopics(parts: ApplicationParts, log: Log): Promise<Readon
 
 async function openSources(
   application: string,
-  parts: ApplicationParts,
+  { parts, topics: registered }: { readonly parts: ApplicationParts; readonly topics: ReadonlyMap<string, LogTopic> },
   log: Log,
   dataDir: string,
   options: OpenOptions,
@@ -287,10 +292,16 @@ async function openSources(
       const contract = contractOfTable(table)
       tables.push({ table, contract, topic: await log.topic(contract) })
     }
+    const topics = parts.topics.flatMap((each): CapturedTopic[] => {
+      const declared = sourceTopicOf(each)
+      const topic = declared?.source === source ? registered.get(each.name) : undefined
+      return declared && topic ? [{ declared, contract: topic.contract, topic }] : []
+    })
     return source.open({
       application,
       log,
       tables,
+      topics,
       mirrorPath: join(dataDir, 'mirror', source.name),
       resnapshot: options.resnapshot?.includes(source.name) ?? false,
       onEvent: options.onEvent ?? (() => {}),

@@ -65,6 +65,7 @@ export const ERRORS = {
   SOURCE_CHANGES_LOST: { status: 503, retriable: false },
   SOURCE_TABLE_REPLACED: { status: 503, retriable: false },
   SOURCE_VALUE_TOO_LARGE: { status: 503, retriable: false },
+  SOURCE_OUTBOX_ADDED: { status: 503, retriable: false },
   LOG_BEHIND_SLOT: { status: 503, retriable: false },
   SOURCE_PROTOCOL: { status: 503, retriable: true },
   SNAPSHOT_INVALID: { status: 400, retriable: false },

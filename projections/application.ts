@@ -11,6 +11,7 @@ import {
   type Input,
   type SourceDefinition,
   type SourceTable,
+  sourceTopicOf,
 } from '../core/index.ts'
 import type { ProjectionDefinition, View } from './projection.ts'
 
@@ -82,7 +83,8 @@ export function partsOf(app: Application): ApplicationParts {
   }
   for (const table of tables) claim(table.name, table)
   for (const each of topics) claim(each.name, each)
-  const sources = new Set([...tables].map(table => table.source))
+  const captured = [...topics].flatMap(topic => sourceTopicOf(topic)?.source ?? [])
+  const sources = new Set([...[...tables].map(table => table.source), ...captured])
   for (const source of sources) {
     claim(`source ${source.name}`, source)
     // Tokens say `m1.<log id>.log.<position>`.
@@ -149,6 +151,8 @@ function* sourcesOf(
   for (const { input } of ons) {
     const table = input.kind === 'changes' ? (input as unknown as { table: SourceTable }).table : input
     if (table.kind === 'table') yield (table as SourceTable).source.name
+    const captured = table.kind === 'topic' ? sourceTopicOf(table as unknown as AnyTopic) : undefined
+    if (captured) yield captured.source.name
     for (const { name, spec } of projections)
       if (name === input.name || spec.emits?.some(topic => topic.name === input.name)) yield* found.get(name) ?? []
   }

@@ -109,6 +109,8 @@ export class RunDisplay {
         return `  ${event.source}: the snapshot is cancelled`
       case 'streaming':
         return `  ${event.source}: streaming from ${event.position}`
+      case 'outbox-waits':
+        return `  ${event.source}: rows of ${event.topic} cannot be deleted: ${event.message}`
       case 'source-waiting':
         return `  ${event.source}: waiting for ${event.waitingFor}`
       case 'source-paused':

@@ -1,16 +1,17 @@
 // One attempt of a connector: check, take the snapshot if one is needed, stream until something ends it, with a snapshot beside it
 // where one is under way. The connector makes a new attempt after each failure; nothing of it outlives it but the log
 // and the mirror.
-import type { ControlState, Log, LogTopic, Mirror, SourceMark } from '../../core/index.ts'
+import type { Appended, ControlState, Log, LogTopic, Mirror, SourceMark } from '../../core/index.ts'
 import { Control, unread } from './control.ts'
 import { untilRoom } from './log-room.ts'
+import { OutboxSweeper, readOutboxes } from './outbox.ts'
 import { Progress } from './progress.ts'
 import type { RowReader } from './rows.ts'
 import { SnapshotReader } from './snapshot.ts'
 import { Snapshots } from './snapshots.ts'
 import { addedTables, decideStart } from './start.ts'
 import { Stream } from './stream.ts'
-import type { CheckedTable, Preflight, Session, Technology } from './technology.ts'
+import type { CheckedTable, CheckedTopic, Preflight, Session, Technology } from './technology.ts'
 
 export interface AttemptHost<P> {
   readonly technology: Technology<P>
@@ -25,12 +26,7 @@ export interface AttemptHost<P> {
   /** A snapshot that stands still begins; it can be interrupted, and then goes on beside the stream. Null: it is over. */
   onSnapshot(progress: Progress | null, interrupt: () => void): void
   onSnapshotDone(): void
-  onStream(
-    stream: Stream<P>,
-    snapshots: Snapshots<P>,
-    readerOf: (table: CheckedTable) => RowReader,
-    tables: readonly CheckedTable[],
-  ): void
+  onStream(stream: Stream<P>, snapshots: Snapshots<P>, captured: Captured): void
   onStreaming(): void
   /** A snapshot beside the stream has ended. */
   onSnapshotEnded(): void
@@ -38,6 +34,13 @@ export interface AttemptHost<P> {
   onServer(position: P): void
   /** There is no room in the log to read on, or there is again. */
   onPaused(paused: boolean): void
+}
+
+/** What a stream brings, and how parked rows and events of it are read again. */
+export interface Captured {
+  readonly tables: readonly CheckedTable[]
+  readonly topics: readonly CheckedTopic[]
+  readonly readerOf: (table: CheckedTable) => RowReader
 }
 
 /** The position of the source that the log has. */
@@ -82,7 +85,7 @@ export async function runAttempt<P>(host: AttemptHost<P>): Promise<void> {
 async function stream<P>(
   host: AttemptHost<P>,
   session: Session<P>,
-  { tables }: Preflight,
+  { tables, topics = [] }: Preflight,
   control: Control,
 ): Promise<void> {
   const { technology, log, mirror, signal, nudge } = host
@@ -111,11 +114,25 @@ async function stream<P>(
     onEnded: () => host.onSnapshotEnded(),
     signal,
   })
-  host.onStream(running, snapshots, table => session.rowReader(table), tables)
+  host.onStream(running, snapshots, { readerOf: table => session.rowReader(table), tables, topics })
+  const sweeper =
+    session.outbox &&
+    new OutboxSweeper({
+      technology,
+      tables: session.outbox,
+      topics,
+      positions: technology.positions,
+      complete: () => running.complete,
+      recorded: topic => running.eventsOf(topic),
+    })
+  sweeper?.start()
   try {
     await running.run()
   } finally {
     await snapshots.close()
+    // Its statement under way ends with the connection.
+    session.close()
+    await sweeper?.stop()
   }
 }
 
@@ -151,7 +168,7 @@ async function takeSnapshot<P>(
   const { technology, log, mirror, signal } = host
   const { source, positions, onEvent } = technology
   const before = control.state
-  const { identity, tables } = preflight
+  const { identity, tables, topics = [] } = preflight
   if (before.phase === 'slot-requested' || before.phase === 'snapshot-started') await session.clear('unfinished')
   else await session.clear(before.phase !== 'none' || host.resnapshot ? 'finished' : 'none')
   const epoch = before.epoch + 1
@@ -162,8 +179,12 @@ async function takeSnapshot<P>(
     const position = positions.format(snapshot.position)
     const names = tables.map(({ setup }) => setup.contract.name)
     const reading = { paused: false, tables: unread(names, 'snapshot', epoch) }
-    const state = { epoch, position, identity, tables: columnsOf(tables), reading }
-    await record(host, control, { ...state, phase: 'snapshot-started' }, { source, position, snapshot: true })
+    const state = { epoch, position, identity, tables: { ...columnsOf(tables), ...namesOf(topics) }, reading }
+    const events = log.batch()
+    const place = await readOutboxes(events, { mirror, snapshot, topics })
+    const mark = { source, position, snapshot: true }
+    const { first } = await record(host, control, { ...state, phase: 'snapshot-started' }, mark, events)
+    place(position, first)
     const progress = new Progress(source, reading, tables, onEvent)
     host.onSnapshot(progress, () => interrupting.abort())
     onEvent({ event: 'snapshot-started', source, tables: tables.length, rowsEstimated: progress.now.rowsEstimated })
@@ -201,15 +222,20 @@ const columnsOf = (tables: readonly CheckedTable[]): Record<string, string[]> =>
     tables.map(({ setup: { contract } }) => [contract.name, contract.type.fields.map(field => field.name)]),
   )
 
-/** Appends a control record and waits until it is durable. */
+/** Topics have no columns that could be added. */
+const namesOf = (topics: readonly CheckedTopic[]): Record<string, string[]> =>
+  Object.fromEntries(topics.map(({ captured: { topic } }) => [topic.name, []]))
+
+/** Appends a control record, behind what the batch has already, and waits until it is durable. */
 async function record<P>(
   host: AttemptHost<P>,
   control: Control,
   state: ControlState,
   mark?: SourceMark,
-): Promise<void> {
-  const batch = host.log.batch()
+  batch = host.log.batch(),
+): Promise<Appended> {
   const onRecorded = control.record(batch, state)
-  await batch.commit(mark)
+  const appended = await batch.commit(mark)
   onRecorded()
+  return appended
 }

@@ -23,11 +23,10 @@ import {
   type SourceStatus,
   sourceEventsContract,
 } from '../../core/index.ts'
-import { type AttemptHost, checkStart, loggedPosition, runAttempt } from './attempt.ts'
+import { type AttemptHost, type Captured, checkStart, loggedPosition, runAttempt } from './attempt.ts'
 import type { Progress } from './progress.ts'
 import { redriveParked } from './redrive.ts'
 import { RetentionGuard } from './retention.ts'
-import type { RowReader } from './rows.ts'
 import type { Snapshots } from './snapshots.ts'
 import { STOPPED, type Stream } from './stream.ts'
 import type { Probe, Technology } from './technology.ts'
@@ -46,9 +45,9 @@ const SAMPLE_RETRY_MS = 5_000
 /** Opens the connector of a source. @throws SOURCE_…, CONTRACT_…, LOG_BEHIND_SLOT before anything is changed anywhere */
 export async function openConnector<P>(technology: Technology<P>, context: SourceContext): Promise<SourceConnector> {
   const { log, resnapshot } = context
-  const { source, tables } = technology
+  const { source, tables, topics = [] } = technology
   const controlTopic = await log.topic(controlContract())
-  const openIt = () => openMirror({ path: context.mirrorPath, log, source, tables })
+  const openIt = () => openMirror({ path: context.mirrorPath, log, source, tables, topics })
   const mirror = await openIt()
   const eventsTopic = await log.topic(sourceEventsContract())
   const connector = new Connector({
@@ -121,8 +120,7 @@ export class Connector<P> implements SourceConnector {
   #snapshot: { readonly progress: Progress; readonly interrupt: () => void } | undefined
   #snapshots: Snapshots<P> | undefined
   #stream: Stream<P> | undefined
-  /** Of captured tables, by topic. */
-  #readers: ReadonlyMap<string, () => RowReader> = new Map()
+  #captured: Captured | undefined
   #changesBefore = 0
   #complete: P
   #position: number
@@ -202,10 +200,10 @@ export class Connector<P> implements SourceConnector {
       onSnapshotDone: () => {
         this.#resnapshot = false
       },
-      onStream: (stream, snapshots, readerOf, tables) => {
+      onStream: (stream, snapshots, captured) => {
         this.#stream = stream
         this.#snapshots = snapshots
-        this.#readers = new Map(tables.map(table => [table.setup.contract.name, () => readerOf(table)]))
+        this.#captured = captured
       },
       onSnapshotEnded: () => this.#onComplete(this.#complete, log.end),
       onStreaming: () => this.#onStreaming(),
@@ -376,7 +374,10 @@ export class Connector<P> implements SourceConnector {
       walHeldBytesMax: technology.retention?.bytesMax ?? null,
       slot: technology.slot,
       publication: technology.publication,
-      tables: technology.tables.map(table => table.table.name),
+      tables: [
+        ...technology.tables.map(table => table.table.name),
+        ...(technology.topics ?? []).map(each => each.topic.name),
+      ],
       error: error ? reportOf(error) : null,
     }
   }
@@ -426,7 +427,9 @@ export class Connector<P> implements SourceConnector {
       })
     }
     const { technology, log } = this.#parts
-    const parts = { technology, log, mirror: this.#mirror, readers: this.#readers }
+    const captured = this.#captured
+    if (!captured) throw fail('INTERNAL', 'a stream without its tables')
+    const parts = { technology, log, mirror: this.#mirror, captured }
     return stream.between(pipeline => redriveParked({ ...parts, pipeline }, request))
   }
 

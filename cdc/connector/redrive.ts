@@ -10,11 +10,15 @@ import {
   type Mirror,
   type MirrorTable,
   type ParkedEntry,
+  type ParkedEvents,
   type ParkedRetried,
   type ParkedRetry,
+  type ParkedRows,
   Recorder,
   refusedBy,
 } from '../../core/index.ts'
+import type { Captured } from './attempt.ts'
+import type { EventReader } from './events.ts'
 import type { Pipeline } from './pipeline.ts'
 import type { RowReader } from './rows.ts'
 import type { Technology } from './technology.ts'
@@ -28,7 +32,7 @@ export interface RedriveParts<P> {
   readonly log: Log
   readonly mirror: Mirror
   readonly pipeline: Pipeline<P>
-  readonly readers: ReadonlyMap<string, () => RowReader>
+  readonly captured: Captured
 }
 
 /** @throws PARKED_UNKNOWN, REQUEST_INVALID, LOG_FULL */
@@ -37,33 +41,85 @@ export async function redriveParked<P>(parts: RedriveParts<P>, request: ParkedRe
   checkRequest(parts, request)
   await durable(parts)
   if (log.pressure !== null) throw fail('LOG_FULL', 'the log has no room', { detail: log.pressure })
-  const found = {
-    accepted: 0,
-    superseded: 0,
-    refused: 0,
-    refusals: [] as { topic: string; key: string; error: string }[],
+  const found: Found = { accepted: 0, superseded: 0, refused: 0, refusals: [] }
+  const { tables, topics, readerOf } = parts.captured
+  for (const checked of tables) {
+    const table = mirror.tables.get(checked.setup.contract.name)
+    if (table && isMeant(table, request)) await redriveRows(parts, table, readerOf(checked), request, found)
   }
-  const recorder = new Recorder(mirror, log.batch())
-  for (const table of mirror.tables.values()) {
-    if (request.topic !== undefined && request.topic !== table.name) continue
-    const reader = parts.readers.get(table.name)?.()
-    if (!reader) continue
-    const entries = entriesOf(table, request.key)
-    for (let at = 0; at < entries.length; at += SLICE_ROWS) {
-      const batch = log.batch()
-      recorder.use(batch)
-      for (const entry of entries.slice(at, at + SLICE_ROWS)) {
-        const outcome = redriveOne(recorder, table, reader, entry, request.set)
-        if (typeof outcome !== 'string') found[outcome ? 'accepted' : 'superseded']++
-        else if (++found.refused <= REFUSALS_TOLD_MAX)
-          found.refusals.push({ topic: table.name, key: entry.key, error: outcome })
-      }
-      if (batch.count > 0) await append(parts, batch)
-      await nextTurn()
-    }
+  for (const { captured, reader } of topics) {
+    const events = mirror.events.get(captured.topic.name)
+    if (events && isMeant(events, request)) await redriveEvents(parts, events, reader, request, found)
   }
   return { ...found, position: pipeline.position }
 }
+
+type Found = { -readonly [K in 'accepted' | 'superseded' | 'refused']: number } & {
+  readonly refusals: { topic: string; key: string; error: string }[]
+}
+
+const isMeant = ({ name, parkedCount }: ParkedRows, { topic }: ParkedRetry): boolean =>
+  parkedCount > 0 && (topic === undefined || topic === name)
+
+function refuse(found: Found, topic: string, key: string, error: string): void {
+  if (++found.refused <= REFUSALS_TOLD_MAX) found.refusals.push({ topic, key, error })
+}
+
+async function redriveRows<P>(
+  parts: RedriveParts<P>,
+  table: MirrorTable,
+  reader: RowReader,
+  request: ParkedRetry,
+  found: Found,
+): Promise<void> {
+  const { log, mirror } = parts
+  const recorder = new Recorder(mirror, log.batch())
+  const entries = entriesOf(table, request.key)
+  for (let at = 0; at < entries.length; at += SLICE_ROWS) {
+    const batch = log.batch()
+    recorder.use(batch)
+    for (const entry of entries.slice(at, at + SLICE_ROWS)) {
+      const outcome = redriveOne(recorder, table, reader, entry, request.set)
+      if (typeof outcome === 'string') refuse(found, table.name, entry.key, outcome)
+      else found[outcome ? 'accepted' : 'superseded']++
+    }
+    if (batch.count > 0) await append(parts, batch)
+    await nextTurn()
+  }
+}
+
+/** Events of a key in their order: what comes after one that is refused again stays behind it. */
+async function redriveEvents<P>(
+  parts: RedriveParts<P>,
+  events: ParkedEvents,
+  reader: EventReader,
+  { key, set }: ParkedRetry,
+  found: Found,
+): Promise<void> {
+  const entries = events.inOrder(key)
+  const stuck = new Set<string>()
+  for (let at = 0; at < entries.length; at += SLICE_ROWS) {
+    const batch = parts.log.batch()
+    for (const [n, entry] of entries.slice(at, at + SLICE_ROWS).entries()) {
+      const raw = at + n === 0 ? { ...entry.raw, ...set } : entry.raw
+      const { value, error } = stuck.has(entry.key) ? BEHIND : reader.fromRaw(raw)
+      const wrong = error ?? events.append(batch, value)
+      if (wrong === undefined) {
+        const redriveOf = entry.logPosition
+        batch.parked(events.topic, { op: 'delete', key: entry.key, raw: {}, error: 'redriven', redriveOf })
+        events.mended(redriveOf, entry.key)
+        found.accepted++
+      } else {
+        if (entry.key !== '') stuck.add(entry.key)
+        refuse(found, events.name, entry.key, wrong)
+      }
+    }
+    if (batch.count > 0) await append(parts, batch)
+    await nextTurn()
+  }
+}
+
+const BEHIND = { value: undefined, error: 'an earlier event of its key is parked' }
 
 async function append<P>(parts: RedriveParts<P>, batch: ReturnType<Log['batch']>): Promise<void> {
   const { technology, pipeline } = parts
@@ -81,25 +137,32 @@ async function durable<P>({ pipeline, technology }: RedriveParts<P>): Promise<vo
 }
 
 function checkRequest<P>({ mirror, technology }: RedriveParts<P>, { topic, key, set }: ParkedRetry): void {
-  const table = topic === undefined ? undefined : mirror.tables.get(topic)
-  if (topic !== undefined && !table)
-    throw fail('PARKED_UNKNOWN', `source ${technology.source} captures no table '${topic.slice(0, 100)}'`, {
-      detail: `it captures ${[...mirror.tables.keys()].join(', ')}`,
+  const all: readonly (MirrorTable | ParkedEvents)[] = [...mirror.tables.values(), ...mirror.events.values()]
+  const meant = all.filter(({ name }) => topic === undefined || name === topic)
+  if (meant.length === 0)
+    throw fail('PARKED_UNKNOWN', `source ${technology.source} captures no table '${String(topic).slice(0, 100)}'`, {
+      detail: `it captures ${all.map(({ name }) => name).join(', ')}`,
     })
-  const tables = table ? [table] : [...mirror.tables.values()]
-  const holders = key === undefined ? [] : tables.filter(each => each.findParked(key))
+  const holders = key === undefined ? [] : meant.filter(rows => isParked(rows, key))
   if (key !== undefined && holders.length === 0)
     throw fail('PARKED_UNKNOWN', `no row with key '${key.slice(0, 100)}' is parked`)
   if (set === undefined) return
-  if (holders.length !== 1)
+  const [holder] = holders
+  if (holders.length !== 1 || !holder || key === undefined)
     throw fail('REQUEST_INVALID', 'values are set of one row', { hint: 'say which: its table and its key' })
-  const columns = holders[0]!.contract.type.fields.map(field => field.name)
+  const columns =
+    'inOrder' in holder
+      ? Object.keys(holder.inOrder(key)[0]?.raw ?? {})
+      : holder.contract.type.fields.map(field => field.name)
   const unknown = Object.keys(set).find(name => !columns.includes(name))
   if (unknown !== undefined)
-    throw fail('REQUEST_INVALID', `${holders[0]!.name} has no column '${unknown.slice(0, 100)}'`, {
-      detail: `its contract has ${columns.join(', ')}`,
+    throw fail('REQUEST_INVALID', `${holder.name} has no column '${unknown.slice(0, 100)}'`, {
+      detail: `it is read from ${columns.join(', ')}`,
     })
 }
+
+const isParked = (rows: MirrorTable | ParkedEvents, key: string): boolean =>
+  'inOrder' in rows ? rows.parkedCount > 0 && rows.inOrder(key).length > 0 : rows.findParked(key) !== undefined
 
 function entriesOf(table: MirrorTable, key: string | undefined): readonly ParkedEntry[] {
   if (table.parkedCount === 0) return []

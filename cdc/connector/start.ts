@@ -38,7 +38,8 @@ function findProblem({ source, control, preflight }: StartFacts): MainstemError 
       hint: `check the url, or ${repair(source)}`,
     })
   }
-  return control.phase === 'snapshot-ended' ? lost : undefined
+  if (control.phase !== 'snapshot-ended') return undefined
+  return lost ?? addedOutbox(source, control, preflight)
 }
 
 /** Tables, or columns of them, that came into the contracts after the last snapshot: the log holds none of what stood there before. */
@@ -47,3 +48,15 @@ export const addedTables = (control: ControlState, tables: readonly CheckedTable
     const known = control.tables[contract.name]
     return !known || contract.type.fields.some(field => !known.includes(field.name))
   })
+
+/** What stood in an outbox that the publication did not hold cannot be told from what was streamed since. Messages need nothing of the server. */
+function addedOutbox(source: string, control: ControlState, { topics = [] }: Preflight): MainstemError | undefined {
+  const added = topics.find(
+    ({ captured: { topic, declared } }) => declared.origin.kind === 'outbox' && !(topic.name in control.tables),
+  )
+  if (!added) return undefined
+  return fail('SOURCE_OUTBOX_ADDED', `outbox ${added.captured.topic.name} was added after the snapshot of ${source}`, {
+    detail: 'the log holds none of the events that stood in it before',
+    hint: `mainstem run app.ts --resnapshot ${source} reads it, and of the tables what differs`,
+  })
+}

@@ -6,6 +6,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
   type Appended,
   type Batch,
+  type EventInput,
   fail,
   type Log,
   MIRROR_COMMIT_ROWS,
@@ -208,6 +209,21 @@ export class Stream<P> implements FeedSink<P> {
   delete(captured: Captured, before: Image): void {
     this.#transactions.delete(captured, before)
     this.#bound()
+  }
+
+  event(topic: string, input: EventInput): void {
+    this.#transactions.event(topic, input)
+    this.#bound()
+  }
+
+  /** Events of a captured topic so far. */
+  eventsOf(topic: string): number {
+    return this.#transactions.events.get(topic) ?? 0
+  }
+
+  /** Everything the source had up to here is in the log. */
+  get complete(): P {
+    return this.#pipeline.complete
   }
 
   truncate(tables: readonly MirrorTable[]): void {

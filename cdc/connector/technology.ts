@@ -6,13 +6,17 @@
 // together with the `RowReader` that the technology made for their table.
 import type {
   CapturedTable,
+  CapturedTopic,
   ControlState,
   DropReport,
+  EventInput,
   MainstemError,
   MirrorTable,
+  RawValues,
   SourceEvent,
 } from '../../core/index.ts'
 import type { Captured, OldKind } from './changes.ts'
+import type { EventReader } from './events.ts'
 import type { Image } from './image.ts'
 import type { Positions } from './positions.ts'
 import type { RowReader } from './rows.ts'
@@ -23,6 +27,8 @@ export interface Technology<P> {
   readonly name: string
   readonly source: string
   readonly tables: readonly CapturedTable[]
+  /** Topics whose events it brings: outbox tables, messages. */
+  readonly topics?: readonly CapturedTopic[]
   readonly positions: Positions<P>
   /** What the server keeps for the source, where it has such a thing. */
   readonly slot: string | null
@@ -86,8 +92,23 @@ export interface Session<P> {
   checkCondition(table: CheckedTable, where: string): Promise<void>
   /** The changes after `from`, of tables that were checked. Nothing comes before `run`. */
   openFeed(from: P, sink: FeedSink<P>): Feed<P>
+  /** Where the technology has outbox tables. */
+  readonly outbox?: OutboxTables<P>
   /** Ends all connections; does not wait and does not throw. */
   close(): void
+}
+
+/** Rows of outbox tables that are to go. */
+export interface OutboxTables<P> {
+  /** Keys of some rows, in the form that `remove` takes, and a position of the server that includes their inserts. */
+  rows(topic: CheckedTopic, most: number): Promise<{ readonly keys: readonly (readonly string[])[]; readonly at: P }>
+  remove(topic: CheckedTopic, keys: readonly (readonly string[])[]): Promise<void>
+}
+
+/** A captured topic of which all that it needs is there. */
+export interface CheckedTopic {
+  readonly captured: CapturedTopic
+  readonly reader: EventReader
 }
 
 /** What the log knows of the source. */
@@ -102,6 +123,8 @@ export interface Preflight {
   readonly identity: Readonly<Record<string, string>>
   /** In the order of `Technology.tables`. */
   readonly tables: readonly CheckedTable[]
+  /** In the order of `Technology.topics`. */
+  readonly topics?: readonly CheckedTopic[]
   /** Why the changes after `logged` cannot be had from this server any more; tables that `control` does not know do not matter. */
   readonly lost: MainstemError | undefined
 }
@@ -120,6 +143,8 @@ export interface Snapshot<P> {
   readonly position: P
   /** Another connection that sees it. Several may read at once. */
   openReader(): Promise<ChunkReader>
+  /** The rows of an outbox, in the order of its key, as raw texts of the columns that its reader reads. */
+  readOutbox?(topic: CheckedTopic): AsyncIterable<readonly RawValues[]>
   close(): Promise<void>
 }
 
@@ -218,6 +243,8 @@ export interface FeedSink<P> {
   insert(captured: Captured, after: Image): void
   update(captured: Captured, oldKind: OldKind, before: Image, after: Image): void
   delete(captured: Captured, before: Image): void
+  /** An event of a captured topic. */
+  event(topic: string, input: EventInput): void
   /** All rows are gone. */
   truncate(tables: readonly MirrorTable[]): void
   /** The source is complete up to `to` with this transaction. */

@@ -1,8 +1,11 @@
 // Transactions of a source → batches of the log, whole.
 import {
+  type EventInput,
   type Log,
   type Mirror,
   type MirrorTable,
+  type ParkedEvent,
+  type ParkedRow,
   type PlacedParked,
   placeParked,
   Recorder,
@@ -39,8 +42,11 @@ export class Transactions<P> {
   readonly #recent: string[] = []
   #recentAt = 0
   inTransaction = false
-  /** Row changes of captured tables so far. */
+  /** Row changes of captured tables, and events, so far. */
   changes = 0
+  /** Of them, events by topic. */
+  readonly events = new Map<string, number>()
+  #parkedEvents: ParkedEvent[] = []
 
   constructor(options: TransactionsOptions<P>) {
     this.#options = options
@@ -84,12 +90,15 @@ export class Transactions<P> {
     }
     const position = positions.format(to)
     const parked = this.#recorder.takeParked()
+    const parkedEvents = this.#parkedEvents
+    if (parkedEvents.length > 0) this.#parkedEvents = []
     const mark = { source, position, transaction: this.#transaction, commitTimeUs }
+    const quiet = parked.length === 0 && parkedEvents.length === 0
     pipeline.append(
       batch,
       mark,
       to,
-      parked.length === 0 ? undefined : appended => this.#announce(parked, position, appended.first),
+      quiet ? undefined : appended => this.#announce(parked, parkedEvents, position, appended.first),
     )
   }
 
@@ -111,9 +120,12 @@ export class Transactions<P> {
     await this.#batch?.discard()
   }
 
-  #announce(parked: readonly PlacedParked[], position: string, first: number): void {
+  #announce(parked: readonly PlacedParked[], events: readonly ParkedEvent[], position: string, first: number): void {
+    const { source, onEvent } = this.#options
     placeParked(parked, position, first)
-    announceParked(this.#options.source, parked, position, this.#options.onEvent)
+    for (const { events: of, row, index } of events) of.place(row, position, first + index)
+    const all = [...parked, ...events.map(({ events: table, row, index }) => ({ table, row, index }))]
+    announceParked(source, all, position, onEvent)
   }
 
   /** Whether the change counts; then there is a batch for it. */
@@ -139,6 +151,13 @@ export class Transactions<P> {
     if (this.#take()) this.#rows.delete(captured, before)
   }
 
+  event(topic: string, input: EventInput): void {
+    if (!this.#take()) return
+    this.events.set(topic, (this.events.get(topic) ?? 0) + 1)
+    const refused = this.#options.mirror.events.get(topic)?.record(this.#batch!, input)
+    if (refused) this.#parkedEvents.push(refused)
+  }
+
   /** Every row of the tables is deleted. Yields between slices, so nothing else may be recorded meanwhile. */
   async truncate(tables: readonly MirrorTable[], nextSlice: () => Promise<void>): Promise<void> {
     const next = async () => {
@@ -151,7 +170,7 @@ export class Transactions<P> {
 
 export function announceParked(
   source: string,
-  parked: readonly PlacedParked[],
+  parked: readonly { readonly table: { readonly name: string }; readonly row: ParkedRow }[],
   position: string,
   onEvent: (event: SourceEvent) => void,
 ): void {

@@ -1,10 +1,11 @@
 // `postgres('shop', …)`: a declaration. It opens nothing and loads no driver.
-import type { DropReport, SourceConnector, SourceContext } from '../../core/index.ts'
+import type { DropReport, RecordSchema, SourceConnector, SourceContext } from '../../core/index.ts'
 import { type DatabaseSource, declareSource } from '../connector/declare.ts'
+import { declareOutbox, type EventSource, type OutboxContract } from '../connector/declare-events.ts'
 import { createSetup, namesOf, type PostgresOptions, targetOf } from './setup.ts'
 
 /** A PostgreSQL database as a source of tables. */
-export type PostgresSource<N extends string = string> = DatabaseSource<N>
+export type PostgresSource<N extends string = string> = DatabaseSource<N> & EventSource<N>
 
 /**
  * Declares a PostgreSQL database (15 to 18) whose tables are captured by logical replication.
@@ -15,10 +16,14 @@ export type PostgresSource<N extends string = string> = DatabaseSource<N>
  * const customers = shop.table('customers', { key: 'id', row: z.object({ id: z.int(), name: z.string() }) })
  */
 export function postgres<const N extends string>(name: N, options: PostgresOptions): PostgresSource<N> {
-  return declareSource(name, 'postgres', {
+  const source = declareSource(name, 'postgres', {
     open: context => openSource(name, options, context),
     drop: application => dropSource(name, options, application),
   })
+  const outbox = (table: string, contract: OutboxContract<RecordSchema, unknown, string>) =>
+    declareOutbox(source, table, contract)
+  // Tables name the source itself.
+  return Object.assign(source, { outbox }) as unknown as PostgresSource<N>
 }
 
 async function openSource(name: string, options: PostgresOptions, context: SourceContext): Promise<SourceConnector> {

@@ -7,7 +7,8 @@ import type { CheckedTable } from '../connector/technology.ts'
 import { type CatalogTable, identityColumns, nearbyTables, readTables } from './catalog.ts'
 import { checkType } from './compatibility.ts'
 import { type Client, connect, connectionError, quoteTable } from './connection.ts'
-import { checkPublication } from './publication.ts'
+import { checkOutboxes, type PgOutbox } from './outbox.ts'
+import { checkPublication, type Published } from './publication.ts'
 import type { Setup, SetupTable } from './setup.ts'
 
 const VERSION_MIN = 140_000
@@ -21,6 +22,7 @@ export interface PgTable extends CheckedTable {
 export interface Checked {
   readonly identity: Readonly<Record<string, string>>
   readonly tables: readonly PgTable[]
+  readonly outboxes: readonly PgOutbox[]
 }
 
 /** @throws SOURCE_…, CONTRACT_…: the first problem; `data.problems` holds all of them */
@@ -29,10 +31,26 @@ export async function preflight(setup: Setup, sql: Client): Promise<Checked> {
   const server = await checkServer(setup, sql, problems)
   const identity = server ? await identifySystem(setup, server, problems) : {}
   const tables = await checkTables(setup, sql, problems)
-  if (tables.length === setup.tables.length) problems.push(...(await checkPublication(setup, sql, tables)))
+  const outboxes = await checkOutboxes(setup, sql, problems)
+  const all = tables.length === setup.tables.length && outboxes.length === setup.outboxes.length
+  if (all) problems.push(...(await checkPublication(setup, sql, publishedOf(tables, outboxes))))
   throwProblems(problems)
-  return { identity, tables }
+  return { identity, tables, outboxes }
 }
+
+/** All that the publication has to hold. */
+export const publishedOf = (tables: readonly PgTable[], outboxes: readonly PgOutbox[]): readonly Published[] => [
+  ...tables.map(({ setup, catalog }) => ({
+    topic: setup.contract.name,
+    columns: Object.keys(setup.contract.schema.shape),
+    catalog,
+  })),
+  ...outboxes.map(({ captured, catalog, reader }) => ({
+    topic: captured.topic.name,
+    columns: reader.columns,
+    catalog,
+  })),
+]
 
 interface ServerRow {
   readonly version: number

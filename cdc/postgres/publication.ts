@@ -3,8 +3,15 @@
 import { fail, type MainstemError } from '../../core/index.ts'
 import { type CatalogTable, onlyTable } from './catalog.ts'
 import { type Client, quoteName, quoteTable, sqlStateOf } from './connection.ts'
-import type { PgTable } from './preflight.ts'
 import type { Setup } from './setup.ts'
+
+/** A table whose changes the publication is to hold. */
+export interface Published {
+  readonly topic: string
+  /** Those that are read. */
+  readonly columns: readonly string[]
+  readonly catalog: CatalogTable
+}
 
 interface PublicationRow {
   readonly via_root: boolean
@@ -50,7 +57,7 @@ const find = (publication: Publication, table: CatalogTable): PublishedRow | und
 export async function checkPublication(
   setup: Setup,
   sql: Client,
-  tables: readonly PgTable[],
+  tables: readonly Published[],
 ): Promise<MainstemError[]> {
   const publication = await readPublication(sql, setup.publication)
   if (!publication) return checkCreatable(setup, sql, tables)
@@ -73,13 +80,11 @@ export async function checkPublication(
       `ALTER PUBLICATION ${name} SET (publish_via_partition_root = true)`,
     )
   }
-  for (const { catalog, setup: table } of tables) {
+  for (const { catalog, columns } of tables) {
     const row = find(publication, catalog)
     if (row?.filter)
       return refuse(`it filters rows of ${quoteTable(catalog)}`, 'remove the filter, or name another publication')
-    const hidden = Object.keys(table.contract.schema.shape).filter(
-      column => row?.columns && !row.columns.includes(column),
-    )
+    const hidden = columns.filter(column => row?.columns && !row.columns.includes(column))
     if (hidden.length > 0 && catalog.columns.some(column => hidden.includes(column.name))) {
       return refuse(
         `it leaves out ${hidden.join(', ')} of ${quoteTable(catalog)}`,
@@ -97,7 +102,7 @@ export async function checkPublication(
   return []
 }
 
-async function checkCreatable(setup: Setup, sql: Client, tables: readonly PgTable[]): Promise<MainstemError[]> {
+async function checkCreatable(setup: Setup, sql: Client, tables: readonly Published[]): Promise<MainstemError[]> {
   const { rows } = await sql.query<{ may: boolean }>(
     `select has_database_privilege(current_database(), 'CREATE') as may`,
   )
@@ -125,10 +130,10 @@ const addSql = (name: string, tables: readonly CatalogTable[]): string =>
   `ALTER PUBLICATION ${quoteName(name)} ADD TABLE ${list(tables)}`
 
 /** The tables that the server does not stream: all of them where there is no publication. */
-export async function unpublishedTables(setup: Setup, sql: Client, tables: readonly PgTable[]): Promise<string[]> {
+export async function unpublishedTables(setup: Setup, sql: Client, tables: readonly Published[]): Promise<string[]> {
   const publication = await readPublication(sql, setup.publication)
   const missing = tables.filter(({ catalog }) => !publication || !find(publication, catalog))
-  return missing.map(({ setup: table }) => table.contract.name)
+  return missing.map(({ topic }) => topic)
 }
 
 /** Creates the publication, or adds the tables that it lacks. */

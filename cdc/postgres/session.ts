@@ -1,8 +1,10 @@
 // The connections of one attempt: what PostgreSQL does at each step of it.
 
+import type { RawValues } from '../../core/index.ts'
 import type { RowReader } from '../connector/rows.ts'
 import type {
   CheckedTable,
+  CheckedTopic,
   ChunkReader,
   Feed,
   FeedSink,
@@ -19,7 +21,8 @@ import { connect } from './connection.ts'
 import { checkCondition, LiveCopyReader, settle } from './live-snapshot.ts'
 import { watchLocks } from './lock-watch.ts'
 import { findLost } from './lost.ts'
-import { type PgTable, preflight } from './preflight.ts'
+import { type PgOutbox, PgOutboxTables, readOutbox } from './outbox.ts'
+import { type PgTable, preflight, publishedOf } from './preflight.ts'
 import { ensurePublication, unpublishedTables } from './publication.ts'
 import type { Setup } from './setup.ts'
 import { createSlot, dropSlot, readSlot, waitUntilFree } from './slot.ts'
@@ -31,11 +34,14 @@ export class PostgresSession implements Session<bigint> {
   readonly #options: SessionOptions
   readonly #sql: Client
   #tables: readonly PgTable[] = []
+  #outboxes: readonly PgOutbox[] = []
+  readonly outbox: PgOutboxTables
 
   constructor(setup: Setup, sql: Client, options: SessionOptions) {
     this.#setup = setup
     this.#sql = sql
     this.#options = options
+    this.outbox = new PgOutboxTables(sql, topic => this.#outboxes.find(({ captured }) => captured === topic))
   }
 
   #watched<T>(work: () => Promise<T>): Promise<T> {
@@ -45,11 +51,12 @@ export class PostgresSession implements Session<bigint> {
   check(known: Known<bigint>): Promise<Preflight> {
     return this.#watched(async () => {
       const setup = this.#setup
-      const { identity, tables } = await preflight(setup, this.#sql)
+      const { identity, tables, outboxes } = await preflight(setup, this.#sql)
       this.#tables = tables
+      this.#outboxes = outboxes
       const slot = await readSlot(this.#sql, setup.slot)
-      const unpublished = await unpublishedTables(setup, this.#sql, tables)
-      return { identity, tables, lost: findLost(setup, known, slot, unpublished) }
+      const unpublished = await unpublishedTables(setup, this.#sql, publishedOf(tables, outboxes))
+      return { identity, tables, topics: outboxes, lost: findLost(setup, known, slot, unpublished) }
     })
   }
 
@@ -61,7 +68,7 @@ export class PostgresSession implements Session<bigint> {
 
   async clear(before: 'none' | 'unfinished' | 'finished'): Promise<void> {
     const { source, slot } = this.#setup
-    const tables = this.#tables.map(table => table.catalog)
+    const tables = publishedOf(this.#tables, this.#outboxes).map(({ catalog }) => catalog)
     await this.#watched(() => ensurePublication(this.#setup, this.#sql, tables))
     if (before === 'none') return
     if (before === 'finished') await this.waitUntilFree()
@@ -77,6 +84,7 @@ export class PostgresSession implements Session<bigint> {
       return {
         position: created.consistentPoint,
         openReader: () => this.#openReader(created.snapshot),
+        readOutbox: topic => this.#readOutbox(created.snapshot, topic),
         close: () => replication.end().catch(() => {}),
       }
     } catch (error) {
@@ -87,10 +95,26 @@ export class PostgresSession implements Session<bigint> {
 
   async #openReader(snapshot: string): Promise<ChunkReader> {
     const { target } = this.#setup
-    const client = await connect(target)
+    return new CopyReader(target, await this.#connectIn(snapshot), this.#options.onWaiting)
+  }
+
+  async *#readOutbox(snapshot: string, topic: CheckedTopic): AsyncGenerator<readonly RawValues[]> {
+    const outbox = this.#outboxes.find(({ captured }) => captured === topic.captured)
+    if (!outbox) return
+    const client = await this.#connectIn(snapshot)
+    try {
+      yield* readOutbox(client, outbox)
+    } finally {
+      await client.end().catch(() => {})
+    }
+  }
+
+  /** A connection that sees what the snapshot saw. */
+  async #connectIn(snapshot: string): Promise<Client> {
+    const client = await connect(this.#setup.target)
     await client.query('begin transaction isolation level repeatable read, read only')
     await client.query(`set transaction snapshot '${snapshot.replaceAll("'", "''")}'`)
-    return new CopyReader(target, client, this.#options.onWaiting)
+    return client
   }
 
   rowReader(table: CheckedTable): RowReader {
@@ -117,7 +141,13 @@ export class PostgresSession implements Session<bigint> {
   }
 
   openFeed(start: bigint, sink: FeedSink<bigint>): Feed<bigint> {
-    return new ReplicationStream({ setup: this.#setup, tables: this.#tables, start, sink })
+    return new ReplicationStream({
+      setup: this.#setup,
+      tables: this.#tables,
+      outboxes: this.#outboxes,
+      start,
+      sink,
+    })
   }
 
   close(): void {

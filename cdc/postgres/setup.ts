@@ -1,7 +1,8 @@
 // What one open connector is made of: the definition's options with the names and tables of the application that opened it.
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import { type CapturedTable, fail, type SourceContext, type SourceEvent } from '../../core/index.ts'
+import { type CapturedTable, type CapturedTopic, fail, type SourceContext, type SourceEvent } from '../../core/index.ts'
+import type { OutboxOrigin } from '../connector/events.ts'
 import type { Retention } from '../connector/technology.ts'
 import type { TableName } from './catalog.ts'
 import type { PostgresTarget } from './connection.ts'
@@ -40,12 +41,20 @@ export interface Setup {
   readonly schema: string
   readonly tables: readonly SetupTable[]
   readonly retention: Retention
+  readonly topics: readonly CapturedTopic[]
+  readonly outboxes: readonly SetupOutbox[]
   /** A folder of its own, for transactions that are sent while they run. */
   readonly spoolPath: string
   readonly onEvent: (event: SourceEvent) => void
 }
 
 export interface SetupTable extends CapturedTable {
+  readonly pg: TableName
+}
+
+export interface SetupOutbox {
+  readonly captured: CapturedTopic
+  readonly origin: OutboxOrigin
   readonly pg: TableName
 }
 
@@ -74,6 +83,7 @@ export const targetOf = (source: string, options: PostgresOptions): PostgresTarg
 
 export function createSetup(source: string, options: PostgresOptions, context: SourceContext): Setup {
   const schema = options.schema ?? 'public'
+  const { topics = [] } = context
   return {
     source,
     target: targetOf(source, options),
@@ -81,6 +91,11 @@ export function createSetup(source: string, options: PostgresOptions, context: S
     schema,
     tables: context.tables.map(table => ({ ...table, pg: tableName(table.table.table, schema) })),
     retention: retentionOf(source, options),
+    topics,
+    outboxes: topics.flatMap(captured => {
+      const { origin } = captured.declared
+      return origin.kind === 'outbox' ? [{ captured, origin, pg: tableName(origin.table, schema) }] : []
+    }),
     spoolPath: join(context.mirrorPath, 'spool'),
     onEvent: context.onEvent,
   }

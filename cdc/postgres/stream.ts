@@ -5,6 +5,7 @@ import type { Feed, FeedSink } from '../connector/technology.ts'
 import { readTables } from './catalog.ts'
 import { type Client, clientConfig, connect, prepareSession, quoteName, socketOf } from './connection.ts'
 import { formatLsn, parseLsn } from './lsn.ts'
+import type { PgOutbox } from './outbox.ts'
 import {
   decodePgoutput,
   isStreaming,
@@ -32,6 +33,7 @@ const CLOSE_PATIENCE_MS = 500
 export interface StreamOptions {
   readonly setup: Setup
   readonly tables: readonly PgTable[]
+  readonly outboxes: readonly PgOutbox[]
   readonly start: bigint
   readonly sink: FeedSink<bigint>
 }

@@ -1,5 +1,11 @@
 // PostgreSQL as a technology of cdc/connector: logical replication by pgoutput, a slot, snapshots by COPY.
-import { asMainstemError, type DropReport, type MainstemError, type SourceEvent } from '../../core/index.ts'
+import {
+  asMainstemError,
+  type CapturedTopic,
+  type DropReport,
+  type MainstemError,
+  type SourceEvent,
+} from '../../core/index.ts'
 import type { Probe, Retention, Session, SessionOptions, Technology } from '../connector/technology.ts'
 import { type Client, connect, connectionError, sqlStateOf } from './connection.ts'
 import { dropFromServer } from './drop.ts'
@@ -18,6 +24,7 @@ export class PostgresTechnology implements Technology<bigint> {
   readonly positions = lsnPositions
   readonly source: string
   readonly tables: readonly SetupTable[]
+  readonly topics: readonly CapturedTopic[]
   readonly slot: string
   readonly publication: string
   readonly retention: Retention
@@ -28,6 +35,7 @@ export class PostgresTechnology implements Technology<bigint> {
     this.#setup = setup
     this.source = setup.source
     this.tables = setup.tables
+    this.topics = setup.topics
     this.slot = setup.slot
     this.publication = setup.publication
     this.retention = setup.retention

@@ -1,14 +1,23 @@
 // Messages of pgoutput → the changes they mean. Relation messages are checked against the contracts.
 import { fail } from '../../core/index.ts'
 import type { Captured, OldKind } from '../connector/changes.ts'
+import type { OutboxReader } from '../connector/events.ts'
 import type { FeedSink } from '../connector/technology.ts'
 import { createRowReader } from './columns.ts'
+import type { PgOutbox } from './outbox.ts'
 import type { PgoutputHandler, Relation, Tuple } from './pgoutput.ts'
 import type { PgTable } from './preflight.ts'
 import type { PgType } from './types.ts'
 
+interface CapturedOutbox {
+  readonly topic: string
+  readonly reader: OutboxReader
+  readonly places: ReadonlyMap<string, number>
+}
+
 export interface TransactionsOptions {
   readonly tables: readonly PgTable[]
+  readonly outboxes: readonly PgOutbox[]
   /** Transactions that end at or before it are in the log already. */
   readonly start: bigint
   readonly sink: FeedSink<bigint>
@@ -18,6 +27,7 @@ export class Transactions implements PgoutputHandler {
   readonly #options: TransactionsOptions
   readonly #sink: FeedSink<bigint>
   readonly #captured = new Map<number, Captured>()
+  readonly #outboxes = new Map<number, CapturedOutbox>()
 
   constructor(options: TransactionsOptions) {
     this.#options = options
@@ -51,6 +61,7 @@ export class Transactions implements PgoutputHandler {
   }
 
   relation(relation: Relation): void {
+    this.#outboxRelation(relation)
     const table = this.capturedBy(relation)
     if (!table) return
     const types = new Map(table.catalog.columns.map(column => [column.name, column.type]))
@@ -79,6 +90,25 @@ export class Transactions implements PgoutputHandler {
   insert(relationId: number, after: Tuple): void {
     const captured = this.#captured.get(relationId)
     if (captured) this.#sink.insert(captured, after)
+    const outbox = this.#outboxes.get(relationId)
+    if (outbox) {
+      const text = (start: number, end: number) => after.bytes.toString('utf8', start, end)
+      this.#sink.event(outbox.topic, outbox.reader.read(after, outbox.places, text))
+    }
+  }
+
+  /** Only what is inserted into an outbox means something. */
+  #outboxRelation({ id, schema, table, columns }: Relation): void {
+    const outbox = this.#options.outboxes.find(({ setup: { pg } }) => pg.schema === schema && pg.name === table)
+    if (!outbox) return
+    const places = new Map(columns.map(({ name }, place) => [name, place]))
+    const gone = outbox.reader.columns.find(name => !places.has(name))
+    if (gone !== undefined)
+      throw fail('CONTRACT_COLUMN_MISSING', `${outbox.captured.topic.name} has no column '${gone}' any more`, {
+        detail: `it has ${columns.map(({ name }) => name).join(', ')}`,
+        hint: 'bring the contract up to date, or undo the change of the table',
+      })
+    this.#outboxes.set(id, { topic: outbox.captured.topic.name, reader: outbox.reader, places })
   }
 
   update(relationId: number, oldKind: OldKind, before: Tuple, after: Tuple): void {

@@ -17,6 +17,7 @@ export {
   openMirror,
 } from './mirror.ts'
 export { type EventInput, type ParkedEvent, ParkedEvents } from './parked-events.ts'
+export { ParkedRows } from './parked-rows.ts'
 export { isCutRaw, type RawValues, refusedBy } from './raw.ts'
 export { type PlacedParked, placeParked, Recorder, type RefusedRow } from './recorder.ts'
 export * from './source.ts'

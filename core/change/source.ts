@@ -1,5 +1,5 @@
 // The port that change data capture implements: a source is declared in an application, opened by the runtime.
-import { type AnyTable, compileContract, type ObjectContract } from '../contract/index.ts'
+import { type AnyTable, type AnyTopic, type Contract, compileContract, type ObjectContract } from '../contract/index.ts'
 import type { ErrorReport } from '../errors.ts'
 import type { Log, LogTopic } from '../log/index.ts'
 
@@ -9,6 +9,32 @@ export interface SourceTable extends AnyTable {
   /** The table's name in the database, `schema.table` or `table`. */
   readonly table: string
 }
+
+/** Where the events of a captured topic come from. */
+export type TopicOrigin =
+  | {
+      readonly kind: 'outbox'
+      /** Its name in the database. */
+      readonly table: string
+      /** Field of the event → column, where their names differ. */
+      readonly columns: Readonly<Record<string, string>>
+      /** The column whose JSON object has the fields that no column has. */
+      readonly payload: string | undefined
+      /** False: rows are deleted once their events are in the log. */
+      readonly keep: boolean
+    }
+  | { readonly kind: 'messages'; readonly prefix: string }
+
+/** A topic whose events a source brings; `name` is `<source>.<table or prefix>`. */
+export interface SourceTopic extends AnyTopic {
+  readonly key: unknown
+  readonly source: SourceDefinition
+  readonly origin: TopicOrigin
+}
+
+/** The topic as its source knows it; undefined of the application's own topics. */
+export const sourceTopicOf = (topic: AnyTopic): SourceTopic | undefined =>
+  'source' in topic && 'origin' in topic ? (topic as SourceTopic) : undefined
 
 /** What `postgres('shop', …)` gives: pure, opens nothing. */
 export interface SourceDefinition {
@@ -33,12 +59,20 @@ export interface CapturedTable {
   readonly topic: LogTopic
 }
 
+export interface CapturedTopic {
+  readonly declared: SourceTopic
+  readonly contract: Contract
+  readonly topic: LogTopic
+}
+
 export interface SourceContext {
   /** The application's name: part of the names kept on the server. */
   readonly application: string
   readonly log: Log
   /** The tables to capture. */
   readonly tables: readonly CapturedTable[]
+  /** The topics to capture. Default: none. */
+  readonly topics?: readonly CapturedTopic[]
   /** A folder of the source's own, for its mirror. */
   readonly mirrorPath: string
   /** Read everything again at this start (diffed against the mirror): repairs a lost slot, a log behind it, added tables. */
@@ -89,6 +123,8 @@ export type SourceEvent =
       readonly bytesMax: number | null
     }
   | ({ readonly event: 'source-failed'; readonly source: string } & ErrorReport)
+  /** Rows of an outbox that are to go cannot be deleted; it is tried again. */
+  | { readonly event: 'outbox-waits'; readonly source: string; readonly topic: string; readonly message: string }
   | {
       readonly event: 'parked'
       readonly source: string

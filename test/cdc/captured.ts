@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import {
   type AnyRow,
+  compileContract,
   contractOfTable,
   type EmbeddedLogOptions,
   type FileSystem,
@@ -15,6 +16,7 @@ import {
   type SourceDefinition,
   type SourceEvent,
   type SourceTable,
+  type SourceTopic,
 } from '../../core/index.ts'
 
 export abstract class CapturedSource {
@@ -30,6 +32,8 @@ export abstract class CapturedSource {
   fileSystem: FileSystem | undefined
   /** Further options of the log, for the next `open`. */
   logOptions: Partial<EmbeddedLogOptions> = {}
+  /** Captured topics, for the next `open`. */
+  topics: readonly SourceTopic[] = []
   /** Told each event as it comes. */
   onEvent: (event: SourceEvent) => void = () => {}
 
@@ -68,10 +72,17 @@ export abstract class CapturedSource {
       const contract = contractOfTable(table)
       tables.push({ table, contract, topic: await this.#log.topic(contract) })
     }
+    const topics = []
+    for (const declared of this.topics) {
+      const { name, value, key, upcasts, tags } = declared
+      const contract = compileContract(name, 'topic', value, key, upcasts, tags)
+      topics.push({ declared, contract, topic: await this.#log.topic(contract) })
+    }
     this.#connector = await this.#source.open({
       application: 'test',
       log: this.#log,
       tables,
+      topics,
       mirrorPath: join(this.folder, 'mirror'),
       resnapshot: options.resnapshot ?? false,
       onEvent: event => {

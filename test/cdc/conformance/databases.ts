@@ -16,7 +16,7 @@ import { createDatabase, isMissing, openTestPostgres, withClient } from '../../s
 import { CapturedSource } from '../captured.ts'
 
 export type DatabaseName = 'embedded PostgreSQL' | 'system PostgreSQL' | 'MariaDB' | 'MySQL'
-export type Source = ReturnType<typeof postgres<'db'>>
+export type Source = ReturnType<typeof mariadb<'db'>>
 export type DatabaseRow = Readonly<Record<string, unknown>>
 
 /** One connection for SQL. */
