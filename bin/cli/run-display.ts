@@ -11,6 +11,23 @@ const count = (value: number): string => value.toLocaleString('en-US')
 const ms = (value: number | null): string =>
   value === null ? '–' : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`
 
+/** `shop.orders: email added, total is numeric(12,2)`. */
+function schemaText({
+  topic,
+  added,
+  dropped,
+  renamed,
+  altered,
+}: Extract<RunEvent, { event: 'schema-changed' }>): string {
+  const parts = [
+    ...added.map(name => `${name} added`),
+    ...dropped.map(name => `${name} dropped`),
+    ...renamed.map(({ from, to }) => `${from} is now ${to}`),
+    ...altered.map(({ name, to }) => `${name} is ${to}`),
+  ]
+  return `${topic}: ${parts.join(', ')}`
+}
+
 /** `████████░░░░  62%  1.4 s left`. */
 export function progressBar(done: number, total: number, perSecond: number): string {
   const share = total > 0 ? Math.min(1, done / total) : 0
@@ -117,6 +134,8 @@ export class RunDisplay {
         return `  ${event.source}: paused, waiting for ${event.waitingFor}`
       case 'source-resumed':
         return `  ${event.source}: reads on`
+      case 'schema-changed':
+        return `  ${event.source}: ${schemaText(event)} at ${event.position}`
       case 'source-log-held':
         return `  ${event.source}: the server keeps ${byteSize(event.bytes)} of its log for it${event.bytesMax === null ? '' : `, at most ${byteSize(event.bytesMax)}`}`
       case 'source-log-read':

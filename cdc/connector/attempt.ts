@@ -17,6 +17,7 @@ export interface AttemptHost<P> {
   readonly technology: Technology<P>
   readonly log: Log
   readonly controlTopic: LogTopic
+  readonly eventsTopic: LogTopic
   readonly mirror: Mirror
   readonly resnapshot: boolean
   readonly signal: AbortSignal
@@ -94,6 +95,7 @@ async function stream<P>(
     technology,
     log,
     mirror,
+    eventsTopic: host.eventsTopic,
     start,
     openFeed: sink => session.openFeed(start, sink),
     onStreaming: () => host.onStreaming(),

@@ -182,12 +182,13 @@ export class Connector<P> implements SourceConnector {
   }
 
   #host(): AttemptHost<P> {
-    const { technology, log, controlTopic } = this.#parts
+    const { technology, log, controlTopic, eventsTopic } = this.#parts
     const { signal } = this.#stopping
     return {
       technology,
       log,
       controlTopic,
+      eventsTopic,
       mirror: this.#mirror,
       resnapshot: this.#resnapshot,
       signal,

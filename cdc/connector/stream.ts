@@ -9,12 +9,14 @@ import {
   type EventInput,
   fail,
   type Log,
+  type LogTopic,
   MIRROR_COMMIT_ROWS,
   MIRROR_COMMITS_MAX,
   type Mirror,
   type MirrorTable,
   type PlacedParked,
   placeParked,
+  type SchemaColumn,
 } from '../../core/index.ts'
 import type { Captured, OldKind } from './changes.ts'
 import type { Image } from './image.ts'
@@ -45,6 +47,7 @@ export interface StreamOptions<P> {
   readonly technology: Technology<P>
   readonly log: Log
   readonly mirror: Mirror
+  readonly eventsTopic: LogTopic
   readonly start: P
   readonly openFeed: (sink: FeedSink<P>) => Feed<P>
   readonly onStreaming: () => void
@@ -101,7 +104,9 @@ export class Stream<P> implements FeedSink<P> {
       onDurable: () => this.#onDurable(),
       onError: error => this.#fail(error),
     })
-    this.#transactions = new Transactions({ source, positions, log, mirror, pipeline: this.#pipeline, onEvent })
+    const { eventsTopic } = options
+    const pipeline = this.#pipeline
+    this.#transactions = new Transactions({ source, positions, log, mirror, eventsTopic, pipeline, onEvent })
     this.#feed = options.openFeed(this)
   }
 
@@ -190,6 +195,10 @@ export class Stream<P> implements FeedSink<P> {
 
   mirrored(table: string): MirrorTable {
     return this.#options.mirror.table(table)
+  }
+
+  schema(table: string, columns: readonly SchemaColumn[]): void {
+    this.#transactions.schemas.say(table, columns)
   }
 
   begin(transaction: string, skip: boolean): void {

@@ -13,6 +13,7 @@ import type {
   MainstemError,
   MirrorTable,
   RawValues,
+  SchemaColumn,
   SourceEvent,
 } from '../../core/index.ts'
 import type { Captured, OldKind } from './changes.ts'
@@ -235,6 +236,9 @@ export interface FeedSink<P> {
 
   /** The mirror's part of a captured table, by its contract's name: for `Captured`. */
   mirrored(table: string): MirrorTable
+
+  /** The columns that a captured table has from here on, by its contract's name. What the log knows already is not said again. */
+  schema(table: string, columns: readonly SchemaColumn[]): void
 
   // -- of a message that is taken
 

@@ -2,6 +2,7 @@
 import {
   type EventInput,
   type Log,
+  type LogTopic,
   type Mirror,
   type MirrorTable,
   type ParkedEvent,
@@ -15,6 +16,7 @@ import { type Captured, Changes, type OldKind } from './changes.ts'
 import type { Image } from './image.ts'
 import type { Pipeline } from './pipeline.ts'
 import type { Positions } from './positions.ts'
+import { Schemas } from './schemas.ts'
 import { Window } from './window.ts'
 
 /** Of the last transactions the names are kept: some may not be visible yet to who reads the tables. */
@@ -29,6 +31,8 @@ export interface TransactionsOptions<P> {
   readonly log: Log
   readonly mirror: Mirror
   readonly pipeline: Pipeline<P>
+  /** Of what happened to sources. */
+  readonly eventsTopic: LogTopic
   readonly onEvent: (event: SourceEvent) => void
 }
 
@@ -36,6 +40,7 @@ export class Transactions<P> {
   readonly #options: TransactionsOptions<P>
   readonly #recorder: Recorder
   readonly #rows: Changes
+  readonly schemas: Schemas
   #batch: ReturnType<Log['batch']> | undefined
   #transaction = ''
   #skip = false
@@ -52,6 +57,8 @@ export class Transactions<P> {
     this.#options = options
     this.#recorder = new Recorder(options.mirror, options.log.batch())
     this.#rows = new Changes(this.#recorder)
+    const { source, mirror, eventsTopic } = options
+    this.schemas = new Schemas({ source, mirror, topic: eventsTopic })
   }
 
   begin(transaction: string, skip: boolean): void {
@@ -92,13 +99,19 @@ export class Transactions<P> {
     const parked = this.#recorder.takeParked()
     const parkedEvents = this.#parkedEvents
     if (parkedEvents.length > 0) this.#parkedEvents = []
+    const events = this.schemas.record(batch, position)
     const mark = { source, position, transaction: this.#transaction, commitTimeUs }
-    const quiet = parked.length === 0 && parkedEvents.length === 0
+    const quiet = parked.length + parkedEvents.length + events.length === 0
     pipeline.append(
       batch,
       mark,
       to,
-      quiet ? undefined : appended => this.#announce(parked, parkedEvents, position, appended.first),
+      quiet
+        ? undefined
+        : appended => {
+            for (const event of events) this.#options.onEvent(event)
+            this.#announce(parked, parkedEvents, position, appended.first)
+          },
     )
   }
 

@@ -9,6 +9,8 @@ export interface TableName {
 
 export interface CatalogColumn {
   readonly name: string
+  /** Stays when it is renamed. */
+  readonly number: number
   readonly type: PgType
   readonly typeId: number
   readonly typeModifier: number
@@ -53,6 +55,7 @@ interface TableRow {
 
 interface ColumnRow {
   readonly oid: string
+  readonly number: number
   readonly name: string
   readonly type_id: string
   readonly type_modifier: number
@@ -83,7 +86,7 @@ const TABLES = `
    where c.relkind in ('r', 'p', 'v', 'm', 'f')`
 
 const COLUMNS = `
-  select a.attrelid::text as oid, a.attname::text as name, a.atttypid::text as type_id, a.atttypmod as type_modifier,
+  select a.attrelid::text as oid, a.attnum as number, a.attname::text as name, a.atttypid::text as type_id, a.atttypmod as type_modifier,
          format_type(a.atttypid, a.atttypmod) as type_name, a.attnotnull as not_null, a.attgenerated <> '' as generated,
          has_column_privilege(a.attrelid, a.attnum, 'SELECT') as selectable
     from pg_attribute a where a.attrelid = any($1::oid[]) and a.attnum > 0 and not a.attisdropped order by a.attrelid, a.attnum`
@@ -140,6 +143,7 @@ function toColumn(row: ColumnRow, resolve: Awaited<ReturnType<typeof loadTypes>>
   const typeId = Number(row.type_id)
   return {
     name: row.name,
+    number: row.number,
     type: resolve({ typeId, modifier: row.type_modifier, name: row.type_name }),
     typeId,
     typeModifier: row.type_modifier,

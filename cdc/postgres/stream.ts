@@ -24,8 +24,8 @@ import {
 import { checkTable, type PgTable } from './preflight.ts'
 import type { Setup } from './setup.ts'
 import { Spool } from './spool.ts'
-import { Transactions } from './transactions.ts'
-import { loadTypes, type PgType } from './types.ts'
+import { type KnownColumn, Transactions } from './transactions.ts'
+import { loadTypes } from './types.ts'
 
 /** For the server to answer the goodbye. */
 const CLOSE_PATIENCE_MS = 500
@@ -168,8 +168,8 @@ export class ReplicationStream implements Feed<bigint, Message> {
     }
     const { setup, sink } = this.#options
     sink.hold(async () => {
-      const types = await recheck(setup, relation, table)
-      this.#transactions.useRelation(relation, table, types)
+      const known = await recheck(setup, relation, table)
+      this.#transactions.useRelation(relation, table, known)
     })
   }
 
@@ -200,20 +200,25 @@ export class ReplicationStream implements Feed<bigint, Message> {
 }
 
 /** A table was altered: its contract is checked again, and the types that the stream names are read. */
-async function recheck(setup: Setup, relation: Relation, table: PgTable): Promise<readonly PgType[]> {
+async function recheck(setup: Setup, relation: Relation, table: PgTable): Promise<readonly KnownColumn[]> {
   const sql = await connect(setup.target)
   try {
     const [catalog] = await readTables(sql, [table.setup.pg])
     const problem = catalog && checkTable(table.setup, catalog)[0]
     if (problem) throw problem
+    const { columns } = relation
     const resolve = await loadTypes(
       sql,
-      relation.columns.map(column => column.typeId),
+      columns.map(column => column.typeId),
     )
-    return relation.columns.map(({ typeId, typeModifier }) => {
-      const known = catalog?.columns.find(column => column.typeId === typeId && column.typeModifier === typeModifier)
-      return known?.type ?? resolve({ typeId, modifier: typeModifier, name: 'altered type' })
-    })
+    const { rows } = await sql.query<{ name: string }>(
+      'select format_type(id, modifier) as name from unnest($1::oid[], $2::int[]) with ordinality t(id, modifier, n) order by n',
+      [columns.map(column => column.typeId), columns.map(column => column.typeModifier)],
+    )
+    return columns.map(({ name, typeId, typeModifier }, n) => ({
+      type: resolve({ typeId, modifier: typeModifier, name: rows[n]?.name ?? 'unknown' }),
+      number: catalog?.columns.find(column => column.name === name)?.number ?? null,
+    }))
   } finally {
     await sql.end().catch(() => {})
   }

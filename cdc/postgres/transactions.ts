@@ -23,6 +23,12 @@ export interface TransactionsOptions {
   readonly sink: FeedSink<bigint>
 }
 
+/** What a relation message does not say of a column. */
+export interface KnownColumn {
+  readonly type: PgType
+  readonly number: number | null
+}
+
 export class Transactions implements PgoutputHandler {
   readonly #options: TransactionsOptions
   readonly #sink: FeedSink<bigint>
@@ -64,25 +70,39 @@ export class Transactions implements PgoutputHandler {
     this.#outboxRelation(relation)
     const table = this.capturedBy(relation)
     if (!table) return
-    const types = new Map(table.catalog.columns.map(column => [column.name, column.type]))
+    const known = new Map(table.catalog.columns.map(column => [column.name, column]))
     this.useRelation(
       relation,
       table,
-      relation.columns.map(column => types.get(column.name) ?? UNKNOWN),
+      relation.columns.map(({ name }) => ({
+        type: known.get(name)?.type ?? UNKNOWN,
+        number: known.get(name)?.number ?? null,
+      })),
     )
   }
 
-  /** @throws CONTRACT_COLUMN_MISSING: the table was altered so that its contract no longer holds */
-  useRelation(relation: Relation, table: PgTable, types: readonly PgType[]): void {
+  /**
+   * @param known of each column of the relation
+   * @throws CONTRACT_COLUMN_MISSING: the table was altered so that its contract no longer holds
+   */
+  useRelation(relation: Relation, table: PgTable, known: readonly KnownColumn[]): void {
     const { contract, table: input } = table.setup
-    for (const name of Object.keys(contract.schema.shape)) {
-      if (relation.columns.some(column => column.name === name)) continue
-      throw fail('CONTRACT_COLUMN_MISSING', `${input.name} has no column '${name}' any more`, {
+    const missing = Object.keys(contract.schema.shape).filter(
+      name => !relation.columns.some(column => column.name === name),
+    )
+    if (missing.length > 0) {
+      const which = missing.map(name => `'${name}'`).join(', ')
+      throw fail('CONTRACT_COLUMN_MISSING', `${input.name} has no column ${which} any more`, {
         detail: `it has ${relation.columns.map(column => column.name).join(', ')}`,
         hint: 'bring the contract up to date, or undo the change of the table',
+        data: { table: input.name, columns: missing },
       })
     }
-    const columns = relation.columns.map((column, n) => ({ name: column.name, type: types[n] ?? UNKNOWN }))
+    const columns = relation.columns.map(({ name }, n) => ({ name, ...known[n]! }))
+    this.#sink.schema(
+      contract.name,
+      columns.map(({ name, type, number }) => ({ name, type: type.name, number })),
+    )
     const mirrored = this.#sink.mirrored(contract.name)
     this.#captured.set(relation.id, { mirrored, reader: createRowReader(contract, columns) })
   }

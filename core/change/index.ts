@@ -24,7 +24,9 @@ export * from './source.ts'
 export {
   readSchema,
   recordSourceEvent,
+  type SchemaChange,
   type SchemaColumn,
   type SourceEventRecord,
+  schemaChange,
   sourceEventsContract,
 } from './source-events.ts'

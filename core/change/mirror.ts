@@ -16,12 +16,14 @@ import {
   type LogTopic,
   type ParkedRow,
   type RecordCursor,
+  SOURCE_EVENTS_TOPIC,
 } from '../log/index.ts'
 import { openTableStore, readStoreMeta, type TableStore } from '../state/index.ts'
 import { type ControlState, NO_CONTROL, readControl } from './control.ts'
 import { ParkedEvents } from './parked-events.ts'
 import { ParkedRows } from './parked-rows.ts'
 import type { ParkedEntry } from './source.ts'
+import { readSchema, type SchemaColumn } from './source-events.ts'
 
 const EPOCH_BYTES = 4
 const META = 'mirror'
@@ -45,6 +47,7 @@ interface MirrorMeta {
   readonly generation?: number
   readonly control: ControlState
   readonly layouts: Readonly<Record<string, string>>
+  readonly schemas?: Readonly<Record<string, readonly SchemaColumn[]>>
 }
 
 export interface MirrorOptions {
@@ -186,6 +189,8 @@ export class Mirror {
   readonly events: ReadonlyMap<string, ParkedEvents>
   #position: number
   #control: ControlState
+  /** The columns of captured tables in the database, as the log last said. */
+  readonly schemas: Map<string, readonly SchemaColumn[]>
   #commits = 0
   /** What comes after the last commit is needed as it is. */
   readonly #hold: LogHold
@@ -203,6 +208,7 @@ export class Mirror {
     this.#position = meta?.position ?? 0
     // The first versions knew of no reading.
     this.#control = { ...NO_CONTROL, ...meta?.control }
+    this.schemas = new Map(Object.entries(meta?.schemas ?? {}))
     this.#hold = options.log.hold(holdName(options.source), this.#position)
     this.tables = new Map(
       options.tables.map(({ contract, topic }) => [contract.name, new MirrorTable(store, contract, topic)]),
@@ -293,6 +299,7 @@ export class Mirror {
       position,
       generation,
       control: this.#control,
+      schemas: Object.fromEntries(this.schemas),
       layouts: this.#layouts,
     }
     this.#store.setMeta(META, meta)
@@ -349,6 +356,12 @@ export class Mirror {
       const value = record.after()
       const state = value ? readControl(this.#options.source, value) : undefined
       if (state) this.#control = state
+      return
+    }
+    if (record.topic.name === SOURCE_EVENTS_TOPIC) {
+      const value = record.after()
+      const known = value ? readSchema(this.#options.source, value) : undefined
+      if (known) this.schemas.set(known.table, known.columns)
       return
     }
     const table = this.tables.get(record.topic.name)

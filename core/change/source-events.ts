@@ -39,6 +39,41 @@ export const recordSourceEvent = (
   event: Pick<SourceEventRecord, 'source' | 'event' | 'position'> & Partial<SourceEventRecord>,
 ): void => batch.event(topic, { table: null, before: null, after: null, detail: null, ...event })
 
+/** How the columns of a table differ. */
+export interface SchemaChange {
+  readonly added: readonly string[]
+  readonly dropped: readonly string[]
+  readonly renamed: readonly { readonly from: string; readonly to: string }[]
+  /** Columns of another type. */
+  readonly altered: readonly { readonly name: string; readonly from: string; readonly to: string }[]
+}
+
+/** Undefined where nothing differs. */
+export function schemaChange(
+  before: readonly SchemaColumn[],
+  after: readonly SchemaColumn[],
+): SchemaChange | undefined {
+  const old = new Map(before.map(column => [column.name, column]))
+  const now = new Map(after.map(column => [column.name, column]))
+  const came = after.filter(({ name }) => !old.has(name))
+  const gone = before.filter(({ name }) => !now.has(name))
+  const sameAs = ({ number }: SchemaColumn) => came.find(each => number !== null && each.number === number)
+  const renamed = gone.flatMap(column => {
+    const as = sameAs(column)
+    return as ? [{ from: column, to: as }] : []
+  })
+  const altered = [...after.flatMap(column => [{ from: old.get(column.name), to: column }]), ...renamed].flatMap(
+    ({ from, to }) => (from && from.type !== to.type ? [{ name: to.name, from: from.type, to: to.type }] : []),
+  )
+  const change = {
+    added: came.filter(column => !renamed.some(({ to }) => to === column)).map(({ name }) => name),
+    dropped: gone.filter(column => !renamed.some(({ from }) => from === column)).map(({ name }) => name),
+    renamed: renamed.map(({ from, to }) => ({ from: from.name, to: to.name })),
+    altered,
+  }
+  return Object.values(change).some(list => list.length > 0) ? change : undefined
+}
+
 /** Columns of a table as a record says they are from here on; undefined where it says something else, or is of another source. */
 export function readSchema(
   source: string,

@@ -2,6 +2,7 @@
 import { type AnyTable, type AnyTopic, type Contract, compileContract, type ObjectContract } from '../contract/index.ts'
 import type { ErrorReport } from '../errors.ts'
 import type { Log, LogTopic } from '../log/index.ts'
+import type { SchemaChange } from './source-events.ts'
 
 /** A captured table as its source knows it; `table.name` is `<source>.<table>`. */
 export interface SourceTable extends AnyTable {
@@ -122,6 +123,13 @@ export type SourceEvent =
       /** Beyond it the server is told to forget. */
       readonly bytesMax: number | null
     }
+  /** The columns of a captured table are others from here on; its contract still takes them. */
+  | ({
+      readonly event: 'schema-changed'
+      readonly source: string
+      readonly topic: string
+      readonly position: string
+    } & SchemaChange)
   | ({ readonly event: 'source-failed'; readonly source: string } & ErrorReport)
   /** Rows of an outbox that are to go cannot be deleted; it is tried again. */
   | { readonly event: 'outbox-waits'; readonly source: string; readonly topic: string; readonly message: string }

@@ -86,7 +86,9 @@ describe.each(['embedded', 'system'] as const)('large transactions of the %s Pos
         // Others go on meanwhile, also with rows that the open ones do not hold.
         await captured.run(`insert into u values (0, 0, 'between')`)
         await captured.level()
-        expect(captured.log.end).toBe(end + 1)
+        expect((await captured.records()).filter(({ op, position }) => position > end && op !== 'event')).toHaveLength(
+          1,
+        )
         expect((await captured.rows('u')).length).toBe(501)
         await b.query('delete from u where id between 1001 and 2000')
         await b.query('commit')

@@ -116,7 +116,7 @@ describe('the life of a PostgreSQL source', () => {
       await captured.start()
       const { end } = captured.log
       await captured.level()
-      expect(captured.log.end).toBe(end + 3)
+      expect((await captured.records()).filter(({ op, position }) => op !== 'event' && position > end)).toHaveLength(3)
       expect((await captured.rows('t')).length).toBe(1000)
       expect(captured.events.filter(event => event.event === 'snapshot-started').length).toBe(1)
     }))
