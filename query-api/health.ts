@@ -14,7 +14,7 @@ export interface HealthParts {
 
 /** A part that is not as it should be. */
 export interface Ailing {
-  /** `log`, `source shop`, `view accounts`, `engine`. */
+  /** `log`, `source shop`, `view accounts`, `engine`, `shards`. */
   readonly part: string
   readonly state: string
   readonly waitingFor: string | null
@@ -99,6 +99,9 @@ export class HealthMonitor {
     // A view that waits for its sources' snapshots still gets what is in the log; only stopped views need nothing more.
     const views = [...engine.views.values()]
     const folding = views.some(view => view.status().status !== 'stopped')
+    // Nobody folds any more, and a start would: from the last checkpoint.
+    const ended = views.map(view => view.status().error).find(error => error?.code === 'SHARD_FAILED')
+    if (ended) stuck.push({ part: 'shards', state: ended.message, waitingFor: 'a new start', code: ended.code })
     // What emits waits for room in the log, which says so itself.
     const paused = log.status().state !== 'open'
     if (folding && !paused && engine.position < log.end && this.#stuckMs('engine') > STUCK_MS) {

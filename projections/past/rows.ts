@@ -1,5 +1,5 @@
 // All rows of a view at one cut: of the present, read before they change while folding goes on; of the past, from a fold of its own.
-import { ByteReader, fail } from '../../core/index.ts'
+import { type AnyRow, ByteReader, fail } from '../../core/index.ts'
 import { idAt, RowsAtCut } from '../rows-at-cut.ts'
 import type { KeyId } from '../state/keys.ts'
 import type { FoldedView } from '../view.ts'
@@ -40,6 +40,12 @@ export function foldedRows(evaluation: RowsAt, name: string, cut: AtCut, pace: P
   return { ...cut, rows: view.size, close: end, [Symbol.asyncIterator]: read }
 }
 
+/** A row without the fields that nobody is shown: the last touch of one with a `ttl`, what `min` and `max` remember. */
+function shown({ value: { fields }, storedFields }: FoldedView, row: AnyRow): AnyRow {
+  if (storedFields.length === fields.length) return row
+  return Object.fromEntries(fields.map(({ name }) => [name, row[name]]))
+}
+
 /** Rows of a live view as they are now: to be called at a cut. */
 export function liveRows(view: FoldedView, cut: AtCut, pace: Pace, end: () => void): ViewRows {
   const rows = new RowsAtCut(view)
@@ -65,7 +71,7 @@ export function liveRows(view: FoldedView, cut: AtCut, pace: Pace, end: () => vo
     return taken.splice(0).map(({ id, stored }) => {
       const reader = new ByteReader(stored)
       reader.varint()
-      return { key: view.table.keys.keyOf(id), value: view.codec.decode(reader) }
+      return { key: view.table.keys.keyOf(id), value: shown(view, view.codec.decode(reader)) }
     })
   }
   const read = async function* (): AsyncGenerator<readonly ViewRow[]> {

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
+import { z } from 'zod'
 import type { AnyRow } from '../../../core/index.ts'
-import type { ViewRow, ViewRows } from '../../../projections/index.ts'
+import { application, min, projection, type ViewRow, type ViewRows } from '../../../projections/index.ts'
 import { invoices, level, open, useWorld, world } from '../ledger.ts'
 
 useWorld()
@@ -77,4 +78,31 @@ test('readers beyond the limit wait for others to end, and one that leaves lets 
   third.close()
   const again = await begin(await engine.past.rows('bills', { position: ROWS }))
   expect((await rest(again.iterator, again.taken)).size).toBe(ROWS)
+})
+
+test('fields that a view keeps for itself are not shown: what min and max remember, when a row was touched', async () => {
+  const least = projection('least', { key: z.int(), state: z.object({ cents: z.int().nullable() }) }).on(
+    invoices,
+    'customer',
+    { cents: min('cents') },
+  )
+  const touched = projection('touched', { key: z.int(), state: z.object({ n: z.int32() }), ttl: 3_600_000 }).on(
+    invoices.changes,
+    change => (change.after ?? change.before)?.customer ?? null,
+    row => {
+      row.n++
+    },
+  )
+  const engine = await open(application('test', { views: [least, touched] }), 'two')
+  await world.writer.transaction([insert(1, 30), insert(2, 20)])
+  await level(engine)
+  for (const at of [undefined, { position: 2 }]) {
+    const shown: (readonly ViewRow[])[] = []
+    for (const view of ['least', 'touched']) {
+      const rows: ViewRow[] = []
+      for await (const some of await engine.past.rows(view, at)) rows.push(...some)
+      shown.push(rows)
+    }
+    expect(shown).toEqual([[{ key: 1, value: { cents: 20 } }], [{ key: 1, value: { n: 2 } }]])
+  }
 })

@@ -13,6 +13,7 @@ import {
   partsOf,
   startThreadCrew,
 } from '../../../projections/index.ts'
+import { HealthMonitor } from '../../../query-api/health.ts'
 import { nativeModule } from '../../support/native-module.ts'
 import { Random } from '../../support/random.ts'
 
@@ -153,6 +154,9 @@ describe('shards in threads', { timeout: 60_000 }, () => {
         error: { code: 'SHARD_FAILED', message: expect.stringMatching(/^shard \d has ended/), detail: 'code 5' },
       })
     await expect(engine.read([{ view: 'days', key: 'monday' }])).rejects.toMatchObject({ code: 'VIEW_STOPPED' })
+    // Whoever looks after the process is told to start it again.
+    const health = new HealthMonitor({ engine, log, sources: new Map() })
+    expect(health.stuck()).toMatchObject([{ part: 'shards', code: 'SHARD_FAILED' }])
     await engine.stop()
     engines.length = 0
     expect(await Promise.race([waiting, 'still waiting'])).toBeDefined()
