@@ -146,6 +146,7 @@ const source = {
   ageMs: { type: ['number', 'null'] },
   snapshot: nullable(object({ rows: count, rowsEstimated: { type: 'number' }, rowsPerSecond: { type: 'number' } })),
   changes: count,
+  changesPerSecond: { type: ['number', 'null'], description: 'Of the last ten seconds; null in the first one' },
   parked: count,
   walHeldBytes: { type: ['number', 'null'] },
   walHeldBytesMax: { type: ['number', 'null'] },
@@ -153,6 +154,10 @@ const source = {
   publication: nullable(text),
   tables: array(text),
   error,
+  lastError: {
+    ...nullable(object({ code: text, message: text, detail: text, hint: text, at: text }, ['detail', 'hint'])),
+    description: 'The newest one since the start, when it was (ISO 8601), whether or not it is over',
+  },
 }
 
 const mark = object({

@@ -377,6 +377,10 @@ function operationPaths(): Paths {
       200: json(ref('Health'), 'Ready'),
       ...problems(503),
     }),
+    '/metrics': get('metrics', 'Gauges of sources, log and views, in the text format of Prometheus', {
+      200: { description: 'Metrics', content: { 'text/plain': { schema: { type: 'string' } } } },
+      ...problems(400),
+    }),
     '/openapi.json': get('openapi', 'This description', {
       200: json({ type: 'object' }, 'OpenAPI 3.1'),
       ...problems(),

@@ -31,6 +31,7 @@ export const ROUTES: readonly RoutePath[] = [
   { path: '/v1/savepoints/{name}', methods: ['GET', 'DELETE'] },
   { path: '/health/live', methods: ['GET'] },
   { path: '/health/ready', methods: ['GET'] },
+  { path: '/metrics', methods: ['GET'] },
   { path: '/openapi.json', methods: ['GET'] },
 ]
 

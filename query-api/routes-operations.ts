@@ -5,8 +5,10 @@ import { logWire } from './catalog.ts'
 import { type Ailing, ailingText, type HealthMonitor } from './health.ts'
 import { LOG_PAGE_DEFAULT, LOG_PAGE_MAX } from './limits.ts'
 import { readLogPage } from './log-page.ts'
+import { METRICS_TYPE, metricsText } from './metrics.ts'
 import { bodyJson, checkNames, integer } from './parameters.ts'
 import { parkedRetryOf, parkedWire, retriedWire } from './parked.ts'
+import type { SourceRates } from './rates.ts'
 import type { Reads } from './reads.ts'
 import { queryOf, sendJson } from './routes-reads.ts'
 import { checkOrigin, sourceOf } from './routes-writes.ts'
@@ -16,6 +18,7 @@ export interface OperationParts {
   readonly application: string
   readonly reads: Reads
   readonly health: HealthMonitor
+  readonly rates: SourceRates
   /** The OpenAPI document as text. */
   readonly openapi: string
 }
@@ -25,16 +28,16 @@ interface SourceParams {
 }
 
 export function addOperationRoutes(server: FastifyInstance, parts: OperationParts): void {
-  const { application, health, openapi } = parts
+  const { application, health, rates, openapi } = parts
   const { log, sources } = parts.reads
 
   server.get('/v1/sources', (request, reply) => {
     checkNames(queryOf(request), [])
-    sendJson(reply, JSON.stringify({ sources: [...sources.values()].map(source => source.status()) }))
+    sendJson(reply, JSON.stringify({ sources: [...sources.values()].map(source => rates.wire(source)) }))
   })
   server.get<{ Params: SourceParams }>('/v1/sources/:source', (request, reply) => {
     checkNames(queryOf(request), [])
-    sendJson(reply, JSON.stringify(sourceOf(sources, request.params.source).status()))
+    sendJson(reply, JSON.stringify(rates.wire(sourceOf(sources, request.params.source))))
   })
   server.get<{ Params: SourceParams }>('/v1/sources/:source/parked', (request, reply) => {
     const limit = pageLimit(request, ['limit'])
@@ -70,6 +73,11 @@ export function addOperationRoutes(server: FastifyInstance, parts: OperationPart
 
   server.get('/health/live', (_, reply) => answerHealth(reply, application, 'NOT_LIVE', health.stuck()))
   server.get('/health/ready', (_, reply) => answerHealth(reply, application, 'NOT_READY', health.awaited()))
+  server.get('/metrics', (request, reply) => {
+    checkNames(queryOf(request), [])
+    reply.header('cache-control', 'no-store').header('content-type', METRICS_TYPE)
+    reply.send(metricsText(parts.reads, rates))
+  })
   server.get('/openapi.json', (_, reply) => sendJson(reply, openapi))
 }
 

@@ -15,6 +15,7 @@ import {
 } from './limits.ts'
 import { createOpenApi } from './openapi.ts'
 import { isInternal, PROBLEM_JSON, problemOf } from './problem.ts'
+import { SourceRates } from './rates.ts'
 import { allowedMethods } from './route-table.ts'
 import { addDeadLetterRoutes } from './routes-dead-letters.ts'
 import { addOperationRoutes } from './routes-operations.ts'
@@ -28,7 +29,12 @@ import type { RunningServer, ServerOptions } from './server-options.ts'
 export async function openServer(options: ServerOptions): Promise<RunningServer> {
   const { reads, topics } = options
   const health = new HealthMonitor(reads)
-  const sampler = setInterval(() => health.observe(), HEALTH_SAMPLE_MS)
+  const rates = new SourceRates()
+  const sampler = setInterval(() => {
+    health.observe()
+    rates.observe(reads.sources)
+  }, HEALTH_SAMPLE_MS)
+  rates.observe(reads.sources)
   sampler.unref()
   const server = createFastify(options)
   const appends = new Appends(reads.log, topics)
@@ -39,7 +45,13 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   addReplayStatus(server, reads)
   addWriteRoutes(server, appends, reads)
   addSavepointRoutes(server, reads)
-  addOperationRoutes(server, { application: options.application, reads, health, openapi: JSON.stringify(openapi) })
+  addOperationRoutes(server, {
+    application: options.application,
+    reads,
+    health,
+    rates,
+    openapi: JSON.stringify(openapi),
+  })
   const close = async () => {
     clearInterval(sampler)
     reads.close()

@@ -1,7 +1,7 @@
 // Commands that ask a running application by HTTP: views, get, sources.
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { SourceStatus } from '../../core/index.ts'
-import { HOST_DEFAULT, PORT_DEFAULT, type ViewSummary } from '../../query-api/index.ts'
+import { HOST_DEFAULT, PORT_DEFAULT, type SourceWire, type ViewSummary } from '../../query-api/index.ts'
 import { wholeNumber } from './arguments.ts'
 import { call, callText } from './http.ts'
 import { byteSize, duration, formatTable, grouped, line } from './table.ts'
@@ -125,7 +125,7 @@ function addSources(program: Command): void {
   )
     .addHelpText('after', '\nExample:\n  mainstem sources')
     .action(async ({ url, json }: ClientFlags) => {
-      const answer = await call<{ sources: readonly SourceStatus[] }>(url, '/v1/sources')
+      const answer = await call<{ sources: readonly SourceWire[] }>(url, '/v1/sources')
       if (json) return line(JSON.stringify(answer))
       if (answer.sources.length === 0) return line('  the application has no sources')
       const rows = formatTable(answer.sources, [
@@ -136,12 +136,16 @@ function addSources(program: Command): void {
         { text: source => (source.lagBytes === null ? '' : `behind ${byteSize(source.lagBytes)}`) },
         { text: source => (source.ageMs === null ? '' : `lag ${duration(source.ageMs)}`) },
         { text: source => `${grouped(source.changes)} changes`, align: 'right' },
+        { text: ({ changesPerSecond }) => (changesPerSecond ? `${grouped(Math.round(changesPerSecond))}/s` : '') },
         { text: source => (source.parked > 0 ? `${grouped(source.parked)} parked` : '') },
         { text: source => (source.walHeldBytes === null ? '' : `server keeps ${byteSize(source.walHeldBytes)}`) },
         { text: source => (source.slot ? `slot ${source.slot}` : '') },
       ])
       rows.forEach(line)
-      for (const { name, error } of answer.sources) if (error) line(`  ${name}: ${errorText(error)}`)
+      for (const { name, error, lastError } of answer.sources) {
+        if (error) line(`  ${name}: ${errorText(error)}`)
+        else if (lastError) line(`  ${name}: well again since the error of ${lastError.at}: ${errorText(lastError)}`)
+      }
     })
 }
 

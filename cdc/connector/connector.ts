@@ -116,6 +116,7 @@ export class Connector<P> implements SourceConnector {
   /** What it waits for where the log has no room. */
   #pausedFor: string | null = null
   #error: MainstemError | undefined
+  #lastError: SourceStatus['lastError'] = null
   /** A snapshot that stands still, and what makes it go on beside the stream. */
   #snapshot: { readonly progress: Progress; readonly interrupt: () => void } | undefined
   #snapshots: Snapshots<P> | undefined
@@ -297,6 +298,7 @@ export class Connector<P> implements SourceConnector {
   async #onFailure(cause: unknown): Promise<boolean> {
     const error = this.#parts.technology.explain(cause)
     this.#error = error
+    this.#lastError = { ...reportOf(error), at: new Date().toISOString() }
     // Its overlay may hold rows of transactions that never reached the log.
     await this.#closeMirror()
     const { onEvent } = this.#parts.technology
@@ -380,6 +382,7 @@ export class Connector<P> implements SourceConnector {
         ...(technology.topics ?? []).map(each => each.topic.name),
       ],
       error: error ? reportOf(error) : null,
+      lastError: this.#lastError,
     }
   }
 

@@ -72,7 +72,6 @@ export class Stream<P> implements FeedSink<P> {
   readonly #slice = new Slice()
   #resting = false
   #waiting: unknown[] = []
-  /** What runs when it may, and who is told if it never does. */
   #ended = false
   readonly #over = Promise.withResolvers<void>()
   /** What was held for while messages were taken that had been kept aside. */

@@ -170,6 +170,8 @@ export interface SourceStatus {
   readonly publication: string | null
   readonly tables: readonly string[]
   readonly error: ErrorReport | null
+  /** The newest error since the start, and when it was (ISO 8601), whether or not it is over. */
+  readonly lastError: (ErrorReport & { readonly at: string }) | null
 }
 
 export interface SnapshotProgress {

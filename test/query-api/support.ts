@@ -150,6 +150,7 @@ export class ManualSource implements SourceConnector {
       publication: 'a_publication',
       tables: ['orders'],
       error: null,
+      lastError: null,
       ...this.overrides,
     }
   }

@@ -139,7 +139,7 @@ describe.concurrent('the client commands', () => {
 
   test('sources and parked rows are tables', async () => {
     expect((await mainstem(['sources', ...url])).stdout).toBe(
-      '  shop   manual   streaming   at 0/0   behind 0 B   lag 3 ms   0 changes   1 parked   slot a_slot\n',
+      '  shop   manual   streaming   at 0/0   behind 0 B   lag 3 ms   0 changes   1 parked   server keeps 1.0 kB   slot a_slot\n',
     )
     for (const args of [['parked'], ['parked', 'shop']]) {
       expect((await mainstem([...args, ...url])).stdout).toBe(
