@@ -37,6 +37,8 @@ export interface BinaryRowReader {
   readonly strideBytes: number
   /** Reads the record at `at` as row `row` of the run; gives the place after it, undefined where it is not of the contract. */
   read(source: RowSource, text: JsonText, at: number, row: number): number | undefined
+  /** Reads records that follow each other, as rows `from` to `to` of the run; gives the row of the first that is not of the contract, or `to`. */
+  readRun(source: RowSource, text: JsonText, at: number, from: number, to: number): number
   /** The record as the contract's parser takes it. */
   input(view: DataView, at: number): Record<string, unknown>
 }
@@ -62,7 +64,11 @@ export function createBinaryRowReader(
   const [constants, read, input] = [code.parser.constants, code.read(slots, strideBytes), code.input()]
   const names = constants.map((_, n) => `c${n}`)
   const program = `'use strict'
-return { read(s, t, p, i) { ${read} }, input(d, p) { ${input} } }`
+function read(s, t, p, i) { ${read} }
+return { read, input(d, p) { ${input} }, readRun(s, t, at, from, to) {
+let p = at, i = from
+for (; i < to && read(s, t, p, i) !== undefined; i++) p += ${strideBytes}
+return i } }`
   const made = new Function('RealDate', ...names, program)(RealDate, ...constants) as Omit<
     BinaryRowReader,
     'strideBytes'

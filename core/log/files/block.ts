@@ -238,14 +238,24 @@ class FileRecords implements RecordCursor {
 
   lendRun(): number {
     const form = this.#form!
+    const { source } = form.lender.after
+    const first = source.count
+    this.#takePeeked(form, first)
+    source.positions[first] = this.position
+    const row = form.readRun ? this.#readRun(form, form.readRun, first + 1) : this.#readEach(form, first + 1)
+    const count = row - first
+    this.#counted.lines += count - 1
+    this.#records += count - 1
+    source.count = row
+    return count
+  }
+
+  /** Reads the records that follow, from a row of the run on, up to one of another form or that is not sure; gives the row after them. */
+  #readEach(form: RowForm, first: number): number {
     const format = this.#format
     const text = this.#text
     const { source } = form.lender.after
-    const { positions } = source
-    const first = source.count
-    this.#takePeeked(form, first)
-    positions[first] = this.position
-    let row = first + 1
+    let row = first
     let at = this.#from
     for (; row < RUN_ROWS_MAX; row++) {
       at = format.begin(text.buffer, at, this.#to, this.#counted)
@@ -255,14 +265,26 @@ class FileRecords implements RecordCursor {
       if (end === undefined) break
       this.#at = at
       at = this.#next = Math.min(end, this.#to)
-      positions[row] = this.#base + at
+      source.positions[row] = this.#base + at
     }
     this.#from = at
-    const count = row - first
-    this.#counted.lines += count - 1
-    this.#records += count - 1
-    source.count = row
-    return count
+    return row
+  }
+
+  /** The same of records that are all of one form and length. */
+  #readRun({ lender }: RowForm, readRun: NonNullable<RowForm['readRun']>, first: number): number {
+    const stride = this.#format.strideBytes!
+    const { source } = lender.after
+    const { positions } = source
+    const from = this.#from
+    const left = Math.floor((this.#to - from) / stride)
+    const row = readRun(source, this.#text, from, first, Math.min(RUN_ROWS_MAX, first + left))
+    if (row === first) return row
+    const before = this.#base + from - (first - 1) * stride
+    for (let n = first; n < row; n++) positions[n] = before + n * stride
+    this.#from = this.#next = from + (row - first) * stride
+    this.#at = this.#next - stride
+    return row
   }
 
   parked(): null {

@@ -32,6 +32,8 @@ export interface RowForm {
   readonly peek: RowView
   /** Reads the record at a place into row `row`; gives the place after the record, undefined where it is not sure. */
   read(source: RowSource, text: JsonText, at: number, row: number): number | undefined
+  /** Where all records are of one form and length: reads those that follow each other as rows `from` to `to`; gives the row of the first that is not sure. */
+  readonly readRun?: (source: RowSource, text: JsonText, at: number, from: number, to: number) => number
 }
 
 /** What a topic's records in a file are read by. */
@@ -199,7 +201,7 @@ class BinaryFormat implements RecordFormat {
     const reader = createBinaryRowReader(name, variant.schema, parts.lender.code.fields, layout)
     this.strideBytes = reader.strideBytes
     this.#kept = new Kept(contract)
-    this.#form = { ...parts, read: reader.read }
+    this.#form = { ...parts, read: reader.read, readRun: reader.readRun }
     this.#input = reader.input
   }
 
