@@ -24,6 +24,7 @@ import type {
   LogReader,
   LogStatus,
   LogTopic,
+  ReadOptions,
   RecordAccessor,
   ScanOptions,
   Scans,
@@ -314,10 +315,10 @@ class OpenLog implements EmbeddedLog {
     return writer.history.recent(position) ?? readMarks(writer.segments, blocksOf(this), position)
   }
 
-  read(after: number): LogReader {
+  read(after: number, options?: ReadOptions): LogReader {
     if (this.#closing) throw closedError()
     if (!Number.isSafeInteger(after) || after < 0) throw fail('REQUEST_INVALID', `${after} is not a position`)
-    return this.#parts.readers.read(after)
+    return this.#parts.readers.read(after, options)
   }
 
   async positionAt(timeMs: number): Promise<number> {

@@ -335,8 +335,8 @@ export interface LogStatus {
 
 export interface ReadOptions {
   /**
-   * The reader is done with the blocks that it was given when it asks for the next ones: their memory may then be used for others.
-   * Default false.
+   * The reader is done with the blocks that it was given when it asks for the next ones: their memory is then given back, or used for
+   * others, and their records are gone. Default false.
    */
   readonly lent?: boolean
 }

@@ -45,7 +45,7 @@ export class Readers {
   read(after: number, { lent = false }: ReadOptions = {}): LogReader {
     const shared = lent ? this.#shared : undefined
     if (shared) this.#shared = undefined
-    const reader = new SegmentReader(this, after, shared)
+    const reader = new SegmentReader(this, after, lent, shared)
     this.#open.add(reader)
     return reader
   }
@@ -89,6 +89,9 @@ class SegmentReader implements LogReader {
   #sealedCount = 0
   readonly #use = new ColumnUse()
   readonly #sharing: SharedReading | undefined
+  readonly #lends: boolean
+  /** The last sealed block, where blocks are lent. */
+  #lent: SealedBlock | undefined
   #file: File | undefined
   #closed = false
   /** Reads of one reader follow each other, and its file is closed after them. */
@@ -98,8 +101,9 @@ class SegmentReader implements LogReader {
   #wake: () => void = () => {}
 
   /** @param shared by which it shares blocks with readers of other threads */
-  constructor(readers: Readers, after: number, shared?: SharedBlocks) {
+  constructor(readers: Readers, after: number, lends: boolean, shared?: SharedBlocks) {
     this.#readers = readers
+    this.#lends = lends
     this.#sharing = shared && new SharedReading(shared, readers.parts.topics, this.#use)
     this.#after = after
     this.#lease = readers.parts.leases.acquire(() => this.#entered?.first ?? this.#after + 1)
@@ -150,6 +154,8 @@ class SegmentReader implements LogReader {
   }
 
   async #ready(): Promise<readonly LogBlock[]> {
+    this.#lent?.letGo()
+    this.#lent = undefined
     while (!this.#closed && !this.#readers.closed) {
       const segment = this.#segment ?? (await this.#enter(this.#seek()))
       const blocks =
@@ -186,6 +192,7 @@ class SegmentReader implements LogReader {
   async #sealedBlocks(segment: SealedSegment): Promise<readonly LogBlock[]> {
     const block = await this.#sealedBlock(segment, this.#offset)
     if (!block) return []
+    if (this.#lends) this.#lent = block
     this.#offset++
     const blocks = block.blocks(this.#after)
     this.#after = Math.max(this.#after, block.entry.last)

@@ -3,6 +3,7 @@
 import { isUtf8 } from 'node:buffer'
 import { type AnyRow, type JsonText, type RowView, RUN_ROWS_MAX } from '../../contract/index.ts'
 import type { MainstemError } from '../../errors.ts'
+import { blockGone, letGo } from '../let-go.ts'
 import type { LogBlock, LogTopic, RecordCursor, RecordOp, SourceMark } from '../log.ts'
 import { type RecordFormat, type RowForm, refusalAt } from './format.ts'
 
@@ -51,6 +52,7 @@ export class FileBlock implements LogBlock {
   #before: FileBlock | number
   #lines: number | undefined
   #count: number | undefined
+  #isGone = false
 
   constructor(parts: BlockParts) {
     const { file, text, from, to, offset, end, after } = parts
@@ -89,6 +91,7 @@ export class FileBlock implements LogBlock {
   }
 
   records(): RecordCursor {
+    if (this.#isGone) throw blockGone()
     // From here on the block before it is not needed.
     if (typeof this.#before !== 'number') this.#before = this.#before.linesThrough
     return new FileRecords(this)
@@ -106,6 +109,14 @@ export class FileBlock implements LogBlock {
     const { text, to } = this.parts
     this.#lines ??= this.#linesTo(to, text.buffer)
     return this.#linesBefore + this.#lines
+  }
+
+  /** Gives its memory back: its records cannot be read any more. */
+  letGo(): void {
+    // The next block counts its lines from here.
+    void this.linesThrough
+    this.#isGone = true
+    letGo(this.parts.text.buffer)
   }
 
   get #linesBefore(): number {

@@ -6,7 +6,18 @@ import { fail, type MainstemError } from '../../errors.ts'
 import { emitterOf } from '../emit-mark.ts'
 import { type FileSystem, nodeFileSystem } from '../file-system.ts'
 import { RECORD_BYTES_MAX } from '../limits.ts'
-import type { Batch, CleanReport, Log, LogBase, LogHold, LogReader, LogStatus, LogTopic, SourceMark } from '../log.ts'
+import type {
+  Batch,
+  CleanReport,
+  Log,
+  LogBase,
+  LogHold,
+  LogReader,
+  LogStatus,
+  LogTopic,
+  ReadOptions,
+  SourceMark,
+} from '../log.ts'
 import { CHUNK_BYTES, type FileInput, InputFile } from './input.ts'
 import { FileReader } from './reader.ts'
 
@@ -176,9 +187,13 @@ class FilesAsLog implements FileLog {
     return new Map()
   }
 
-  read(after: number): LogReader {
+  read(after: number, options: ReadOptions = {}): LogReader {
     if (this.#closed) throw fail('LOG_CLOSED', 'the log is closed')
-    const reader = new FileReader(this.#inputs, after, this.#lineBytesMax, ended => this.#readers.delete(ended))
+    const reader = new FileReader(this.#inputs, after, {
+      ...options,
+      lineBytesMax: this.#lineBytesMax,
+      forget: ended => void this.#readers.delete(ended),
+    })
     this.#readers.add(reader)
     return reader
   }

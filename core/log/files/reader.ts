@@ -2,7 +2,7 @@
 // that end in a chunk: so where blocks, and with them transactions, end is a matter of the file and not of where reading began.
 import { JsonText, TEXT_PADDING } from '../../contract/index.ts'
 import { fail } from '../../errors.ts'
-import type { LogBlock, LogReader } from '../log.ts'
+import type { LogBlock, LogReader, ReadOptions } from '../log.ts'
 import { FileBlock } from './block.ts'
 import { refusalAt } from './format.ts'
 import type { InputFile } from './input.ts'
@@ -24,6 +24,11 @@ interface Chunk {
   readonly filled: Promise<void>
 }
 
+interface FileReaderOptions extends ReadOptions {
+  readonly lineBytesMax: number
+  readonly forget: (reader: FileReader) => void
+}
+
 export class FileReader implements LogReader {
   readonly generation = 0
   readonly #files: readonly InputFile[]
@@ -39,11 +44,15 @@ export class FileReader implements LogReader {
   #dropping = false
   /** The last block of the file at hand, or how many lines there are before the next chunk. */
   #before: FileBlock | number = 0
+  readonly #lends: boolean
+  /** The last block, where blocks are lent. */
+  #lent: FileBlock | undefined
   #closed = false
   readonly #end = Promise.withResolvers<void>()
   #tail: Promise<unknown> = Promise.resolve()
 
-  constructor(files: readonly InputFile[], after: number, lineBytesMax: number, forget: (reader: FileReader) => void) {
+  constructor(files: readonly InputFile[], after: number, { lineBytesMax, forget, lent = false }: FileReaderOptions) {
+    this.#lends = lent
     this.#files = files
     this.#lineBytesMax = lineBytesMax
     this.#forget = forget
@@ -87,6 +96,7 @@ export class FileReader implements LogReader {
   }
 
   async #ready(): Promise<readonly LogBlock[]> {
+    this.#recall()
     while (!this.#closed) {
       this.#readAhead()
       const chunk = this.#chunks[0]
@@ -98,9 +108,18 @@ export class FileReader implements LogReader {
       const block = this.#blockOf(chunk)
       if (!block) continue
       this.#after = block.end
+      if (this.#lends) this.#lent = block
       return [block]
     }
     return []
+  }
+
+  /** Lets the last block go, but for the beginning of a record that ends in the next one. */
+  #recall(): void {
+    if (this.#lent === undefined) return
+    this.#carry = this.#carry && Buffer.from(this.#carry)
+    this.#lent.letGo()
+    this.#lent = undefined
   }
 
   #readAhead(): void {

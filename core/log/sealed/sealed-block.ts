@@ -4,6 +4,7 @@ import { setImmediate as immediate } from 'node:timers/promises'
 import { type AnyRow, ByteReader, type RowSource, type RowViewCode } from '../../contract/index.ts'
 import { asMainstemError, isMainstemError } from '../../errors.ts'
 import { readMark } from '../block.ts'
+import { blockGone, letGo } from '../let-go.ts'
 import type { LogBlock, RecordCursor, SourceMark } from '../log.ts'
 import { type BlockPlace, corrupt, OP_PARKED, OP_UPDATE } from '../records.ts'
 import type { Layout } from '../topics.ts'
@@ -133,6 +134,9 @@ export class SealedBlock {
   readonly entry: BlockEntry
   readonly place: BlockPlace
   readonly groups: readonly GroupData[]
+  /** Whether its memory was given back. */
+  isGone = false
+  readonly #bytes: Buffer
   readonly #sections: Sections
   readonly #spanCount: number
   readonly #spanSection: number
@@ -144,6 +148,7 @@ export class SealedBlock {
 
   /** @throws LOG_CORRUPT */
   constructor(bytes: Buffer, entry: BlockEntry, place: BlockPlace, seed: number, use = new ColumnUse()) {
+    this.#bytes = bytes
     this.entry = entry
     this.place = place
     try {
@@ -216,6 +221,13 @@ export class SealedBlock {
       if (parked) yield parked
       for (const { columns } of images) yield* columns
     }
+  }
+
+  /** Gives its memory back: its records cannot be read any more. */
+  letGo(): void {
+    this.isGone = true
+    this.#sections.letGo()
+    letGo(this.#bytes)
   }
 
   /** Bytes of the columns, as they are stored and unpacked. */
@@ -364,6 +376,7 @@ class SpanBlock implements LogBlock {
   }
 
   records(): RecordCursor {
+    if (this.#block.isGone) throw blockGone()
     return new SealedRecords(this.#block, this.#index, this.count)
   }
 }

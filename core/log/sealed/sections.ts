@@ -4,6 +4,7 @@ import { setImmediate as immediate } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { crc32, zstdCompress, zstdDecompress, zstdDecompressSync } from 'node:zlib'
 import { type ByteReader, ByteWriter } from '../../contract/index.ts'
+import { letGo } from '../let-go.ts'
 import {
   COMPRESSED_FROM_BYTES,
   COMPRESSED_RATIO_MAX,
@@ -203,6 +204,12 @@ export class Sections {
     const stored = this.#body.subarray(section.at, section.at + section.bytes)
     if (stored.length < section.bytes) throw new RangeError(`section ${n} of a block is cut short`)
     return [stored, section.rawBytes]
+  }
+
+  /** Gives their memory back: none of them can be read any more. */
+  letGo(): void {
+    for (const raw of this.#raw) if (raw !== undefined && raw.buffer !== this.#body.buffer) letGo(raw)
+    this.#raw.length = 0
   }
 
   /** Bytes of all of them as they are stored, and unpacked. */

@@ -24,9 +24,9 @@ interface Read {
   readonly ends: number[]
 }
 
-async function readAll(log: FileLog, after = 0): Promise<Read> {
+async function readAll(log: FileLog, after = 0, lent = false): Promise<Read> {
   const read: Read = { records: [], ends: [] }
-  const reader = log.read(after)
+  const reader = log.read(after, { lent })
   for (let blocks = await reader.ready(); blocks.length > 0; blocks = await reader.ready()) {
     for (const block of blocks) {
       expect(block.last).toBe(true)
@@ -64,10 +64,28 @@ describe('a log of files', () => {
   ])('reads lines with %s', async (_, text) => {
     for (const chunkBytes of [1, 3, 7, 20, 64, 1_000]) {
       const log = await open({ '/f': text }, { chunkBytes })
-      expect(await rows(log), `chunks of ${chunkBytes}`).toEqual([one, two])
+      const read = await readAll(log)
+      expect(
+        read.records.map(({ row }) => row),
+        `chunks of ${chunkBytes}`,
+      ).toEqual([one, two])
+      expect(await readAll(log, 0, true)).toEqual(read)
       expect(log.end).toBe(Buffer.byteLength(text))
       await log.close()
     }
+  })
+
+  it('lends blocks that are gone when the next ones are read, and counts lines all the same', async () => {
+    const log = await open({ '/f': '{"id":1,"name":"a"}\n\n{"id":2,"name":"b"}\nnone\n' }, { chunkBytes: 7 })
+    const reader = log.read(0, { lent: true })
+    const [block] = await reader.ready()
+    const [next] = await reader.ready()
+    expect(() => block!.records()).toThrow(expect.objectContaining({ code: 'CURSOR_EXPIRED' }))
+    expect(next!.records().next()).toBe(true)
+    await expect(readAll(log, 0, true)).rejects.toThrow(
+      expect.objectContaining({ data: expect.objectContaining({ line: 4 }) }),
+    )
+    await log.close()
   })
 
   it('has nothing to say of an empty file, and ends where its files end', async () => {
