@@ -86,7 +86,7 @@ export class RunChain {
     for (const view of this.views) {
       if (view.position < first) view.foldRuns(lents, this.#segments, count, timeMs)
     }
-    for (const { view } of lents) view.source.open = false
+    for (const { view } of lents) view.source.close()
     lents.length = 0
   }
 }

@@ -13,17 +13,16 @@ import { notOfType } from './state/nested.ts'
 import type { RowPlaces, RunRows } from './state/row-places.ts'
 
 /**
- * Folds what is left of a lent run's records before `to` into their rows. `timeMs`: of records without an event time; `settled`:
- * flags of rows that need not be touched before they change.
+ * Folds what is left of a lent run's records before `to` into their rows; −1 when all are. Otherwise gives a row that is to be touched
+ * before it changes, and is to be called again. (A call from the loop would be inlined, and leave less for the handler's own.)
+ * `timeMs`: of records without an event time; `settled`: flags of rows that need not be touched.
  */
-export type FoldRun = (run: RunRows, to: number, timeMs: number, settled: number) => void
+export type FoldRun = (run: RunRows, to: number, timeMs: number, settled: number) => number
 
 export interface RunParts {
   readonly places: RowPlaces
   readonly draft: AnyRow
   readonly context: HandlerContext
-  /** To be called of a row that is about to change, unless it is settled. */
-  touch(row: number): void
   /** Takes what a handler returned that is not undefined. @throws HANDLER_ASYNC */
   checkResult(result: unknown): void
   /** Ends a call that has used more of its context than values. */
@@ -76,14 +75,15 @@ function factoryOf({ on, variants }: Route, handler: Handler, loop: string): Fac
   factory ??= new Function(
     'env',
     `'use strict' // ${made++}
-const { places, draft, context, handler, touch, checkResult, endCall, checkHeap, skipping, lent, maps, bad } = env
+const { places, draft, context, handler, checkResult, endCall, checkHeap, skipping, lent, maps, bad } = env
 const { pages, shift, mask, at } = places, { info } = context, { row, source } = lent, { positions, words: c } = source
 return (run, to, timeMs, settled) => {
 const { rows, records, found } = run
 let k = run.next
-if (k === found || records[k] >= to) return
+if (k === found || records[k] >= to) return -1
 ${loop}
-run.next = k }`,
+run.next = k
+return -1 }`,
   ) as Factory
   known.set(loop, factory)
   return factory
@@ -91,22 +91,23 @@ run.next = k }`,
 
 function handlerLoop(route: Route, { fields }: RowView, { places: { layout }, skipping }: RunParts): string {
   const refs = layout.refs > 0
+  const time = timeColumn(route, fields)
   const call = `result = handler(draft, row, context)
   if (result !== undefined) checkResult(result)`
   const guarded = `skipping.save(r)
   let result
   try { ${call} } catch (error) { skipping.failedInRun(error, r); continue }`
   return `
-${needed(timeColumn(route, fields))}
+${needed(time)}
 for (; k < found; k++) {
   const i = records[k], r = rows[k]
   if (i >= to) break
-  source.at = i
-  info.position = positions[i]
-  info.timeMs = ${timeOf(route, fields)}
-  context.row = r
   const page = pages[r >>> shift], w = page.words, h = page.halves, b = (r & mask) * ${layout.words}
   ${TOUCH}
+  source.at = i
+  info.position = positions[i]
+  ${time ? `info.timeMs = ${time.there ?? 'true'} ? ${time.value} : timeMs` : ''}
+  context.row = r
   at.words = w
   at.halves = h
   at.base = b
@@ -118,12 +119,7 @@ for (; k < found; k++) {
 }`
 }
 
-/** An expression for the event time of record `i`, or its transaction's time where it has none. */
-function timeOf(route: Route, fields: readonly ViewField[]): string {
-  const column = timeColumn(route, fields)
-  return column ? `${column.there ?? 'true'} ? ${column.value} : timeMs` : 'timeMs'
-}
-
+/** The event time, where records have one; others have their transaction's, which is set. */
 function timeColumn({ time }: Route, fields: readonly ViewField[]): WordColumn | undefined {
   const column = time === undefined ? undefined : wordColumn(fields, time)
   return column?.kind === 'date' ? column : undefined
@@ -144,7 +140,7 @@ const columnsOf = (
   ])
 
 /** Statements before a row changes whose halves begin at twice `b`. */
-const TOUCH = `const f = h[(b << 1) + ${FLAGS}]; if ((f & ${TOUCHED}) === 0 && (f & settled) !== settled) touch(r)`
+const TOUCH = `const f = h[(b << 1) + ${FLAGS}]; if ((f & ${TOUCHED}) === 0 && (f & settled) !== settled) { run.next = k; return r }`
 
 const columnLoop = (
   steps: readonly string[],

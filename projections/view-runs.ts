@@ -101,7 +101,7 @@ export class ViewRuns {
 
   /** Folds records whose rows are found. @param before position of a record that is not folded, and none after it */
   fold({ lent, from, to }: Segment, timeMs: number, before = Number.POSITIVE_INFINITY): void {
-    const { context, skipping, begin } = this.#parts
+    const { context, touched, skipping, begin } = this.#parts
     const route = this.#routeOf(lent)
     if (route === undefined) return
     const { positions } = lent.view.source
@@ -115,7 +115,9 @@ export class ViewRuns {
     const { rows, fold } = this.#runs.get(route)!.of(lent.view)
     context.info.timeMs = timeMs
     skipping?.lends(lent, route)
-    fold(rows, end, timeMs, this.#settled)
+    const settled = this.#settled
+    for (let row = fold(rows, end, timeMs, settled); row >= 0; row = fold(rows, end, timeMs, settled))
+      touched.touch(row)
   }
 
   /** Flags of rows that need not be touched before they change. */

@@ -122,7 +122,6 @@ export class FoldedView implements HandlerOwner {
         places: table,
         draft: table.draft,
         context: this.#context,
-        touch: row => this.#touched.touch(row),
         checkResult,
         endCall: row => this.#endCall(row),
         checkHeap: () => table.checkHeap(),

@@ -30,6 +30,8 @@ export interface LateColumns {
 /** Columns that have a bit of `RowSource.pending` each; the others share the last one. */
 const OWN_BITS = 30
 
+const ALL = -1
+
 /** The bit that says whether a column is still to be loaded. */
 export const pendingBit = (column: number): number => 1 << Math.min(column, OWN_BITS)
 
@@ -38,6 +40,7 @@ export const RUN_ROWS_MAX = 256
 
 /** A run of rows, and the one at which the accessors look. */
 export class RowSource {
+  /** Whether the rows may be looked at; see `close`. */
   open = false
   /** Which row the accessors show. */
   at = 0
@@ -51,8 +54,11 @@ export class RowSource {
   /** Where texts stand: at (offset, length) of a buffer, or, without one, at (column, index). */
   buffer: Buffer | undefined
   columns: readonly TextColumn[] = []
-  /** Columns whose words are not there yet, a bit each: they are loaded for the whole run when the first of them is asked for. */
-  pending = 0
+  /**
+   * Columns whose words are not there yet, a bit each: they are loaded for the whole run when the first of them is asked for. All of
+   * them where the run is closed, so that an accessor has one thing to look at.
+   */
+  pending = ALL
   /** Columns that there are. */
   readonly columnCount: number
   /** What loads them, and the index there of the run's first row. */
@@ -72,6 +78,19 @@ export class RowSource {
     this.pending &= ~bit
     const end = bit === 1 << OWN_BITS ? this.columnCount : column + 1
     for (let n = Math.min(column, OWN_BITS); n < end; n++) this.late!.load(this, n)
+  }
+
+  /** Makes the run one of rows whose words are all there. */
+  openWith(buffer: Buffer): void {
+    this.buffer = buffer
+    this.pending = 0
+    this.open = true
+  }
+
+  /** Ends the use of the rows: their accessors throw. */
+  close(): void {
+    this.pending = ALL
+    this.open = false
   }
 
   /** Makes the run one of rows whose columns are loaded when they are asked for. */
@@ -136,14 +155,22 @@ export function createRowViewCode(type: ObjectType, name: string): RowViewCode {
       detail: `its field '${field}'`,
     })
   }
+  /** What an accessor asks for whose column is not there, or whose run is closed. */
+  const miss = (source: RowSource, n: number): void => {
+    const { path, columns } = text.asked[n]!
+    if (!source.open) expired(path)
+    for (const column of columns) source.need(column)
+  }
   const program = `'use strict'
 ${text.groups.join('\n')}
-return { row: s => new ${row}(s), read(s, r, i) { const w = s.words, x = s.refs; s.buffer = r.buffer; s.pending = 0; ${read} s.open = true } }`
-  const made = new Function('expired', 'enums', 'decoders', 'Date', program)(
+return { row: s => new ${row}(s), read(s, r, i) { const w = s.words, x = s.refs; ${read} s.openWith(r.buffer) } }`
+  const enums = text.enums.map((_, n) => `e${n}`)
+  const made = new Function('expired', 'miss', 'decoders', 'Date', ...enums, program)(
     expired,
-    text.enums,
+    miss,
     text.decoders,
     RealDate,
+    ...text.enums,
   ) as { row(source: RowSource): AnyRow; read: RowViewCode['read'] }
   return {
     fields,
@@ -202,6 +229,12 @@ function slotOf(type: ValueType, size: Size): ViewSlot {
   }
 }
 
+/** The columns of a slot's own value; those of a group are its fields'. */
+function columnsOf(slot: ViewSlot): number[] {
+  if (slot.kind === 'group') return []
+  return slot.kind === 'nullable' ? [slot.column, ...columnsOf(slot.inner)] : [slot.column]
+}
+
 const heldSlot = (type: ValueType, size: Size): ViewSlot => ({
   kind: 'value',
   column: size.columns++,
@@ -221,13 +254,14 @@ class ViewText {
   readonly groups: string[] = []
   readonly enums: (readonly string[])[] = []
   readonly decoders: ((reader: ByteReader) => unknown)[] = []
+  /** Of each accessor of values: its field, and the columns that it reads. */
+  readonly asked: { readonly path: string; readonly columns: readonly number[] }[] = []
 
   group(fields: readonly ViewField[], path: string): string {
     const inner: string[] = []
     const accessors = fields.map(({ name, slot }) => {
       const at = `${path}${name}`
-      const check = `const s = this.#s; if (!s.open) expired(${quote(at)});`
-      return `[${quote(name)}]: { enumerable: true, get() { ${check} ${this.#needs(slot)} return ${this.#value(slot, at, inner)} } }`
+      return `[${quote(name)}]: { enumerable: true, get() { const s = this.#s; ${this.#check(slot, at)} return ${this.#value(slot, at, inner)} } }`
     })
     const name = `Group${this.groups.length}`
     this.groups.push(`class ${name} {
@@ -238,11 +272,15 @@ static accessors = { ${accessors.join(',\n')} }
     return name
   }
 
-  /** Statements that make the columns of a slot be there: a value that is not there may be loaded too. */
-  #needs(slot: ViewSlot): string {
-    if (slot.kind === 'group') return ''
-    const need = `if ((s.pending & ${pendingBit(slot.column)}) !== 0) s.need(${slot.column});`
-    return slot.kind === 'nullable' ? `${need} ${this.#needs(slot.inner)}` : need
+  /**
+   * A statement that makes the columns of a slot be there, a value's too that is not there, or throws. It is short: the engine puts
+   * accessors into the code of a handler up to a bound of their size, and calls the others.
+   */
+  #check(slot: ViewSlot, path: string): string {
+    const columns = columnsOf(slot)
+    if (columns.length === 0) return `if (!s.open) expired(${quote(path)});`
+    const bits = columns.reduce((all, column) => all | pendingBit(column), 0)
+    return `if (s.pending & ${bits}) miss(s, ${this.asked.push({ path, columns }) - 1});`
   }
 
   /** An expression for a slot's value. */
@@ -276,7 +314,7 @@ static accessors = { ${accessors.join(',\n')} }
       case 'date':
         return `new Date(${w})`
       case 'enum':
-        return `enums[${this.enums.push(type.values) - 1}][${w}]`
+        return `e${this.enums.push(type.values) - 1}[${w}]`
       default:
         return w
     }

@@ -109,8 +109,8 @@ export class RowLender {
   }
 
   recall(): void {
-    this.after.source.open = false
-    this.before.source.open = false
+    this.after.source.close()
+    this.before.source.close()
   }
 }
 

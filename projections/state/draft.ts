@@ -39,8 +39,15 @@ function generate(layout: Layout, owner: string): DraftCode {
   }
   const makeMap = (at: Place, field: number, from: unknown) =>
     new StateMap(mapOwner(at, text.maps[field]!, expired), from as ReadonlyMap<unknown, unknown> | undefined)
-  const env = { expired, bad, settle, heldBytes, makeMap, types: text.types, Date: RealDate, plainMap }
-  return new Function('env', text.program)(env) as DraftCode
+  const refuse = (at: Place, n: number, value: unknown): never => {
+    const { path, expected } = text.refusals[n]!
+    return at.base < 0 ? expired(path) : bad(path, expected, value)
+  }
+  const { isFinite: isNumber, isSafeInteger: isInt } = Number
+  const { types } = text
+  const env = { expired, bad, refuse, isInt, isNumber, settle, heldBytes, makeMap, types, Date: RealDate, plainMap }
+  // As parameters, since constants are looked at for whether they are set, on each use.
+  return new Function(...Object.keys(env), text.program)(...Object.values(env)) as DraftCode
 }
 
 /** Taken before the purity guards wrap the global one. */
@@ -78,14 +85,22 @@ function mapOwner(at: Place, { path, type, ref }: MapPlace, expired: (field: str
 
 const quote = (text: string): string => JSON.stringify(text)
 
+/** What a setter refuses. */
+interface Refusal {
+  readonly path: string
+  readonly expected: string
+}
+
 /**
  * Writes the program: a class per group of fields. Its accessors stand on each object itself, as what a spread copies; that
- * they are the same functions for all of them makes the objects one class to the engine.
+ * they are the same functions for all of them makes the objects one class to the engine. The engine puts accessors into the code of
+ * a handler up to a bound of their size, and calls the others: so theirs is kept small, errors being made elsewhere.
  */
 class Text {
   readonly program: string
   readonly types: unknown[] = []
   readonly maps: MapPlace[] = []
+  readonly refusals: Refusal[] = []
   readonly #groups: string[] = []
 
   constructor(layout: Layout) {
@@ -93,7 +108,6 @@ class Text {
     const copy = this.#objectOf(layout.fields)
     const stored = this.#objectOf([...layout.fields, ...layout.hidden])
     this.program = `'use strict'
-const { expired, bad, settle, heldBytes, makeMap, types, Date, plainMap } = env
 ${this.#groups.join('\n')}
 return { row: at => new ${row}(at), toObject(w, h, b, r, rb) { return ${copy} }, toStored(w, h, b, r, rb) { return ${stored} } }`
   }
@@ -106,7 +120,8 @@ return { row: at => new ${row}(at), toObject(w, h, b, r, rb) { return ${copy} },
       const at = `${path}${name}`
       const check = `const at = this.#at; if (at.base < 0${guard}) expired(${quote(at)});`
       const [read, write] = this.#accessor(slot, at, guard, inner)
-      return `[${quote(name)}]: { enumerable: ${n < fields.length}, get() { ${check} ${read} }, set(v) { ${check} ${write} } }`
+      const set = (guard === '' && this.#shortSetter(slot, at)) || `${check} ${write}`
+      return `[${quote(name)}]: { enumerable: ${n < fields.length}, get() { ${check} ${read} }, set(v) { ${set} } }`
     })
     const name = `Group${this.#groups.length}`
     this.#groups.push(`class ${name} {
@@ -117,12 +132,23 @@ static accessors = { ${accessors.join(',\n')} }
     return name
   }
 
+  /** The setter of a field that is never null and has one condition: with one branch, for what is refused and for use too late. */
+  #shortSetter(slot: Slot, path: string): string | undefined {
+    if (slot.kind !== 'word' || slot.nullable) return undefined
+    const wrong = wrongWord(slot.type)
+    if (wrong === undefined) return undefined
+    const n = this.refusals.push({ path, expected: wrong.expected }) - 1
+    return `const at = this.#at; if (at.base < 0 || ${wrong.condition}) refuse(at, ${n}, v); ${placeAt(slot)} = ${this.#toWord(slot.type)};`
+  }
+
   /** Statements that return a field's value, and that take `v` as its new one. */
   #accessor(slot: Slot, path: string, guard: string, groups: string[]): [read: string, write: string] {
     switch (slot.kind) {
       case 'word': {
         const word = placeAt(slot)
-        const read = `const w = ${word}; return ${absent(slot, 'w', this.#ofWord(slot.type, 'w'))};`
+        const read = slot.nullable
+          ? `const w = ${word}; return ${absent(slot, 'w', this.#ofWord(slot.type, 'w'))};`
+          : `return ${this.#ofWord(slot.type, word)};`
         return [
           read,
           `${setAbsent(slot, `${word} = `)}${this.#checkWord(slot.type, path)} ${word} = ${this.#toWord(slot.type)};`,
@@ -229,26 +255,12 @@ static accessors = { ${accessors.join(',\n')} }
   }
 
   #checkWord(type: ValueType, path: string): string {
-    const bad = (condition: string, expected: string) => `if (${condition}) bad(${quote(path)}, ${quote(expected)}, v);`
-    switch (type.kind) {
-      case 'int32':
-        return bad('v !== (v | 0)', 'an int32')
-      case 'int':
-        return bad('!Number.isSafeInteger(v)', 'a safe integer')
-      case 'float':
-        return bad('!Number.isFinite(v)', 'a finite number')
-      case 'boolean':
-        return bad(`typeof v !== 'boolean'`, 'a boolean')
-      case 'date':
-        return bad('!(v instanceof Date) || v.getTime() !== v.getTime()', 'a valid date')
-      case 'enum': {
-        const cases = type.values.map((value, n) => `case ${quote(value)}: i = ${n}; break;`).join(' ')
-        const other = `default: bad(${quote(path)}, ${quote(`one of ${type.values.join(', ')}`)}, v);`
-        return `let i = 0; switch (v) { ${cases} ${other} }`
-      }
-      default:
-        return ''
-    }
+    const wrong = wrongWord(type)
+    if (wrong) return `if (${wrong.condition}) bad(${quote(path)}, ${quote(wrong.expected)}, v);`
+    if (type.kind !== 'enum') return ''
+    const cases = type.values.map((value, n) => `case ${quote(value)}: i = ${n}; break;`).join(' ')
+    const other = `default: bad(${quote(path)}, ${quote(`one of ${type.values.join(', ')}`)}, v);`
+    return `let i = 0; switch (v) { ${cases} ${other} }`
   }
 
   /** An expression for a plain copy of fields; `w`, `h`, `b`, `r`, `rb` say where the row stands. */
@@ -277,6 +289,24 @@ static accessors = { ${accessors.join(',\n')} }
         return slot.presence < 0 ? copy : absent(slot, `w[b + ${slot.presence}]`, copy)
       }
     }
+  }
+}
+
+/** What is no value of a type, where that is one condition of `v`. */
+function wrongWord({ kind }: ValueType): { readonly condition: string; readonly expected: string } | undefined {
+  switch (kind) {
+    case 'int32':
+      return { condition: 'v !== (v | 0)', expected: 'an int32' }
+    case 'int':
+      return { condition: '!isInt(v)', expected: 'a safe integer' }
+    case 'float':
+      return { condition: '!isNumber(v)', expected: 'a finite number' }
+    case 'boolean':
+      return { condition: `typeof v !== 'boolean'`, expected: 'a boolean' }
+    case 'date':
+      return { condition: '!(v instanceof Date) || v.getTime() !== v.getTime()', expected: 'a valid date' }
+    default:
+      return undefined
   }
 }
 

@@ -308,7 +308,6 @@ class FileRecords implements RecordCursor {
     const { words, refs } = peek.source
     for (let n = 0; n < words.length; n += RUN_ROWS_MAX) source.words[n + row] = words[n]!
     for (let n = 0; n < refs.length; n += RUN_ROWS_MAX) source.refs[n + row] = refs[n]
-    source.buffer = this.#text.buffer
-    source.open = true
+    source.openWith(this.#text.buffer)
   }
 }

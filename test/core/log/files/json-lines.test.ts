@@ -63,7 +63,7 @@ async function rowsOf(log: Log, random: Random): Promise<{ rows: AnyRow[]; posit
             rows.push(structuredClone(row))
             positions.push(source.positions[source.at]!)
           }
-          source.open = false
+          source.close()
           fast += count - 1
           left -= count
         } else {
