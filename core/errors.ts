@@ -78,6 +78,7 @@ export const ERRORS = {
   },
   SOURCE_UNKNOWN: { status: 404, retriable: false },
   PARKED_UNKNOWN: { status: 404, retriable: false, hint: 'mainstem parked lists those there are' },
+  AUDIT_INVALID: { status: 400, retriable: false },
   // projections
   HANDLER_ASYNC: { status: 500, retriable: false, hint: 'a handler is synchronous: bring the data in as a topic' },
   HANDLER_IMPURE: {
@@ -182,6 +183,7 @@ export const ERRORS = {
   ADDRESS_IN_USE: { status: 503, retriable: true, hint: 'give another --port' },
   ADDRESS_INVALID: { status: 500, retriable: false },
   APPLICATION_UNREACHABLE: { status: 503, retriable: true, hint: 'is `mainstem run` up? --url says where it listens' },
+  CANCELLED: { status: 409, retriable: true },
   SHUTTING_DOWN: { status: 503, retriable: true },
   INTERNAL: { status: 500, retriable: false },
 } as const satisfies Record<string, ErrorKind>

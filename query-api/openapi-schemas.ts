@@ -241,6 +241,24 @@ const verified = object({
   error,
 })
 
+const auditedTable = object({
+  table: text,
+  rows: { ...count, description: 'Of the database, as far as the contract takes them' },
+  mirrorRows: count,
+  parked: { ...count, description: 'Rows of the database that the contract refuses; they are not compared' },
+  chunks: count,
+  chunksDiffering: count,
+  hash: { ...text, description: 'Of the rows of the database, whatever their order: 16 hex digits' },
+  mirrorHash: text,
+  mismatches: { ...count, description: 'Keys whose rows differ' },
+  keys: {
+    ...array(
+      object({ key: text, kind: { type: 'string', enum: ['missing', 'extra', 'differs'] }, columns: array(text) }),
+    ),
+    description: 'The first 1,000 of them; `missing` from the log, or `extra` in it',
+  },
+})
+
 const entry = object({ key: {}, value: {} })
 const read: Json = { ...object({ view: text, key: {} }), additionalProperties: false }
 
@@ -275,6 +293,36 @@ export const SCHEMAS = {
     ),
     error,
   }),
+  AuditRequest: {
+    ...object(
+      {
+        tables: {
+          ...array(text),
+          minItems: 1,
+          description: 'As they are named in the database. Default: all captured ones',
+        },
+        rowsPerSecondMax: { type: 'integer', minimum: 1, description: 'Default: as many as come' },
+        repair: { ...flag, description: 'Read rows again whose keys differ. Default false' },
+      },
+      ['tables', 'rowsPerSecondMax', 'repair'],
+    ),
+    additionalProperties: false,
+  },
+  Audit: object({
+    state: { type: 'string', enum: ['idle', 'running', 'done', 'failed'] },
+    progress: nullable(object({ table: text, rows: count, rowsEstimated: count, rowsPerSecond: { type: 'number' } })),
+    report: nullable(
+      object({
+        equal: flag,
+        position: { ...text, description: "The source's position at which both sides were compared" },
+        seconds: { type: 'number', minimum: 0 },
+        tables: array(auditedTable),
+        repaired: nullable(count),
+      }),
+    ),
+    error,
+  }),
+  AuditCancelled: object({ cancelled: flag }),
   ReplayRequest: {
     ...object(
       {

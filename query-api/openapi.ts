@@ -4,6 +4,7 @@
 import { describeRecord, type LogTopic, wireSchema } from '../core/index.ts'
 import type { LiveView } from '../projections/index.ts'
 import { KEYS_MAX, LOG_PAGE_DEFAULT, LOG_PAGE_MAX, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, TOKENS_MAX } from './limits.ts'
+import { auditPaths } from './openapi-audit.ts'
 import { deadLetterPaths } from './openapi-dead-letters.ts'
 import {
   body,
@@ -46,6 +47,7 @@ export function createOpenApi({ application, reads, topics, version }: Omit<Serv
       ...topicPaths(),
       ...sourcePaths(),
       ...operationPaths(),
+      ...auditPaths(),
       ...savepointPaths(),
     }),
     components: {

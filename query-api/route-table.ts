@@ -22,6 +22,7 @@ export const ROUTES: readonly RoutePath[] = [
   { path: '/v1/sources/{source}', methods: ['GET', 'DELETE'] },
   { path: '/v1/sources/{source}/parked', methods: ['GET'] },
   { path: '/v1/sources/{source}/parked/retry', methods: ['POST'] },
+  { path: '/v1/sources/{source}/audit', methods: ['GET', 'POST', 'DELETE'] },
   { path: '/v1/log', methods: ['GET'] },
   { path: '/v1/log/clean', methods: ['POST'] },
   { path: '/v1/log/{topic}', methods: ['GET'] },

@@ -17,6 +17,7 @@ import { createOpenApi } from './openapi.ts'
 import { isInternal, PROBLEM_JSON, problemOf } from './problem.ts'
 import { SourceRates } from './rates.ts'
 import { allowedMethods } from './route-table.ts'
+import { addAuditRoutes } from './routes-audit.ts'
 import { addDeadLetterRoutes } from './routes-dead-letters.ts'
 import { addOperationRoutes } from './routes-operations.ts'
 import { addPastRoutes, addReplayStatus } from './routes-past.ts'
@@ -44,6 +45,7 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   addDeadLetterRoutes(server, reads)
   addReplayStatus(server, reads)
   addWriteRoutes(server, appends, reads)
+  addAuditRoutes(server, reads)
   addSavepointRoutes(server, reads)
   addOperationRoutes(server, {
     application: options.application,

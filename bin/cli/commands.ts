@@ -1,5 +1,6 @@
 // Which commands there are: each entry adds its own to the program. `help` lists them in this order.
 import type { Command } from 'commander'
+import { addAudit } from './audit.ts'
 import { addClientCommands } from './client-commands.ts'
 import { addDeadLetters } from './dead-letters.ts'
 import { addFold } from './fold.ts'
@@ -28,6 +29,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   addExport,
   addDeadLetters,
   addVerify,
+  addAudit,
   addReplay,
   addSavepoint,
   addLogCommands,

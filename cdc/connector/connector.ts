@@ -1,16 +1,14 @@
-// The life of a source: opens with checks, runs attempts one after the other, and says at any time where it is and what it
+// The life of a source: runs attempts one after the other, and says at any time where it is and what it
 // waits for. Retriable failures are retried for ever, with growing pauses; permanent ones leave it `failed`. Where the log has no
 // room it is paused until the log says that there is some again.
 import { setTimeout as wait } from 'node:timers/promises'
 import {
-  controlContract,
   type DropReport,
   fail,
   type Log,
   type LogTopic,
   type MainstemError,
   type Mirror,
-  openMirror,
   type ParkedEntry,
   type ParkedRetried,
   type ParkedRetry,
@@ -18,12 +16,13 @@ import {
   type SnapshotCommand,
   type SnapshotProgress,
   type SourceConnector,
-  type SourceContext,
   type SourceState,
   type SourceStatus,
-  sourceEventsContract,
 } from '../../core/index.ts'
-import { type AttemptHost, type Captured, checkStart, loggedPosition, runAttempt } from './attempt.ts'
+import { type AttemptHost, type Captured, loggedPosition, runAttempt } from './attempt.ts'
+import { Audits } from './audits.ts'
+import { Level } from './level.ts'
+import { Nudger } from './nudger.ts'
 import type { Progress } from './progress.ts'
 import { redriveParked } from './redrive.ts'
 import { RetentionGuard } from './retention.ts'
@@ -34,64 +33,13 @@ import { Waiters } from './waiters.ts'
 
 const RETRY_FIRST_MS = 100
 const RETRY_MAX_MS = 10_000
-/** A waiting reader on an idle database makes the server write something after so long. */
-const NUDGE_AFTER_MS = 50
-const NUDGE_EVERY_MS = 500
 const PARKED_KEPT_MAX = 1_000
-/** How often the server is asked for the end of its log. */
-const SAMPLE_EVERY_MS = 100
-const SAMPLE_RETRY_MS = 5_000
 
-/** Opens the connector of a source. @throws SOURCE_…, CONTRACT_…, LOG_BEHIND_SLOT before anything is changed anywhere */
-export async function openConnector<P>(technology: Technology<P>, context: SourceContext): Promise<SourceConnector> {
-  const { log, resnapshot } = context
-  const { source, tables, topics = [] } = technology
-  const controlTopic = await log.topic(controlContract())
-  const openIt = () => openMirror({ path: context.mirrorPath, log, source, tables, topics })
-  const mirror = await openIt()
-  const eventsTopic = await log.topic(sourceEventsContract())
-  const connector = new Connector({
-    technology,
-    log,
-    controlTopic,
-    eventsTopic,
-    resnapshot,
-    mirror,
-    openMirror: openIt,
-  })
-  try {
-    await checkOnce(technology, log, mirror, resnapshot)
-    return connector
-  } catch (error) {
-    await connector.stop()
-    throw error
-  }
-}
-
-/** A database that is down matters only where nothing has been read from it yet: later the connector retries. */
-async function checkOnce<P>(technology: Technology<P>, log: Log, mirror: Mirror, resnapshot: boolean): Promise<void> {
-  try {
-    const session = await technology.connect({
-      signal: new AbortController().signal,
-      onWaiting: reason => announceWaiting(technology, reason),
-    })
-    try {
-      await checkStart({ technology, log, mirror, resnapshot }, session)
-    } finally {
-      session.close()
-    }
-  } catch (error) {
-    const known = technology.explain(error)
-    if (known.code === 'SOURCE_UNREACHABLE' && mirror.control.phase !== 'none') return
-    throw known
-  }
-}
-
-const announceWaiting = <P>({ onEvent, source }: Technology<P>, reason: string | null): void => {
+export const announceWaiting = <P>({ onEvent, source }: Technology<P>, reason: string | null): void => {
   if (reason) onEvent({ event: 'source-waiting', source, waitingFor: reason })
 }
 
-interface ConnectorParts<P> {
+export interface ConnectorParts<P> {
   readonly technology: Technology<P>
   readonly log: Log
   readonly controlTopic: LogTopic
@@ -103,6 +51,7 @@ interface ConnectorParts<P> {
 
 export class Connector<P> implements SourceConnector {
   readonly name: string
+  readonly audits: Audits<P>
   readonly #parts: ConnectorParts<P>
   readonly #waiters: Waiters<P>
   readonly #probe: Probe<P>
@@ -126,15 +75,9 @@ export class Connector<P> implements SourceConnector {
   #complete: P
   #position: number
   #server: P | undefined
-  /** Where the server was, and when: once that is complete, the source was level then. */
-  #sample: { readonly at: P; readonly atMs: number } | undefined
-  #sampler: NodeJS.Timeout | undefined
-  #sampling = false
-  #sampleFromMs = 0
-  #levelMs: number | undefined
+  readonly #level: Level<P>
   #retryMs = RETRY_FIRST_MS
-  #nudger: NodeJS.Timeout | undefined
-  #nudging = false
+  readonly #nudger: Nudger
   readonly #guard: RetentionGuard<P>
 
   constructor(parts: ConnectorParts<P>) {
@@ -143,6 +86,12 @@ export class Connector<P> implements SourceConnector {
     this.#parts = parts
     this.#waiters = new Waiters(technology.positions)
     this.#probe = technology.openProbe()
+    this.#nudger = new Nudger({
+      isAwaited: () => this.#waiters.count > 0 && !this.#stopping.signal.aborted,
+      isIdle: () => this.#state === 'streaming' && this.#stream?.isIdle === true,
+      nudge: () => this.#probe.nudge(),
+    })
+    this.#level = new Level(technology.positions, this.#probe, position => this.#onServer(position))
     this.#guard = new RetentionGuard({
       ...parts,
       position: () => technology.positions.format(this.#complete),
@@ -152,6 +101,15 @@ export class Connector<P> implements SourceConnector {
     this.#resnapshot = parts.resnapshot
     this.#complete = loggedPosition(parts.log, technology)
     this.#position = parts.log.end
+    this.audits = new Audits({
+      technology,
+      log: parts.log,
+      streaming: () => {
+        const { control } = this.#mirror
+        return { stream: this.#streaming(), mirror: this.#mirror, known: { control, logged: this.#complete } }
+      },
+      reached: (position, signal) => this.#reached(position, signal),
+    })
   }
 
   start(): void {
@@ -170,7 +128,7 @@ export class Connector<P> implements SourceConnector {
         if (signal.aborted || error === STOPPED) break
         if (!(await this.#onFailure(error))) return
       } finally {
-        clearInterval(this.#sampler)
+        this.#level.stop()
         // A query that hangs on a dead connection ends with it.
         void this.#probe.end()
         this.#changesBefore += this.#stream?.changes ?? 0
@@ -244,29 +202,10 @@ export class Connector<P> implements SourceConnector {
     this.#error = undefined
     const { log, technology } = this.#parts
     this.#onComplete(loggedPosition(log, technology), log.end)
-    clearInterval(this.#sampler)
-    this.#sampler = setInterval(() => void this.#askServer(), SAMPLE_EVERY_MS)
-    this.#sampleFromMs = 0
-    void this.#askServer()
+    this.#level.start()
     const { onEvent, positions } = technology
     onEvent({ event: 'streaming', source: this.name, position: positions.format(this.#complete) })
     this.#snapshots?.start()
-  }
-
-  /** What the stream says of the server is how far the stream has got, not how much is still to come. */
-  async #askServer(): Promise<void> {
-    const atMs = performance.now()
-    if (this.#sampling || atMs < this.#sampleFromMs || this.#stopping.signal.aborted) return
-    this.#sampling = true
-    const position = await this.#probe.position()
-    this.#sampling = false
-    if (position === undefined) {
-      this.#sampleFromMs = atMs + SAMPLE_RETRY_MS
-      return
-    }
-    this.#onServer(position)
-    this.#sample ??= { at: position, atMs }
-    this.#level()
   }
 
   #onComplete(complete: P, position: number): void {
@@ -276,7 +215,7 @@ export class Connector<P> implements SourceConnector {
     }
     this.#position = position
     if (!this.#snapshots?.isIncomplete) this.#waiters.reached(this.#complete, position)
-    this.#level()
+    this.#level.completeTo(this.#complete)
   }
 
   #includes(complete: P, wanted: P): boolean {
@@ -285,13 +224,6 @@ export class Connector<P> implements SourceConnector {
 
   #onServer(position: P): void {
     if (this.#server === undefined || !this.#includes(this.#server, position)) this.#server = position
-  }
-
-  #level(): void {
-    const sample = this.#sample
-    if (sample === undefined || !this.#includes(this.#complete, sample.at)) return
-    this.#levelMs = sample.atMs
-    this.#sample = undefined
   }
 
   /** Waits before the next attempt; false where there must not be one. */
@@ -344,6 +276,7 @@ export class Connector<P> implements SourceConnector {
     this.#mirrorClosed = true
     this.#parkedCount = this.#mirror.parkedCount
     this.#parkedLast = this.#mirror.parked(PARKED_KEPT_MAX)
+    await this.audits.interrupt()
     await this.#mirror.close()
   }
 
@@ -369,7 +302,7 @@ export class Connector<P> implements SourceConnector {
       position: position === undefined ? (log.mark(this.name)?.position ?? null) : positions.format(position),
       serverPosition: server === undefined ? null : positions.format(server),
       lagBytes: server === undefined || position === undefined ? null : positions.bytesBetween(position, server),
-      ageMs: this.#levelMs === undefined ? null : Math.round(performance.now() - this.#levelMs),
+      ageMs: this.#level.ageMs,
       snapshot,
       changes: this.#changesBefore + (this.#stream?.changes ?? 0),
       parked: this.#mirrorClosed ? this.#parkedCount : this.#mirror.parkedCount,
@@ -423,13 +356,7 @@ export class Connector<P> implements SourceConnector {
   }
 
   async retryParked(request: ParkedRetry): Promise<ParkedRetried> {
-    const stream = this.#state === 'streaming' ? this.#stream : undefined
-    if (!stream) {
-      const { state, waitingFor } = this.status()
-      throw fail('NOT_READY', `source ${this.name} does not stream`, {
-        detail: `it is ${state}${waitingFor ? `, waiting for ${waitingFor}` : ''}`,
-      })
-    }
+    const stream = this.#streaming()
     const { technology, log } = this.#parts
     const captured = this.#captured
     if (!captured) throw fail('INTERNAL', 'a stream without its tables')
@@ -437,32 +364,31 @@ export class Connector<P> implements SourceConnector {
     return stream.between(pipeline => redriveParked({ ...parts, pipeline }, request))
   }
 
+  /** @throws NOT_READY */
+  #streaming(): Stream<P> {
+    const stream = this.#state === 'streaming' ? this.#stream : undefined
+    if (stream) return stream
+    const { state, waitingFor } = this.status()
+    throw fail('NOT_READY', `source ${this.name} does not stream`, {
+      detail: `it is ${state}${waitingFor ? `, waiting for ${waitingFor}` : ''}`,
+    })
+  }
+
   checkPosition(position: string): void {
     this.#parts.technology.positions.parse(position)
   }
 
-  async reached(position: string, signal: AbortSignal): Promise<number> {
-    const wanted = this.#parts.technology.positions.parse(position)
+  reached(position: string, signal: AbortSignal): Promise<number> {
+    return this.#reached(this.#parts.technology.positions.parse(position), signal)
+  }
+
+  async #reached(wanted: P, signal: AbortSignal): Promise<number> {
     // Nor before a snapshot that is still to begin: what it is to mend could be what the reader asks for.
     const settled = this.#state !== 'snapshotting' && !this.#resnapshot && !this.#snapshots?.isIncomplete
     if (settled && this.#includes(this.#complete, wanted)) return this.#position
     this.#stream?.ping()
-    this.#nudger ??= setTimeout(() => this.#nudge(), NUDGE_AFTER_MS)
+    this.#nudger.start()
     return this.#waiters.wait(wanted, signal)
-  }
-
-  /** On an idle database the server shows its progress only when something is written. */
-  #nudge(): void {
-    this.#nudger = undefined
-    if (this.#waiters.count === 0 || this.#stopping.signal.aborted) return
-    this.#nudger = setTimeout(() => this.#nudge(), NUDGE_EVERY_MS)
-    this.#nudger.unref()
-    if (this.#state === 'streaming' && this.#stream?.isIdle && !this.#nudging) {
-      this.#nudging = true
-      void this.#probe.nudge().finally(() => {
-        this.#nudging = false
-      })
-    }
   }
 
   async stop(): Promise<void> {
@@ -474,11 +400,11 @@ export class Connector<P> implements SourceConnector {
   async #end(): Promise<void> {
     const stream = this.#stream
     this.#stopping.abort()
-    clearTimeout(this.#nudger)
+    this.#nudger.stop()
     await stream?.stop()
     await this.#running?.catch(() => {})
     await this.#closeMirror()
-    clearInterval(this.#sampler)
+    this.#level.stop()
     await this.#probe.end()
   }
 

@@ -18,20 +18,17 @@ import {
   refusedBy,
 } from '../../core/index.ts'
 import type { Captured } from './attempt.ts'
+import { appendBetween, type BetweenParts, durable } from './between.ts'
 import type { EventReader } from './events.ts'
-import type { Pipeline } from './pipeline.ts'
 import type { RowReader } from './rows.ts'
-import type { Technology } from './technology.ts'
 
 /** Rows of one batch, and of one turn of the event loop. */
 const SLICE_ROWS = 500
 const REFUSALS_TOLD_MAX = 100
 
-export interface RedriveParts<P> {
-  readonly technology: Technology<P>
+export interface RedriveParts<P> extends BetweenParts<P> {
   readonly log: Log
   readonly mirror: Mirror
-  readonly pipeline: Pipeline<P>
   readonly captured: Captured
 }
 
@@ -83,7 +80,7 @@ async function redriveRows<P>(
       if (typeof outcome === 'string') refuse(found, table.name, entry.key, outcome)
       else found[outcome ? 'accepted' : 'superseded']++
     }
-    if (batch.count > 0) await append(parts, batch)
+    if (batch.count > 0) await appendBetween(parts, batch)
     await nextTurn()
   }
 }
@@ -114,27 +111,12 @@ async function redriveEvents<P>(
         refuse(found, events.name, entry.key, wrong)
       }
     }
-    if (batch.count > 0) await append(parts, batch)
+    if (batch.count > 0) await appendBetween(parts, batch)
     await nextTurn()
   }
 }
 
 const BEHIND = { value: undefined, error: 'an earlier event of its key is parked' }
-
-async function append<P>(parts: RedriveParts<P>, batch: ReturnType<Log['batch']>): Promise<void> {
-  const { technology, pipeline } = parts
-  const { source, positions } = technology
-  const { complete } = pipeline
-  pipeline.append(batch, { source, position: positions.format(complete) }, complete)
-  await durable(parts)
-}
-
-/** What the log refused ends the attempt, and with it this. */
-async function durable<P>({ pipeline, technology }: RedriveParts<P>): Promise<void> {
-  await pipeline.settled()
-  if (pipeline.count > 0)
-    throw fail('NOT_READY', `source ${technology.source} has stopped streaming`, { hint: 'try again' })
-}
 
 function checkRequest<P>({ mirror, technology }: RedriveParts<P>, { topic, key, set }: ParkedRetry): void {
   const all: readonly (MirrorTable | ParkedEvents)[] = [...mirror.tables.values(), ...mirror.events.values()]

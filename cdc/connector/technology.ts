@@ -91,6 +91,8 @@ export interface Session<P> {
   openLiveReader(): Promise<LiveReader<P>>
   /** Checks a condition on the rows of a table. @throws SNAPSHOT_INVALID */
   checkCondition(table: CheckedTable, where: string): Promise<void>
+  /** What stands in the tables at one exact position, for as long as it is open; the server keeps nothing for it afterwards. */
+  openExactSnapshot(): Promise<Snapshot<P>>
   /** The changes after `from`, of tables that were checked. Nothing comes before `run`. */
   openFeed(from: P, sink: FeedSink<P>): Feed<P>
   /** Where the technology has outbox tables. */

@@ -51,7 +51,7 @@ async function openSource(
   context: SourceContext,
 ): Promise<SourceConnector> {
   const { MariadbTechnology } = await import('./technology.ts')
-  const { openConnector } = await import('../connector/connector.ts')
+  const { openConnector } = await import('../connector/open.ts')
   return openConnector(new MariadbTechnology(createSetup(name, flavour, options, context)), context)
 }
 

@@ -53,6 +53,10 @@ export class MariadbSession implements Session<GtidPosition> {
     return openSnapshot(this.#setup, this.#positions)
   }
 
+  openExactSnapshot(): Promise<Snapshot<GtidPosition>> {
+    return this.openSnapshot()
+  }
+
   rowReader(table: CheckedTable): RowReader {
     return textReader(this.#tables.find(each => each.setup === table.setup) ?? (table as MariadbTable))
   }

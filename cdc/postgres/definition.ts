@@ -28,7 +28,7 @@ export function postgres<const N extends string>(name: N, options: PostgresOptio
 
 async function openSource(name: string, options: PostgresOptions, context: SourceContext): Promise<SourceConnector> {
   const { PostgresTechnology } = await import('./technology.ts')
-  const { openConnector } = await import('../connector/connector.ts')
+  const { openConnector } = await import('../connector/open.ts')
   return openConnector(new PostgresTechnology(createSetup(name, options, context)), context)
 }
 

@@ -1,4 +1,5 @@
 // The connections of one attempt: what PostgreSQL does at each step of it.
+import { randomUUID } from 'node:crypto'
 
 import type { RawValues } from '../../core/index.ts'
 import type { RowReader } from '../connector/rows.ts'
@@ -75,12 +76,21 @@ export class PostgresSession implements Session<bigint> {
     await dropSlot(this.#sql, source, slot, before === 'unfinished')
   }
 
-  async openSnapshot(): Promise<Snapshot<bigint>> {
-    const { target, slot } = this.#setup
+  openSnapshot(): Promise<Snapshot<bigint>> {
+    return this.#openSnapshot(this.#setup.slot, 'lasting')
+  }
+
+  openExactSnapshot(): Promise<Snapshot<bigint>> {
+    return this.#openSnapshot(`mainstem_exact_${randomUUID().replaceAll('-', '')}`, 'of the connection')
+  }
+
+  /** Only a slot's creation says at which LSN a snapshot is. */
+  async #openSnapshot(slot: string, lifetime: 'lasting' | 'of the connection'): Promise<Snapshot<bigint>> {
+    const { target } = this.#setup
     const { onWaiting, signal } = this.#options
     const replication = await connect(target, 'replication')
     try {
-      const created = await createSlot(replication, this.#sql, slot, onWaiting, signal)
+      const created = await createSlot(replication, this.#sql, slot, onWaiting, signal, lifetime)
       return {
         position: created.consistentPoint,
         openReader: () => this.#openReader(created.snapshot),

@@ -62,6 +62,7 @@ export async function createSlot(
   name: string,
   onWaiting: (reason: string | null) => void,
   signal: AbortSignal,
+  lifetime: 'lasting' | 'of the connection' = 'lasting',
 ): Promise<CreatedSlot> {
   const done = new AbortController()
   const pid = processIdOf(replication)
@@ -71,7 +72,7 @@ export async function createSlot(
   const watching = watchCreation(sql, pid, onWaiting, done.signal)
   try {
     const { rows } = await replication.query<{ consistent_point: string; snapshot_name: string }>(
-      `CREATE_REPLICATION_SLOT ${quoteName(name)} LOGICAL pgoutput (SNAPSHOT 'export')`,
+      `CREATE_REPLICATION_SLOT ${quoteName(name)} ${lifetime === 'lasting' ? '' : 'TEMPORARY '}LOGICAL pgoutput (SNAPSHOT 'export')`,
     )
     const row = rows[0]
     if (!row) throw fail('SOURCE_PROTOCOL', `the server created slot ${name} but does not describe it`)

@@ -1,3 +1,12 @@
+export type {
+  AuditMismatch,
+  AuditProgress,
+  AuditReport,
+  AuditRequest,
+  AuditStatus,
+  SourceAudits,
+  TableAudit,
+} from './audit.ts'
 export {
   type ControlEvent,
   type ControlRecord,
@@ -9,6 +18,7 @@ export {
 } from './control.ts'
 export {
   applyParked,
+  type FrozenMirror,
   MIRROR_COMMIT_ROWS,
   MIRROR_COMMITS_MAX,
   Mirror,

@@ -18,7 +18,7 @@ import {
   type RecordCursor,
   SOURCE_EVENTS_TOPIC,
 } from '../log/index.ts'
-import { openTableStore, readStoreMeta, type TableStore } from '../state/index.ts'
+import { openTableStore, readStoreMeta, type StoredEntry, type TableStore } from '../state/index.ts'
 import { type ControlState, NO_CONTROL, readControl } from './control.ts'
 import { ParkedEvents } from './parked-events.ts'
 import { ParkedRows } from './parked-rows.ts'
@@ -127,6 +127,18 @@ export class MirrorTable extends ParkedRows {
     return this.contract.codec.decode(this.#reader)
   }
 
+  /** The row's own bytes of a stored value: equal for equal rows. */
+  rowBytes(stored: Buffer): Buffer {
+    return stored.subarray(EPOCH_BYTES)
+  }
+
+  /** The row of what `rowBytes` gave. */
+  rowOf(bytes: Buffer): AnyRow {
+    this.#reader.buffer = bytes
+    this.#reader.at = 0
+    return this.contract.codec.decode(this.#reader)
+  }
+
   epochOf(stored: Buffer): number {
     return stored.readUInt32LE(0)
   }
@@ -179,6 +191,15 @@ export class MirrorTable extends ParkedRows {
     for (const key of this.store.spilledKeys(this.name)) yield Buffer.from(key)
     yield* this.#fresh.flat()
   }
+}
+
+/** A mirror as it was when it was frozen. */
+export interface FrozenMirror {
+  /** Key bytes and stored values of all rows of a table; valid up to the next one. */
+  rows(table: MirrorTable): Iterable<StoredEntry>
+  /** Texts of the keys of its parked rows. */
+  parkedKeys(table: MirrorTable): Iterable<string>
+  close(): void
 }
 
 export class Mirror {
@@ -385,6 +406,18 @@ export class Mirror {
     if (after) {
       table.put(key.encodeFromRow(after), table.encode(after, this.#control.epoch), before === null)
       if (table.parkedCount > 0) table.unpark(key.format(key.fromRow(after)))
+    }
+  }
+
+  /** The rows that are committed now, whatever happens to them later. Only after a commit of all that was written. */
+  freeze(): FrozenMirror {
+    const frozen = this.#store.freeze()
+    return {
+      rows: table => frozen.entries(table.name),
+      *parkedKeys(table) {
+        for (const { key } of table.frozen(frozen)) yield key
+      },
+      close: () => frozen.close(),
     }
   }
 

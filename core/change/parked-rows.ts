@@ -1,6 +1,6 @@
 // What is parked of one topic: in the mirror's store, found by an id, with what is not committed yet.
 import type { LogTopic } from '../log/index.ts'
-import type { TableStore } from '../state/index.ts'
+import type { FrozenTables, TableStore } from '../state/index.ts'
 import type { ParkedEntry } from './source.ts'
 
 export class ParkedRows {
@@ -56,6 +56,11 @@ export class ParkedRows {
       if (entry && !recent.has(this.#idOf(entry))) yield entry
     }
     for (const entry of recent.values()) if (entry) yield entry
+  }
+
+  /** Those that were committed when the store was frozen. */
+  *frozen(tables: FrozenTables): Iterable<ParkedEntry> {
+    for (const [, value] of tables.entries(this.#table)) yield read(value)
   }
 
   /** Counts those that are committed. */

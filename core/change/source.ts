@@ -2,6 +2,7 @@
 import { type AnyTable, type AnyTopic, type Contract, compileContract, type ObjectContract } from '../contract/index.ts'
 import type { ErrorReport } from '../errors.ts'
 import type { Log, LogTopic } from '../log/index.ts'
+import type { SourceAudits } from './audit.ts'
 import type { SchemaChange } from './source-events.ts'
 
 /** A captured table as its source knows it; `table.name` is `<source>.<table>`. */
@@ -262,6 +263,7 @@ export interface SourceConnector {
    * @throws SNAPSHOT_INVALID, SNAPSHOT_RUNNING, SNAPSHOT_NOT_RUNNING, SNAPSHOT_NEEDED, NOT_READY
    */
   snapshot(command: SnapshotCommand): Promise<SnapshotProgress | null>
+  readonly audits: SourceAudits
   /** Stops, closes connections, leaves slot and log consistent. */
   stop(): Promise<void>
   /** Stops, then removes slot and publication from the server. */

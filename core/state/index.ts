@@ -1,1 +1,1 @@
-export { openTableStore, readStoreMeta, type TableStore } from './table-store.ts'
+export { type FrozenTables, openTableStore, readStoreMeta, type StoredEntry, type TableStore } from './table-store.ts'

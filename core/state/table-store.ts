@@ -18,6 +18,13 @@ const META = 'mainstem.meta'
 
 export type StoredEntry = readonly [key: Buffer, value: Buffer]
 
+/** Tables as they were when they were frozen. */
+export interface FrozenTables {
+  /** All entries of a table in key order. A buffer is valid up to the next entry. */
+  entries(table: string): Iterable<StoredEntry>
+  close(): void
+}
+
 interface TableWrites {
   /** The table is emptied before the rows are written. */
   readonly cleared: boolean
@@ -217,6 +224,19 @@ export class TableStore {
   /** All entries in key order, as of the last commit; call `commit()` first to see everything. */
   *entries(table: string): Iterable<StoredEntry> {
     for (const { key, value } of this.#table(table).getRange({})) yield [key, value]
+  }
+
+  /** What is committed now, whatever is committed later. The file grows by what is replaced while it is open. */
+  freeze(): FrozenTables {
+    this.#root.resetReadTxn()
+    const transaction = this.#root.useReadTransaction()
+    const table = (name: string) => this.#table(name)
+    return {
+      *entries(name) {
+        for (const { key, value } of table(name).getRange({ transaction })) yield [key, value]
+      },
+      close: () => transaction.done(),
+    }
   }
 
   /**

@@ -5,9 +5,13 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { z } from 'zod'
 import {
+  type AuditProgress,
+  type AuditReport,
+  type AuditRequest,
   compileContract,
   type DropReport,
   fail,
+  Job,
   type Log,
   type LogTopic,
   openEmbeddedLog,
@@ -16,6 +20,7 @@ import {
   type ParkedRetry,
   type SnapshotCommand,
   type SnapshotProgress,
+  type SourceAudits,
   type SourceConnector,
   type SourceStatus,
   topic,
@@ -176,6 +181,23 @@ export class ManualSource implements SourceConnector {
   checkPosition(position: string): void {
     if (!/^[0-9A-F]+\/[0-9A-F]+$/i.test(position)) throw fail('TOKEN_MALFORMED', `'${position}' is not an LSN`)
   }
+
+  /** What the next audit reports. */
+  auditReport: AuditReport | undefined
+  readonly #audit = new Job<AuditReport, AuditProgress>('an audit')
+  readonly audits: SourceAudits = {
+    start: request =>
+      this.#audit.start(({ signal, progress }) => {
+        const { auditReport } = this
+        this.audited = request
+        progress({ table: 'orders', rows: 1, rowsEstimated: 10, rowsPerSecond: 5 })
+        if (auditReport) return Promise.resolve(auditReport)
+        return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
+      }),
+    status: () => this.#audit.status(),
+    cancel: () => this.#audit.cancel(fail('CANCELLED', 'the audit was cancelled')),
+  }
+  audited: AuditRequest | undefined
 
   async stop(): Promise<void> {}
 

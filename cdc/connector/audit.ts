@@ -1,0 +1,139 @@
+// An audit: the rows that the database has, and those that the mirror had, at one position of the source. The database shows them
+// in a snapshot whose position is exact; the mirror as it is frozen a moment later, less what the log says happened since.
+// Both sides are summed by parts of a table (row counts and hashes, whatever the order), so that memory does not grow with it; the
+// keys of parts that differ are then compared one by one. Everything else goes on meanwhile.
+
+import {
+  type AnyRow,
+  type AuditProgress,
+  type AuditReport,
+  type AuditRequest,
+  type FrozenMirror,
+  fail,
+  type JobContext,
+  type MirrorTable,
+  Recorder,
+  type RefusedRow,
+  type TableAudit,
+} from '../../core/index.ts'
+import { type Rows, TableComparison, Telling } from './audit-table.ts'
+import { appendBetween, type BetweenParts, durable } from './between.ts'
+import { changedSince, type LoggedMirror, MirrorRows, NOTHING, type Since } from './mirror-at.ts'
+import type { Pipeline } from './pipeline.ts'
+import type { Known, Technology } from './technology.ts'
+
+export interface AuditHost<P> extends LoggedMirror<P> {
+  readonly known: Known<P>
+  /** Freezes the mirror between two transactions, when it has all up to `position`. */
+  freeze(position: P): Promise<FrozenAt>
+  /** Runs a task between two transactions. */
+  between<T>(task: (pipeline: Pipeline<P>) => Promise<T>): Promise<T>
+}
+
+export interface FrozenAt {
+  readonly mirror: FrozenMirror
+  /** The log's position then. */
+  readonly logPosition: number
+}
+
+/** @throws AUDIT_INVALID where no captured table has one of the names */
+export function auditedTables(
+  technology: Pick<Technology<unknown>, 'source' | 'tables'>,
+  { tables }: AuditRequest,
+): readonly string[] {
+  const all = technology.tables.map(({ table }) => table.table)
+  const unknown = tables?.find(name => !all.includes(name))
+  if (unknown === undefined) return tables ?? all
+  throw fail('AUDIT_INVALID', `source ${technology.source} captures no table '${unknown}'`, {
+    detail: `it captures ${all.join(', ')}`,
+  })
+}
+
+export async function runAudit<P>(
+  host: AuditHost<P>,
+  request: AuditRequest,
+  { signal, progress }: JobContext<AuditProgress>,
+): Promise<AuditReport> {
+  const startedMs = performance.now()
+  const { technology, log } = host
+  const session = await technology.connect({ signal, onWaiting: () => {} })
+  try {
+    const preflight = await session.check(host.known)
+    const names = auditedTables(technology, request)
+    const tables = preflight.tables.filter(({ setup }) => names.includes(setup.table.table))
+    const before = log.end
+    const snapshot = await session.openExactSnapshot()
+    try {
+      const reader = await snapshot.openReader()
+      const end = () => reader.destroy()
+      signal.addEventListener('abort', end, { once: true })
+      try {
+        signal.throwIfAborted()
+        const frozen = await host.freeze(snapshot.position)
+        try {
+          const since = await changedSince(host, before, frozen.logPosition, snapshot.position)
+          const telling = new Telling(tables, progress)
+          const audits: TableAudit[] = []
+          let repaired: number | null = null
+          for (const table of tables) {
+            const mirrored = host.mirror.table(table.setup.contract.name)
+            const rows = new MirrorRows(frozen.mirror, mirrored, since.get(mirrored.name) ?? NOTHING)
+            const comparison = new TableComparison(table, mirrored, rows, reader, request, telling, signal)
+            const audit = await comparison.run()
+            audits.push(audit)
+            if (!request.repair || audit.mismatches === 0) continue
+            repaired ??= 0
+            for await (const rows of comparison.differing()) {
+              repaired += await host.between(async pipeline => {
+                await durable({ technology, pipeline })
+                const later = await changedSince(host, before, log.end, snapshot.position)
+                return repair({ ...host, pipeline }, mirrored, rows, later.get(mirrored.name) ?? NOTHING)
+              })
+            }
+          }
+          const equal = audits.every(({ mismatches }) => mismatches === 0)
+          const position = technology.positions.format(snapshot.position)
+          return { equal, position, seconds: (performance.now() - startedMs) / 1_000, tables: audits, repaired }
+        } finally {
+          frozen.mirror.close()
+        }
+      } finally {
+        signal.removeEventListener('abort', end)
+        reader.close()
+      }
+    } finally {
+      await snapshot.close()
+    }
+  } finally {
+    session.close()
+  }
+}
+
+/** Has the log say what the database had at the audit's position, but of keys that changed since: the stream has newer rows of those. */
+async function repair<P>(
+  parts: BetweenParts<P> & Pick<AuditHost<P>, 'log' | 'mirror'>,
+  table: MirrorTable,
+  rows: Rows,
+  since: Since,
+): Promise<number> {
+  const batch = parts.log.batch()
+  const recorder = new Recorder(parts.mirror, batch)
+  let repaired = 0
+  for (const [id, row] of rows) {
+    if (since.has(id)) continue
+    const key = Buffer.from(id, 'latin1')
+    if (row) recorder.upsert(table, key, row, undefined, () => refusedRow(table, key, row))
+    else recorder.deleteKey(table, key)
+    repaired++
+  }
+  if (batch.count > 0) await appendBetween(parts, batch, { snapshot: true })
+  return repaired
+}
+
+/** It was encoded before, so that the log does not refuse it now. */
+function refusedRow({ contract: { key } }: MirrorTable, bytes: Buffer, row: AnyRow): RefusedRow {
+  const raw = Object.fromEntries(
+    Object.entries(row).map(([name, value]) => [name, value === null ? null : String(value)]),
+  )
+  return { key: bytes, keyText: key.format(key.decode(bytes)), raw, error: '' }
+}
