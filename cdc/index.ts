@@ -1,4 +1,4 @@
 // The public face of cdc: the sources that change data capture knows.
 
-export { type MariadbOptions, type MariadbSource, mariadb, mysql } from './mariadb/index.ts'
+export { introspectMariadb, type MariadbOptions, type MariadbSource, mariadb, mysql } from './mariadb/index.ts'
 export * from './postgres/index.ts'

@@ -9,6 +9,7 @@ import {
 } from '../../cdc/index.ts'
 
 export interface ScaffoldedSource {
+  readonly technology: 'postgres' | 'mariadb' | 'mysql'
   /** The name in `postgres(name, …)`. */
   readonly name: string
   /** The environment variable that holds its URL. */
@@ -46,11 +47,12 @@ export function databaseApplication(name: string, sources: readonly ScaffoldedSo
     '// Written by `mainstem init`: the contracts say what stands in the tables; the views are a beginning, change them.',
     '// Run it: npx mainstem run app.ts',
     `import { application, env, ${usesMinorUnits ? 'minorUnits, ' : ''}projection } from 'mainstem'`,
-    "import { postgres } from 'mainstem/postgres'",
+    ...importsOf(sources),
     "import { z } from 'zod'",
     '',
     ...sources.map(
-      source => `export const ${variables.get(source)} = postgres('${source.name}', { url: env('${source.setting}') })`,
+      source =>
+        `export const ${variables.get(source)} = ${source.technology}('${source.name}', { url: env('${source.setting}') })`,
     ),
     '',
     ...declared.flatMap(({ contract, constant }) => [
@@ -67,9 +69,19 @@ export function databaseApplication(name: string, sources: readonly ScaffoldedSo
   return { text, tables: declared.map(({ source, table }) => `${source.name}.${table.name}`), left }
 }
 
+/** MariaDB and MySQL stand behind one subpath. */
+function importsOf(sources: readonly ScaffoldedSource[]): string[] {
+  const technologies = new Set(sources.map(source => source.technology))
+  const ofMariadb = (['mariadb', 'mysql'] as const).filter(name => technologies.has(name))
+  return [
+    ...(ofMariadb.length > 0 ? [`import { ${ofMariadb.join(', ')} } from 'mainstem/mariadb'`] : []),
+    ...(technologies.has('postgres') ? ["import { postgres } from 'mainstem/postgres'"] : []),
+  ]
+}
+
 /** The names of a file, each given once. */
 class Constants {
-  readonly #taken = new Set(['application', 'env', 'minorUnits', 'projection', 'postgres', 'z'])
+  readonly #taken = new Set(['application', 'env', 'minorUnits', 'projection', 'postgres', 'mariadb', 'mysql', 'z'])
 
   /** The name itself, else with `prefix`, else with a number. A table's constant and its view's are taken together. */
   take(name: string, prefix: string): string {

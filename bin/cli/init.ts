@@ -23,8 +23,8 @@ export function addInit(program: Command): void {
     .command('init')
     .description('write an application that runs, empty or from the tables of a database')
     .argument('[folder]', 'where to write it; made where missing, must be empty', '.')
-    .option('--from <url...>', 'PostgreSQL databases whose tables become contracts')
-    .option('--schema <names...>', 'the schemas whose tables are taken', ['public'])
+    .option('--from <url...>', 'PostgreSQL, MariaDB or MySQL databases whose tables become contracts')
+    .option('--schema <names...>', 'the schemas of PostgreSQL whose tables are taken', ['public'])
     .option('--no-install', 'do not run npm install')
     .option('--json', 'print what was written as one JSON object')
     .addHelpText('after', '\nExample:\n  mainstem init truth --from postgres://me@localhost/shop')
@@ -64,11 +64,10 @@ function checkEmpty(root: string): void {
 
 /** Each database under its own name; the same name twice gets a number. */
 async function readSources(urls: readonly string[], schemas: readonly string[]): Promise<ScaffoldedSource[]> {
-  const { introspect } = await import('../../cdc/index.ts')
   const taken = new Set<string>()
   const sources: ScaffoldedSource[] = []
   for (const url of urls) {
-    const { database, tables } = await introspect(url)
+    const { technology, database, tables } = await readDatabase(url)
     const wanted = tables.filter(table => schemas.includes(table.schema))
     if (wanted.length === 0) throw noTables(database, tables, schemas)
     const base = database.replaceAll(/[^A-Za-z0-9_]/g, '_').replace(/^[^A-Za-z_]+/, '') || 'database'
@@ -76,6 +75,7 @@ async function readSources(urls: readonly string[], schemas: readonly string[]):
     for (let n = 2; taken.has(name); n++) name = `${base}${n}`
     taken.add(name)
     sources.push({
+      technology,
       name,
       setting: `${name.toUpperCase()}_URL`,
       url,
@@ -83,6 +83,12 @@ async function readSources(urls: readonly string[], schemas: readonly string[]):
     })
   }
   return sources
+}
+
+async function readDatabase(url: string) {
+  const { introspect, introspectMariadb } = await import('../../cdc/index.ts')
+  if (/^(mariadb|mysql):/i.test(url)) return introspectMariadb(url)
+  return { technology: 'postgres' as const, ...(await introspect(url)) }
 }
 
 function noTables(database: string, tables: readonly { readonly schema: string }[], schemas: readonly string[]) {

@@ -42,7 +42,7 @@ const COLUMNS = `
 const TABLES = `
   select table_schema as \`database\`, table_name as name, table_type as kind, coalesce(engine, '') as engine,
          coalesce(table_rows, 0) as \`rows\`
-    from information_schema.tables where (table_schema, table_name) in (?)`
+    from information_schema.tables where (table_schema, table_name) in (?) order by table_schema, table_name`
 
 const KEYS = `
   select table_schema as \`database\`, table_name as \`table\`, index_name as \`index\`, column_name as name,
@@ -73,7 +73,7 @@ interface KeyRow extends InTable {
   readonly nullable: string
 }
 
-/** The tables with these names that exist, in no particular order. */
+/** The tables with these names that exist, in the order of their names. */
 export async function readTables(
   client: Client,
   names: readonly TableName[],

@@ -143,7 +143,10 @@ describe.skipIf(isMariadbMissing())('what is checked of a MariaDB before anythin
         'flush binary logs',
       )
       const logs = () =>
-        withMariadb(made.url, async root => (await root.query('show binary logs'))[0] as unknown as { Log_name: string }[])
+        withMariadb(
+          made.url,
+          async root => (await root.query('show binary logs'))[0] as unknown as { Log_name: string }[],
+        )
       const last = (await logs()).at(-1)?.Log_name
       // A log that a connection still reads, though it is gone, is kept.
       await until(async () => {
