@@ -132,6 +132,17 @@ const savepoint = {
   },
 }
 
+const snapshot = object({
+  rows: count,
+  rowsEstimated: { type: 'number' },
+  rowsPerSecond: { type: 'number' },
+  secondsLeft: { type: ['number', 'null'] },
+  tables: count,
+  tablesDone: count,
+  paused: flag,
+  error,
+})
+
 const source = {
   name: text,
   technology: text,
@@ -144,7 +155,7 @@ const source = {
   serverPosition: nullable(text),
   lagBytes: { type: ['number', 'null'] },
   ageMs: { type: ['number', 'null'] },
-  snapshot: nullable(object({ rows: count, rowsEstimated: { type: 'number' }, rowsPerSecond: { type: 'number' } })),
+  snapshot: nullable(snapshot),
   changes: count,
   changesPerSecond: { type: ['number', 'null'], description: 'Of the last ten seconds; null in the first one' },
   parked: count,
@@ -400,6 +411,18 @@ export const SCHEMAS = {
     refusals: { ...array(object({ topic: text, key: text, error: text })), description: 'The first hundred of them' },
     token: text,
   }),
+  SnapshotRequest: {
+    type: 'object',
+    additionalProperties: false,
+    properties: {
+      tables: { ...array(text), description: 'Names as in the database; default: all captured tables' },
+      where: {
+        ...text,
+        description: "A condition in the database's SQL: only these rows are read, and none is found to be gone",
+      },
+    },
+  },
+  SnapshotAnswer: object({ source: text, snapshot: nullable(snapshot) }),
   DropReport: object({ source: text, dropped: array(text) }),
   Appended: object({ positions: array(position), token: text }),
   Log: object({

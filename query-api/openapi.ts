@@ -24,6 +24,7 @@ import { anyPastPaths, pastPathsOf } from './openapi-past.ts'
 import { problemResponses, problemSchema } from './openapi-problems.ts'
 import { savepointPaths } from './openapi-savepoints.ts'
 import { SCHEMAS } from './openapi-schemas.ts'
+import { snapshotPaths } from './openapi-snapshots.ts'
 import { keyType } from './reads.ts'
 import type { ServerOptions } from './server-options.ts'
 
@@ -49,6 +50,7 @@ export function createOpenApi({ application, reads, topics, version }: Omit<Serv
       ...operationPaths(),
       ...auditPaths(),
       ...savepointPaths(),
+      ...snapshotPaths(),
     }),
     components: {
       schemas: {

@@ -25,6 +25,7 @@ import { addReadRoutes } from './routes-reads.ts'
 import { addWriteRoutes } from './routes-writes.ts'
 import { addSavepointRoutes } from './savepoints.ts'
 import type { RunningServer, ServerOptions } from './server-options.ts'
+import { addSnapshotRoutes } from './snapshots.ts'
 
 /** @throws ADDRESS_IN_USE, ADDRESS_INVALID */
 export async function openServer(options: ServerOptions): Promise<RunningServer> {
@@ -54,6 +55,7 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
     rates,
     openapi: JSON.stringify(openapi),
   })
+  addSnapshotRoutes(server, reads)
   const close = async () => {
     clearInterval(sampler)
     reads.close()

@@ -150,7 +150,10 @@ function addSources(program: Command): void {
 }
 
 function sourceState({ state, snapshot, waitingFor }: SourceStatus): string {
-  if (state === 'snapshotting' && snapshot)
+  if (state === 'snapshotting' && snapshot && !snapshot.paused)
     return `snapshotting ${grouped(snapshot.rows)} of ${grouped(snapshot.rowsEstimated)} rows`
-  return waitingFor ? `${state}: waits for ${waitingFor}` : state
+  const beside = snapshot
+    ? `, ${snapshot.paused ? 'snapshot paused at' : 'reading'} ${grouped(snapshot.rows)} of ${grouped(snapshot.rowsEstimated)} rows`
+    : ''
+  return `${waitingFor ? `${state}: waits for ${waitingFor}` : state}${beside}`
 }

@@ -11,6 +11,7 @@ import { addExport, addLineage } from './past.ts'
 import { addReplay } from './replay.ts'
 import { addRun } from './run.ts'
 import { addSavepoint } from './savepoint.ts'
+import { addSnapshot } from './snapshot.ts'
 import { addSourcesDrop } from './sources-drop.ts'
 import { addVerify } from './verify.ts'
 
@@ -32,6 +33,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   addAudit,
   addReplay,
   addSavepoint,
+  addSnapshot,
   addLogCommands,
   addSourcesCommands,
   addInit,

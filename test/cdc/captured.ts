@@ -12,6 +12,7 @@ import {
   type Log,
   type LogBlock,
   openEmbeddedLog,
+  openMirror,
   type SourceConnector,
   type SourceDefinition,
   type SourceEvent,
@@ -123,6 +124,29 @@ export abstract class CapturedSource {
     this.#connector = undefined
     await this.#log?.close()
     this.#log = undefined
+  }
+
+  /** What the mirror holds of a table; ends the connector. */
+  async mirrorRows(name: string): Promise<AnyRow[]> {
+    await this.#connector?.stop()
+    this.#connector = undefined
+    const tables = []
+    for (const table of this.#tables) {
+      const contract = contractOfTable(table)
+      tables.push({ contract, topic: await this.log.topic(contract) })
+    }
+    const mirror = await openMirror({ path: join(this.folder, 'mirror'), log: this.log, source: 'db', tables })
+    try {
+      const table = mirror.table(`db.${name}`)
+      const rows = new Map<string, AnyRow>()
+      for (const key of table.keys()) {
+        const stored = table.find(key)
+        if (stored) rows.set(key.toString('hex'), table.row(stored))
+      }
+      return [...rows.values()]
+    } finally {
+      await mirror.close()
+    }
   }
 
   async restart(options: { readonly resnapshot?: boolean } = {}): Promise<this> {
