@@ -9,6 +9,8 @@ import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const NODE_MAJOR_MIN = 24
+/** Everything that a start needs has been loaded then. */
+const CACHED_AFTER_MS = 5_000
 const folder = path.dirname(fileURLToPath(import.meta.url))
 
 const majorOf = version => Number(version.replace(/^v/, '').split('.')[0])
@@ -53,6 +55,8 @@ function mainFile() {
 async function start() {
   // A command line is started often: compiled code, and types stripped, are kept for the next time.
   nodeModule.enableCompileCache()
+  // Otherwise a process that is killed leaves nothing of it.
+  setTimeout(() => nodeModule.flushCompileCache(), CACHED_AFTER_MS).unref()
   await import('./resolve-hook.mjs')
   const { main } = await import(pathToFileURL(mainFile()).href)
   process.exitCode = await main(process.argv)

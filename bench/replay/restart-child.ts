@@ -1,9 +1,15 @@
 // Opens an application whose process was killed: when the first read is answered, and when it is level with the log. Times are from
 // the start of this process.
-import { openApplication } from '../../bin/open-application.ts'
-import { RECOVERED, type Restarted } from './recovery.ts'
-import { resultOf, rowsOf, type Work } from './work.ts'
-import { WORKS } from './works.ts'
+import { enableCompileCache } from 'node:module'
+import type { Restarted } from './recovery.ts'
+import type { Work } from './work.ts'
+
+// As bin/mainstem.mjs begins: what was compiled at an earlier start is not compiled again.
+enableCompileCache()
+const { openApplication } = await import('../../bin/open-application.ts')
+const { resultOf, rowsOf } = await import('./work.ts')
+const { RECOVERED } = await import('./recovery.ts')
+const { WORKS } = await import('./works.ts')
 
 const { dataDir } = JSON.parse(process.argv[2] ?? '') as { dataDir: string }
 const work: Work = WORKS[RECOVERED]

@@ -17,7 +17,7 @@ import { KeyPlaces, KeySource } from '../state/key-heap.ts'
 import { RowList } from '../state/row-list.ts'
 import { NO_ROW, RunRows } from '../state/row-places.ts'
 import type { RowFile, ViewPart } from './part.ts'
-import type { Chunk } from './row-file.ts'
+import type { Chunk, SegmentView } from './row-file.ts'
 import { corrupt, RowFileReader } from './row-file-reader.ts'
 import { hashBytes, lanes } from './row-hash.ts'
 
@@ -33,6 +33,8 @@ export interface RowSink {
   take(bytes: Buffer, from: number, to: number, keyHash: number): void
   /** Takes several of one chunk, so that looking for their keys can overlap. Default: `take`, one after the other. */
   takeRun?(bytes: Buffer, run: StoredRun): void
+  /** Says how many rows each key group has at the end: before the first of them. Default: nobody needs to know. */
+  expect?(groups: SegmentView['groups']): void
   /** An error of the view, thrown by `take`. */
   failed(error: MainstemError): void
 }
@@ -78,11 +80,14 @@ async function loadFile(options: LoadOptions, file: RowFile, sinks: Map<string, 
   const { fs, folder, logId, groups, turns } = options
   const reader = await RowFileReader.open(fs, folder, file.name, logId)
   try {
+    const begun = new Set<RowSink>()
     for await (const { chunk, segment } of reader.chunks(file.bytes)) {
-      const view = segment.views[chunk.view]!.name
+      const { name: view, groups: counts } = segment.views[chunk.view]!
       const sink = sinks.get(view)
       if (sink === undefined) continue
       try {
+        if (!begun.has(sink)) sink.expect?.(counts)
+        begun.add(sink)
         takeChunk(chunk, groups, sink)
       } catch (error) {
         if (!isMainstemError(error)) throw corrupt(reader.path, textOf(error), error)
@@ -146,6 +151,11 @@ export class ViewRows implements RowSink {
     const { table } = part.view
     this.#part = part
     this.#read = read ?? ((row, reader) => table.readStored(row, reader))
+  }
+
+  expect(groups: SegmentView['groups']): void {
+    const { table } = this.#part.view
+    for (const [group, rows] of groups) table.reserve(group, rows)
   }
 
   takeRun(bytes: Buffer, stored: StoredRun): void {

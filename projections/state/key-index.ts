@@ -14,6 +14,8 @@ const FIRST_CAPACITY = 8
 /** A group grows when it is fuller than its limit. Keys fill all groups alike: limits of their own keep them from growing all at once. */
 const FULL_LEAST = 0.65
 const FULL_MOST = 0.8
+/** What is reserved is less full than that, so that the next few rows find room. */
+const RESERVED_FULL = 0.9
 const limitOf = (group: number): number => FULL_LEAST + (FULL_MOST - FULL_LEAST) * (group / KEY_GROUPS)
 
 /** Bits of an entry that are the row, for tables of ever more rows. Each change of them costs a pass over all entries. */
@@ -177,6 +179,12 @@ export class KeyIndex {
     return !this.#moved && this.#groups[hash >>> GROUP_SHIFT]![this.#homes[k]!] === 0
   }
 
+  /** Makes room for so many rows of a group, where it has none yet. @throws STATE_TOO_LARGE */
+  reserve(group: number, rows: number): void {
+    if (this.#groups[group] !== EMPTY || rows === 0) return
+    this.#resize(group, Math.max(FIRST_CAPACITY, Math.ceil(rows / limitOf(group) / RESERVED_FULL)))
+  }
+
   /** Adds a row whose key is not there. @throws STATE_TOO_LARGE */
   add(row: number, hash: number): void {
     const group = hash >>> GROUP_SHIFT
@@ -230,9 +238,13 @@ export class KeyIndex {
   }
 
   #grow(group: number): void {
+    const { length } = this.#groups[group]!
+    this.#resize(group, Math.max(FIRST_CAPACITY, length * 2))
+  }
+
+  #resize(group: number, capacity: number): void {
     const entries = this.#groups[group]!
     const known = entries === EMPTY ? 0 : entries.length
-    const capacity = Math.max(FIRST_CAPACITY, known * 2)
     const bytes = (capacity - known) * Int32Array.BYTES_PER_ELEMENT
     this.#memory.take(bytes)
     this.#bytes += bytes

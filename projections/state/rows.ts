@@ -1,4 +1,4 @@
-// The rows of one view by their places: fixed strides of float64 words in pages of 4 MiB, what is no number in an array beside
+// The rows of one view by their places: fixed strides of float64 words in pages of 1 MiB, what is no number in an array beside
 // them. A row's number is its place and stays while it lives; places of rows that left are taken again. Memory is counted as it
 // is taken: beyond the limit a row is refused with a typed error.
 import { type AnyRow, type ByteReader, type ByteWriter, type Field, fail, type ObjectType } from '../../core/index.ts'
@@ -11,7 +11,9 @@ import { RowList } from './row-list.ts'
 import { type Page, pageOf, type RowPlaces } from './row-places.ts'
 import { type StoredCode, storedCode } from './stored-code.ts'
 
-const PAGE_WORDS = (4 * 1024 * 1024) / 8
+/** Of a page, unless one row alone is larger: what a view has in its last page and does not use is little. */
+const PAGE_WORDS = (1024 * 1024) / 8
+const ROW_WORDS_MAX = (4 * 1024 * 1024) / 8
 const WORD_BYTES = 8
 /** Writes of so many bytes to the heap may pass before the limit is looked at. */
 const HEAP_LOOK_BYTES = 64 * 1024
@@ -49,14 +51,14 @@ export class Rows implements RowPlaces {
    */
   constructor(definition: Named, type: ObjectType, hidden: readonly Field[], zero: AnyRow, memory: StateMemory) {
     const layout = layoutOf(type, hidden)
-    if (layout.words > PAGE_WORDS) {
+    if (layout.words > ROW_WORDS_MAX) {
       throw fail('DEFINITION_INVALID', `the state of '${definition.name}' has ${layout.words} fields`, {
-        detail: `the limit is ${PAGE_WORDS}`,
+        detail: `the limit is ${ROW_WORDS_MAX}`,
       })
     }
     this.layout = layout
     this.#memory = memory
-    this.shift = Math.floor(Math.log2(PAGE_WORDS / Math.max(layout.words, layout.refs)))
+    this.shift = Math.max(0, Math.floor(Math.log2(PAGE_WORDS / Math.max(layout.words, layout.refs))))
     this.mask = (1 << this.shift) - 1
     this.#code = draftCode(definition, layout, `a row of '${definition.name}'`)
     this.#stored = storedCode(definition, layout)

@@ -61,6 +61,11 @@ export class StateTable extends Rows {
     return this.pageBytes + this.#index.bytes + this.#keyHeap.bytes + this.heapBytes
   }
 
+  /** Makes room for rows that will come, where there are none yet. @throws STATE_TOO_LARGE */
+  reserve(group: number, rows: number): void {
+    this.#index.reserve(group, rows)
+  }
+
   /** The row of a key, or −1. */
   find(id: KeyId): number {
     if (typeof id === 'number') return this.#index.find(id, hashOfNumber(id))
