@@ -118,6 +118,7 @@ function decodeOurs(messages: readonly Buffer[]): string {
     },
     update: () => {},
     delete: () => {},
+    message: () => {},
   }
   for (const message of messages) decodePgoutput(message, handler)
   return checksum.toString()

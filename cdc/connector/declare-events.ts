@@ -61,6 +61,38 @@ export interface EventSource<S extends string> {
   >(table: T, contract: OutboxContract<Z, K, Tags>): CapturedEvents<`${S}.${T}`, Z, K, Tags>
 }
 
+/** `shop.messages(…)`: a database whose log takes messages has these. */
+export interface MessageSource<S extends string> {
+  /**
+   * Declares the messages of a prefix as events of the topic `<source>.<prefix>`: an outbox without a table. An application writes them with
+   * `select pg_logical_emit_message(true, 'orders', '{"id": 7, "type": "placed"}')` in the transaction that causes them; with `false` a
+   * message counts at once, whatever becomes of its transaction. The content is a JSON object of the event's fields.
+   * @param prefix as it is given to `pg_logical_emit_message`
+   * @throws DEFINITION_INVALID, CONTRACT_UNSUPPORTED
+   * @example
+   * const orderEvents = shop.messages('orders', { key: 'id', value: z.object({ id: z.int(), type: z.string() }) })
+   */
+  messages<
+    const T extends string,
+    Z extends RecordSchema,
+    const K extends KeyColumns<z.output<Z>>,
+    const Tags extends TagFields<z.output<Z>> = never,
+  >(prefix: T, contract: EventContract<Z, K, Tags>): CapturedEvents<`${S}.${T}`, Z, K, Tags>
+}
+
+/** The prefix of messages of our own. */
+export const OWN_PREFIX = 'mainstem'
+
+export function declareMessages(
+  source: SourceDefinition,
+  prefix: string,
+  contract: EventContract<RecordSchema, unknown, string>,
+): SourceTopic {
+  if (prefix === '' || prefix.length > 127 || prefix === OWN_PREFIX)
+    throw fail('DEFINITION_INVALID', `'${prefix}' cannot be the prefix of messages`)
+  return declareEvents(source, prefix, contract, { kind: 'messages', prefix })
+}
+
 export function declareOutbox(
   source: SourceDefinition,
   table: string,

@@ -238,7 +238,7 @@ export class Stream<P> implements FeedSink<P> {
     this.hold(() => this.#working(this.#transactions.truncate(tables, this.nextSlice)))
   }
 
-  commit(to: P, commitTimeUs: number): void {
+  commit(to: P, commitTimeUs?: number): void {
     this.#transactions.commit(to, commitTimeUs)
     const { mirror } = this.#options
     if (mirror.pending >= HOLD_ROWS || mirror.isSpilled) this.hold(() => this.#commitMirror())

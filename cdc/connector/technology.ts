@@ -244,7 +244,10 @@ export interface FeedSink<P> {
 
   // -- of a message that is taken
 
-  /** @param skip what it says is in the log already */
+  /**
+   * @param transaction empty where there is none: a message by itself
+   * @param skip what it says is in the log already
+   */
   begin(transaction: string, skip: boolean): void
   insert(captured: Captured, after: Image): void
   update(captured: Captured, oldKind: OldKind, before: Image, after: Image): void
@@ -254,7 +257,7 @@ export interface FeedSink<P> {
   /** All rows are gone. */
   truncate(tables: readonly MirrorTable[]): void
   /** The source is complete up to `to` with this transaction. */
-  commit(to: P, commitTimeUs: number): void
+  commit(to: P, commitTimeUs?: number): void
   /** Outside of a transaction: up to `to` there is nothing of ours. */
   passed(to: P): void
   /** Nothing is taken until `task` is done. */

@@ -85,12 +85,13 @@ export class Transactions<P> {
     return this.inTransaction ? [...this.#recent, this.#transaction] : [...this.#recent]
   }
 
-  commit(to: P, commitTimeUs: number): void {
+  commit(to: P, commitTimeUs?: number): void {
     const { source, pipeline, positions } = this.#options
     const batch = this.#batch
     this.inTransaction = false
     this.#batch = undefined
-    this.#recent[this.#recentAt++ % RECENT_MAX] = this.#transaction
+    const transaction = this.#transaction
+    if (transaction !== '') this.#recent[this.#recentAt++ % RECENT_MAX] = transaction
     if (!batch || batch.count === 0) {
       if (!this.#skip) pipeline.passed(to)
       return
@@ -100,7 +101,12 @@ export class Transactions<P> {
     const parkedEvents = this.#parkedEvents
     if (parkedEvents.length > 0) this.#parkedEvents = []
     const events = this.schemas.record(batch, position)
-    const mark = { source, position, transaction: this.#transaction, commitTimeUs }
+    const mark = {
+      source,
+      position,
+      ...(transaction === '' ? {} : { transaction }),
+      ...(commitTimeUs === undefined ? {} : { commitTimeUs }),
+    }
     const quiet = parked.length + parkedEvents.length + events.length === 0
     pipeline.append(
       batch,

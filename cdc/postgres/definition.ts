@@ -1,11 +1,18 @@
 // `postgres('shop', …)`: a declaration. It opens nothing and loads no driver.
 import type { DropReport, RecordSchema, SourceConnector, SourceContext } from '../../core/index.ts'
 import { type DatabaseSource, declareSource } from '../connector/declare.ts'
-import { declareOutbox, type EventSource, type OutboxContract } from '../connector/declare-events.ts'
+import {
+  declareMessages,
+  declareOutbox,
+  type EventContract,
+  type EventSource,
+  type MessageSource,
+  type OutboxContract,
+} from '../connector/declare-events.ts'
 import { createSetup, namesOf, type PostgresOptions, targetOf } from './setup.ts'
 
 /** A PostgreSQL database as a source of tables. */
-export type PostgresSource<N extends string = string> = DatabaseSource<N> & EventSource<N>
+export type PostgresSource<N extends string = string> = DatabaseSource<N> & EventSource<N> & MessageSource<N>
 
 /**
  * Declares a PostgreSQL database (15 to 18) whose tables are captured by logical replication.
@@ -22,8 +29,10 @@ export function postgres<const N extends string>(name: N, options: PostgresOptio
   })
   const outbox = (table: string, contract: OutboxContract<RecordSchema, unknown, string>) =>
     declareOutbox(source, table, contract)
+  const messages = (prefix: string, contract: EventContract<RecordSchema, unknown, string>) =>
+    declareMessages(source, prefix, contract)
   // Tables name the source itself.
-  return Object.assign(source, { outbox }) as unknown as PostgresSource<N>
+  return Object.assign(source, { outbox, messages }) as unknown as PostgresSource<N>
 }
 
 async function openSource(name: string, options: PostgresOptions, context: SourceContext): Promise<SourceConnector> {

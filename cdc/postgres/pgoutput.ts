@@ -52,6 +52,8 @@ export interface PgoutputHandler {
   begin(finalLsn: bigint, commitTimeUs: number, transaction: number): void
   commit(endLsn: bigint, commitTimeUs: number): void
   relation(relation: Relation): void
+  /** @param content valid until the next message */
+  message(transactional: boolean, lsn: bigint, prefix: string, content: Buffer): void
   insert(relationId: number, after: Tuple): void
   update(relationId: number, oldKind: OldKind, before: Tuple, after: Tuple): void
   delete(relationId: number, oldKind: OldKind, before: Tuple): void
@@ -85,8 +87,10 @@ export function decodePgoutput(bytes: Buffer, handler: PgoutputHandler): void {
       break
     case 0x4f: // O(rigin)
     case 0x59: // Y: a type's name
-    case 0x4d: // M(essage): it shows progress only
       return
+    case 0x4d: // M
+      decodeMessage(bytes, handler)
+      break
     default:
       throw protocolError(`unknown message '${String.fromCharCode(bytes[0] ?? 0)}'`)
   }
@@ -124,6 +128,13 @@ const protocolError = (detail: string) =>
   fail('SOURCE_PROTOCOL', 'the replication stream is not understood', { detail })
 
 const oldKind = (tag: number | undefined): OldKind => (tag === 0x4b ? 'key' : tag === 0x4f ? 'full' : undefined)
+
+function decodeMessage(bytes: Buffer, handler: PgoutputHandler): void {
+  const end = bytes.indexOf(0, 10)
+  const from = end + 5
+  const content = bytes.subarray(from, from + bytes.readUInt32BE(end + 1))
+  handler.message((bytes[1]! & 1) === 1, bytes.readBigUInt64BE(2), bytes.toString('utf8', 10, end), content)
+}
 
 function decodeUpdate(bytes: Buffer, handler: PgoutputHandler): void {
   const kind = oldKind(bytes[5])

@@ -125,7 +125,7 @@ async function checkCreatable(setup: Setup, sql: Client, tables: readonly Publis
 
 const list = (tables: readonly CatalogTable[]): string => tables.map(onlyTable).join(', ')
 const createSql = (name: string, tables: readonly CatalogTable[]): string =>
-  `CREATE PUBLICATION ${quoteName(name)} FOR TABLE ${list(tables)} WITH (publish_via_partition_root = true)`
+  `CREATE PUBLICATION ${quoteName(name)}${tables.length > 0 ? ` FOR TABLE ${list(tables)}` : ''} WITH (publish_via_partition_root = true)`
 const addSql = (name: string, tables: readonly CatalogTable[]): string =>
   `ALTER PUBLICATION ${quoteName(name)} ADD TABLE ${list(tables)}`
 

@@ -22,6 +22,7 @@ import { connect } from './connection.ts'
 import { checkCondition, LiveCopyReader, settle } from './live-snapshot.ts'
 import { watchLocks } from './lock-watch.ts'
 import { findLost } from './lost.ts'
+import { messagesOf } from './messages.ts'
 import { type PgOutbox, PgOutboxTables, readOutbox } from './outbox.ts'
 import { type PgTable, preflight, publishedOf } from './preflight.ts'
 import { ensurePublication, unpublishedTables } from './publication.ts'
@@ -57,7 +58,12 @@ export class PostgresSession implements Session<bigint> {
       this.#outboxes = outboxes
       const slot = await readSlot(this.#sql, setup.slot)
       const unpublished = await unpublishedTables(setup, this.#sql, publishedOf(tables, outboxes))
-      return { identity, tables, topics: outboxes, lost: findLost(setup, known, slot, unpublished) }
+      return {
+        identity,
+        tables,
+        topics: [...outboxes, ...messagesOf(setup.topics)],
+        lost: findLost(setup, known, slot, unpublished),
+      }
     })
   }
 
@@ -155,6 +161,7 @@ export class PostgresSession implements Session<bigint> {
       setup: this.#setup,
       tables: this.#tables,
       outboxes: this.#outboxes,
+      messages: messagesOf(this.#setup.topics),
       start,
       sink,
     })

@@ -5,6 +5,7 @@ import type { Feed, FeedSink } from '../connector/technology.ts'
 import { readTables } from './catalog.ts'
 import { type Client, clientConfig, connect, prepareSession, quoteName, socketOf } from './connection.ts'
 import { formatLsn, parseLsn } from './lsn.ts'
+import type { PgMessages } from './messages.ts'
 import type { PgOutbox } from './outbox.ts'
 import {
   decodePgoutput,
@@ -34,6 +35,7 @@ export interface StreamOptions {
   readonly setup: Setup
   readonly tables: readonly PgTable[]
   readonly outboxes: readonly PgOutbox[]
+  readonly messages: readonly PgMessages[]
   readonly start: bigint
   readonly sink: FeedSink<bigint>
 }
@@ -81,6 +83,8 @@ export class ReplicationStream implements Feed<bigint, Message> {
   #plugin() {
     const { setup, sink } = this.#options
     const publication = quoteName(setup.publication).replaceAll("'", "''")
+    // While it runs a transaction's messages do not say of which subtransaction they are: one that is rolled back could not be told.
+    const streaming = this.#options.messages.length > 0 ? 'off' : 'on'
     return {
       options: {},
       name: 'pgoutput',
@@ -88,7 +92,7 @@ export class ReplicationStream implements Feed<bigint, Message> {
         this.#client = client
         await prepareSession(client)
         return client.query(
-          `START_REPLICATION SLOT ${quoteName(slot)} LOGICAL ${lsn} (proto_version '2', publication_names '${publication}', messages 'true', streaming 'on')`,
+          `START_REPLICATION SLOT ${quoteName(slot)} LOGICAL ${lsn} (proto_version '2', publication_names '${publication}', messages 'true', streaming '${streaming}')`,
         )
       },
       parse: (bytes: Buffer): void => sink.deliver(bytes),

@@ -6,6 +6,7 @@ import {
   type MainstemError,
   type SourceEvent,
 } from '../../core/index.ts'
+import { OWN_PREFIX } from '../connector/declare-events.ts'
 import type { Probe, Retention, Session, SessionOptions, Technology } from '../connector/technology.ts'
 import { type Client, connect, connectionError, sqlStateOf } from './connection.ts'
 import { dropFromServer } from './drop.ts'
@@ -85,7 +86,7 @@ class PostgresProbe implements Probe<bigint> {
   }
 
   async nudge(): Promise<void> {
-    await this.#query(`select pg_logical_emit_message(true, 'mainstem', '')`)
+    await this.#query(`select pg_logical_emit_message(true, '${OWN_PREFIX}', '')`)
   }
 
   async held(): Promise<number | undefined> {

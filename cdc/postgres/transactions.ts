@@ -4,6 +4,7 @@ import type { Captured, OldKind } from '../connector/changes.ts'
 import type { OutboxReader } from '../connector/events.ts'
 import type { FeedSink } from '../connector/technology.ts'
 import { createRowReader } from './columns.ts'
+import type { PgMessages } from './messages.ts'
 import type { PgOutbox } from './outbox.ts'
 import type { PgoutputHandler, Relation, Tuple } from './pgoutput.ts'
 import type { PgTable } from './preflight.ts'
@@ -18,6 +19,7 @@ interface CapturedOutbox {
 export interface TransactionsOptions {
   readonly tables: readonly PgTable[]
   readonly outboxes: readonly PgOutbox[]
+  readonly messages: readonly PgMessages[]
   /** Transactions that end at or before it are in the log already. */
   readonly start: bigint
   readonly sink: FeedSink<bigint>
@@ -33,10 +35,12 @@ export class Transactions implements PgoutputHandler {
   readonly #options: TransactionsOptions
   readonly #sink: FeedSink<bigint>
   readonly #captured = new Map<number, Captured>()
+  readonly #messages: ReadonlyMap<string, PgMessages>
   readonly #outboxes = new Map<number, CapturedOutbox>()
 
   constructor(options: TransactionsOptions) {
     this.#options = options
+    this.#messages = new Map(options.messages.map(messages => [messages.prefix, messages]))
     this.#sink = options.sink
   }
 
@@ -47,6 +51,16 @@ export class Transactions implements PgoutputHandler {
 
   commit(endLsn: bigint, commitTimeUs: number): void {
     this.#sink.commit(endLsn, commitTimeUs)
+  }
+
+  message(transactional: boolean, lsn: bigint, prefix: string, content: Buffer): void {
+    const to = this.#messages.get(prefix)
+    if (!to) return
+    const sink = this.#sink
+    // `lsn` is where its record ends.
+    if (!transactional) sink.begin('', lsn <= this.#options.start)
+    sink.event(to.captured.topic.name, to.reader.read(content.toString()))
+    if (!transactional) sink.commit(lsn)
   }
 
   /** The table that a relation message means, if it is captured. */

@@ -41,6 +41,8 @@ function decode(bytes: Buffer): unknown[] {
     insert: (id, after) => seen.push('insert', id, values(after)),
     update: (id, kind, before, after) => seen.push('update', id, kind, kind && values(before), values(after)),
     delete: (id, kind, before) => seen.push('delete', id, kind, values(before)),
+    message: (transactional, lsn, prefix, content) =>
+      seen.push('message', transactional, lsn, prefix, content.toString()),
   }
   decodePgoutput(bytes, handler)
   return seen
@@ -60,6 +62,15 @@ describe('pgoutput messages', () => {
       946_684_799_999_999,
     ])
   })
+  test('logical messages, in a transaction and in none', () => {
+    const text = (value: string) => Buffer.from(value)
+    const content = text('{"ü":1}')
+    for (const flag of [0, 1])
+      expect(
+        decode(message('M', Buffer.from([flag]), int64(9n), text('orders\0'), int32(content.length), content)),
+      ).toEqual(['message', flag === 1, 9n, 'orders', '{"ü":1}'])
+  })
+
   test('rows with null, empty, unchanged and multi-byte values', () => {
     expect(decode(message('I', int32(7), 'N', tuple('ü', null, '', undefined)))).toEqual([
       'insert',
