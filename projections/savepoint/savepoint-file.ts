@@ -2,9 +2,16 @@
 // description with the schemas by which they are stored. Made of the files of a whole checkpoint, chunk by chunk.
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { zstdCompress } from 'node:zlib'
+import { zstdCompress, zstdCompressSync } from 'node:zlib'
 import { z } from 'zod'
-import { asMainstemError, type FileSystem, fail, isMainstemError, type MainstemError } from '../../core/index.ts'
+import {
+  asMainstemError,
+  type FileSystem,
+  fail,
+  isMainstemError,
+  type MainstemError,
+  nodeFileSystem,
+} from '../../core/index.ts'
 import { type Checkpoint, viewSchema } from '../checkpoint/manifest.ts'
 import type { RowFile } from '../checkpoint/part.ts'
 import { chunkPieces, DESCRIPTION, type SegmentView, ZSTD } from '../checkpoint/row-file.ts'
@@ -18,7 +25,11 @@ const FORMAT = 1
 const SUFFIX = '.savepoint'
 const TEMPORARY = '.tmp'
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/
-const compress = promisify(zstdCompress)
+const compressInThread = promisify(zstdCompress)
+
+/** In a thread of the runtime; over other file systems (simulated ones) here, where a seed decides the order of everything. */
+const compressorFor = (fs: FileSystem): ((body: Buffer) => Promise<Buffer>) =>
+  fs === nodeFileSystem ? compressInThread : async body => zstdCompressSync(body)
 
 const savedViewSchema = viewSchema.omit({ files: true }).extend({
   /** Columns of the key and fields of a row, as they are stored, described. */
@@ -164,7 +175,7 @@ async function copyRows(request: SavepointRequest, writer: RowFileWriter): Promi
 }
 
 async function copyFile(
-  { checkpoint, onRows, signal }: SavepointRequest,
+  { fs, checkpoint, onRows, signal }: SavepointRequest,
   reader: RowFileReader,
   file: RowFile,
   chunks: ReadonlyMap<string, OpenChunk>,
@@ -172,6 +183,7 @@ async function copyFile(
 ): Promise<void> {
   for (const { name, groups: ofView } of (await reader.segmentBefore(file.bytes)).views)
     if (checkpoint.views[name]?.files.some(each => each.name === file.name)) groups.get(name)!.push(...ofView)
+  const compress = compressorFor(fs)
   for await (const { chunk, segment } of reader.chunks(file.bytes)) {
     signal.throwIfAborted()
     const to = chunks.get(segment.views[chunk.view]!.name)

@@ -30,6 +30,8 @@ export interface Simulated {
   /** Every key that can have a row. */
   readonly rows: readonly RowRequest[]
   workload(log: Log, random: Random): Workload
+  /** Tables of which history can be compacted: the views are the same, to the last bit, by what is left. */
+  readonly compacted: readonly string[]
   /** What must hold of any answer, whatever the log, by view; undefined where it does. */
   broken(rows: ReadonlyMap<string, readonly (AnyRow | undefined)[]>): string | undefined
 }
@@ -44,6 +46,8 @@ function randomViews(random: Random): Simulated {
     app: application('random', { views: views.map(({ view }) => view) }),
     rows: views.flatMap(({ view, keys }) => keys.map(key => ({ view: view.name, key }))),
     broken: () => undefined,
+    // Their rows tell the order of everything.
+    compacted: [],
     workload: (log, random) => {
       const input = new RandomInput(log, random)
       return {
@@ -157,8 +161,26 @@ const world = projection('world', {
     },
   })
 
+/** Rows that go by themselves; what folds them sees them go. */
+const recent = projection('recent', {
+  key: z.int(),
+  state: z.object({ moves: z.int32(), last: z.int() }),
+  ttl: 120,
+}).on(transfers, 'to', (account, transfer) => {
+  account.moves++
+  account.last = transfer.cents
+})
+const active = projection('active', { key: z.int(), state: z.object({ accounts: z.int32() }) }).on(recent, () => 0, {
+  add: all => {
+    all.accounts++
+  },
+  remove: all => {
+    all.accounts--
+  },
+})
+
 const bank: Application = application('bank', {
-  views: [ledger, alarmed, reasons, balances, owners, world],
+  views: [ledger, alarmed, reasons, balances, owners, world, recent, active],
 })
 
 const numbers = Array.from({ length: ACCOUNTS }, (_, n) => n)
@@ -169,6 +191,8 @@ const KEYS: Readonly<Record<string, readonly unknown[]>> = {
   balances: numbers,
   owners: OWNERS,
   world: numbers,
+  recent: numbers,
+  active: [0],
 }
 
 const theBank: Simulated = {
@@ -176,6 +200,7 @@ const theBank: Simulated = {
   rows: Object.entries(KEYS).flatMap(([view, keys]) => keys.map(key => ({ view, key }))),
   workload: (log, random) => new Teller(random, log),
   broken: moneyMissing,
+  compacted: [contractOfTable(accounts as never).name],
 }
 
 /** Money moves, it does not come or go. */

@@ -3,6 +3,7 @@ import { type EmbeddedLog, openEmbeddedLog } from '../../core/index.ts'
 import {
   type Engine,
   type EngineEvent,
+  findSavepoint,
   localCrew,
   openEngine,
   openShardedEngine,
@@ -27,6 +28,11 @@ export interface ProcessOptions {
   readonly simulated: Simulated
   readonly shards: number
   readonly fingerprint: string
+  /** Whether closed segments of the log are sealed. */
+  readonly seal: boolean
+  /** The name of one to begin with. */
+  readonly savepoint: string | undefined
+  readonly continueFrom: readonly string[]
   /** The clock at its start, milliseconds since 1970. */
   readonly nowMs: number
   readonly trace: (event: string) => void
@@ -46,20 +52,26 @@ export class Process {
 
   static async start(options: ProcessOptions): Promise<Process> {
     const process = new Process(options)
-    await process.during(process.#open())
-    return process
+    try {
+      await process.during(process.#open())
+      return process
+    } catch (error) {
+      await process.stop()
+      throw error
+    }
   }
 
   async #open(): Promise<void> {
-    const { disk, simulated, fingerprint, random, shards, trace } = this.options
+    const { disk, simulated, fingerprint, random, shards, seal, savepoint, continueFrom, trace } = this.options
     const { turns } = this
     const fs = inTurns(disk, turns)
-    // Sealing compresses in threads of the runtime, whose turns no seed decides; test/core/log has it.
+    // Compressing goes to threads of the runtime, whose turns no seed decides; test/core/log has it.
     this.#log = await openEmbeddedLog({
       path: '/log',
       fileSystem: fs,
       segmentBytesMax: SEGMENT_BYTES,
-      seal: false,
+      seal,
+      compression: 'none',
       clock: () => Math.floor(turns.nowMs()),
     })
     this.#workload = simulated.workload(this.#log, random)
@@ -79,6 +91,8 @@ export class Process {
       sliceMs,
       scheduler: turns,
       wallClockMs: () => Math.floor(turns.nowMs()),
+      continueFrom,
+      ...(savepoint === undefined ? {} : { savepoint: await findSavepoint(fs, '/savepoints', savepoint) }),
       onEvent: (event: EngineEvent) => trace(`event ${event.event}`),
     }
     const crew = { count: shards, path: '/views', fs, log, parts, sliceMs, scheduler: turns, schedule: turns.schedule }
@@ -95,6 +109,13 @@ export class Process {
 
   get workload(): Workload {
     return this.#workload!
+  }
+
+  /** A workload that begins with what the log has: one that was refused something knows less. */
+  async renewWorkload(): Promise<void> {
+    const workload = this.options.simulated.workload(this.log, this.options.random)
+    await workload.open()
+    this.#workload = workload
   }
 
   /** Gives turns until something is done. */

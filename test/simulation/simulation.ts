@@ -1,5 +1,6 @@
-// The whole engine from a seed: transactions, reads of now and of the past, checkpoints, restarts with other code, failing and full
-// disks, and crashes at any moment, all interleaved as the seed has it. At the end every answer that was ever given is compared
+// The whole engine from a seed: transactions, reads of now and of the past, checkpoints, savepoints and restores, second folds that
+// compare, dead letters that are called again, compaction, restarts with other code, failing disks, and crashes at any moment, all
+// interleaved as the seed has it. At the end every answer that was ever given is compared
 // with what the log, folded anew from its beginning, is at that position. Everything that happened is one trace.
 import { isDeepStrictEqual } from 'node:util'
 import { type AnyRow, emitterOf } from '../../core/index.ts'
@@ -10,11 +11,24 @@ import { SimulatedDisk, systemError } from '../support/simulated-disk.ts'
 import { type Simulated, simulated } from './applications.ts'
 import { NEVER_MS, Process } from './process.ts'
 import { recompute } from './recomputed.ts'
+import { codeOf, FOLD_FAILURES, NO_ANSWER, REFUSED } from './refusals.ts'
 
 const STEPS = 400
 const IN_FLIGHT_MAX = 6
 /** One in so many steps, for each kind of thing that happens. */
-const ODDS = { transaction: 4, read: 5, past: 40, rows: 60, checkpoint: 20, fault: 60, end: 90 }
+const ODDS = {
+  transaction: 4,
+  read: 5,
+  past: 40,
+  rows: 60,
+  checkpoint: 20,
+  savepoint: 80,
+  fold: 120,
+  redrive: 80,
+  compact: 60,
+  fault: 60,
+  end: 90,
+}
 
 /** What an engine said of rows at a position. */
 interface Answer {
@@ -33,15 +47,6 @@ export interface Outcome {
   readonly ends: readonly string[]
 }
 
-/** Answers that are not: a process that ends or folds anew. */
-const NO_ANSWER: ReadonlySet<string> = new Set([
-  'VIEW_REBUILDING',
-  'SHUTTING_DOWN',
-  'LOG_CLOSED',
-  'AT_GONE',
-  'AT_AHEAD',
-])
-
 /** @param onEvent called with everything that happens: what it does to the machine's own clock may not change what comes of the seed */
 export async function simulate(seed: number, onEvent: () => void = () => {}): Promise<Outcome> {
   const simulation = new Simulation(seed, onEvent)
@@ -58,7 +63,9 @@ class Simulation {
   #disk = new SimulatedDisk()
   #process: Process | undefined
   readonly #trace: string[] = []
+  /** Those that have not been compared. */
   readonly #answers: Answer[] = []
+  #answered = 0
   readonly #ends: string[] = []
   #fingerprint = 1
   #transactions = 0
@@ -67,6 +74,10 @@ class Simulation {
   #inFlight = new Set<Promise<unknown>>()
   #lastPosition = 0
   #failure: unknown
+  /** Something was refused: the workload is to look at the log again. */
+  #isRefused = false
+  #savepoints: string[] = []
+  #savepointsBegun = 0
   /** Up to here the log was durable when somebody was told so: no crash may take it. */
   #acknowledged = 0
 
@@ -92,7 +103,7 @@ class Simulation {
     await this.#finish()
     return {
       trace: this.#trace,
-      answers: this.#answers.length,
+      answers: this.#answered,
       transactions: this.#transactions,
       ends: this.#ends,
     }
@@ -100,16 +111,28 @@ class Simulation {
 
   /** @param shards default: as the seed has it */
   async #start(shards = this.#random.pick([1, 1, 1, 2, 3])): Promise<void> {
-    this.#nowMs += 1_000
-    this.#process = await Process.start({
-      random: this.#random,
+    const random = this.#random
+    this.#nowMs += random.int(300)
+    const isRestored = this.#savepoints.length > 0 && random.next() < 0.15
+    const options = {
+      random,
       disk: this.#disk,
       simulated: this.#simulated,
       shards,
       fingerprint: `code ${this.#fingerprint}`,
+      seal: random.next() < 0.5,
+      savepoint: isRestored ? random.pick(this.#savepoints) : undefined,
+      continueFrom: isRestored || random.next() < 0.3 ? this.#simulated.app.views.map(({ name }) => name) : [],
       nowMs: this.#nowMs,
       trace: this.#note,
+    }
+    this.#process = await Process.start(options).catch(error => {
+      if (codeOf(error) !== 'VIEW_CANNOT_CONTINUE') throw error
+      this.#note('cannot continue')
+      return Process.start({ ...options, savepoint: undefined, continueFrom: [] })
     })
+    this.#note(`savepoint ${options.savepoint}, continue ${options.continueFrom.length}`)
+    this.#isRefused = false
     this.#inFlight = new Set()
     this.#lastPosition = 0
     const { end } = this.#process.log
@@ -120,11 +143,20 @@ class Simulation {
   async #step(): Promise<void> {
     const process = this.#process!
     const happens = (what: keyof typeof ODDS) => this.#random.int(ODDS[what]) === 0
-    if (happens('transaction') && this.#inFlight.size < IN_FLIGHT_MAX) this.#transact(process)
+    if (this.#isRefused && this.#inFlight.size === 0) {
+      this.#isRefused = false
+      await process.during(process.renewWorkload())
+    }
+    if (happens('transaction') && this.#inFlight.size < IN_FLIGHT_MAX && !this.#isRefused) this.#transact(process)
     if (happens('read')) this.#read(process)
     if (happens('past')) this.#readPast(process)
     if (happens('rows')) this.#readRows(process)
     if (happens('checkpoint')) this.#watch(process.engine.checkpoint(), process, ['CHECKPOINT_FAILED'])
+    if (happens('savepoint')) await this.#save(process)
+    if (happens('fold')) this.#foldAgain(process)
+    if (happens('redrive')) this.#redrive(process)
+    if (happens('compact')) await this.#compact(process)
+    this.#lookAtFolds(process)
     if (happens('fault')) this.#failSoon()
     if (happens('end')) return this.#end(process)
     await process.turns.step()
@@ -134,7 +166,7 @@ class Simulation {
   #watch(work: Promise<unknown>, process: Process, expected: readonly string[] = []): void {
     work.catch(error => {
       if (process !== this.#process) return
-      const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+      const code = codeOf(error)
       this.#note(`refused ${code}`)
       if (!expected.includes(code) && !NO_ANSWER.has(code)) this.#failure ??= error
     })
@@ -142,15 +174,23 @@ class Simulation {
 
   #transact(process: Process): void {
     const inFlight = this.#inFlight
-    const done = process.workload.transaction().then(() => {
-      inFlight.delete(done)
-      if (process !== this.#process) return
-      this.#transactions++
-      this.#acknowledged = process.log.end
-      this.#note(`durable ${process.log.end}`)
-    })
+    const done = process.workload
+      .transaction()
+      .finally(() => inFlight.delete(done))
+      .then(
+        () => {
+          if (process !== this.#process) return
+          this.#transactions++
+          this.#acknowledged = process.log.end
+          this.#note(`durable ${process.log.end}`)
+        },
+        error => {
+          if (process === this.#process) this.#isRefused = true
+          throw error
+        },
+      )
     inFlight.add(done)
-    this.#watch(done, process)
+    this.#watch(done, process, REFUSED)
   }
 
   #read(process: Process): void {
@@ -207,6 +247,7 @@ class Simulation {
   #take(of: string, position: number, requests: readonly RowRequest[], rows: readonly (AnyRow | undefined)[]): void {
     const copy = structuredClone(rows)
     this.#answers.push({ position, requests, rows: copy, of })
+    this.#answered++
     this.#note(`${of} ${position} ${JSON.stringify(copy)}`)
     const byView = Map.groupBy(copy.keys(), n => requests[n]!.view)
     const grouped = new Map([...byView].map(([view, places]) => [view, [...places].map(n => copy[n])]))
@@ -214,15 +255,75 @@ class Simulation {
     if (broken !== undefined) throw new Error(`torn at ${position}: ${broken}`)
   }
 
-  /** One of the next operations on the checkpoints' folder fails. */
+  async #save(process: Process): Promise<void> {
+    const name = `number-${this.#savepointsBegun++}`
+    const work = (async () => {
+      const { position } = await process.engine.savepoints.create(name)
+      if (process !== this.#process) return
+      this.#savepoints.push(name)
+      this.#note(`saved ${name} ${position}`)
+    })()
+    this.#watch(work, process, ['SAVEPOINT_FAILED', 'CHECKPOINT_FAILED', 'NOT_READY', 'VIEW_STOPPED'])
+    // Else most would be cut short by an end of the process.
+    if (this.#random.next() < 0.7) await process.during(Promise.allSettled([work]))
+  }
+
+  /** Folds the log once more, beside the live views, and compares: a verification, or a replay. */
+  #foldAgain({ engine, log }: Process): void {
+    const random = this.#random
+    const view = random.pick(this.#simulated.app.views).name
+    const from = random.next() < 0.5 ? 0 : random.int(log.end + 1)
+    const verifies = random.next() < 0.5
+    const begun = (async () => (verifies ? engine.verifier.start() : engine.replayer.start(view, { from })))()
+    this.#note(verifies ? 'verify' : `replay ${view} ${from}`)
+    this.#watch(begun, this.#process!, ['REPLAY_BASE_MISSING', 'VIEW_STOPPED'])
+  }
+
+  /** What second folds found: nothing that differs. */
+  #lookAtFolds({ engine }: Process): void {
+    for (const status of [engine.verifier.status(), engine.replayer.status()]) {
+      const { report, error } = status
+      if (error && !FOLD_FAILURES.has(error.code)) throw new Error(`a second fold: ${JSON.stringify(error)}`)
+      for (const { view, equal, error, ...found } of report?.views ?? [])
+        if (equal === false || (error && error.code !== 'VIEW_HISTORY_GONE'))
+          throw new Error(`${view} folded again: ${JSON.stringify(error ?? found)}`)
+    }
+  }
+
+  #redrive(process: Process): void {
+    const { name } = this.#random.pick(this.#simulated.app.views)
+    this.#watch(process.engine.deadLetters.redrive(name), process, ['DEAD_LETTER_UNKNOWN', ...REFUSED])
+  }
+
+  /** History of a table goes: answers that were given before are compared first, since nobody can tell them afterwards. */
+  async #compact(process: Process): Promise<void> {
+    const { compacted } = this.#simulated
+    if (compacted.length === 0 || this.#isRefused) return
+    await process.during(Promise.allSettled(this.#inFlight))
+    // As far as checkpoints go.
+    await process.during(Promise.allSettled([process.engine.checkpoint()]))
+    await process.during(this.#compare(process, 'amidst'))
+    this.#answers.length = 0
+    const compact = Object.fromEntries(compacted.map(name => [name, process.log.end]))
+    const cleaning = process.log.clean({ compact })
+    const done = cleaning.then(({ to, recordsBefore, recordsAfter }) =>
+      this.#note(`compacted ${to} ${recordsBefore} ${recordsAfter}`),
+    )
+    this.#watch(done, process, REFUSED)
+    if (this.#random.next() < 0.7) await process.during(Promise.allSettled([done]))
+  }
+
+  /** One of the next operations on a folder fails. */
   #failSoon(): void {
     const disk = this.#disk
-    const code = this.#random.pick(['EIO', 'ENOSPC'])
+    const folder = this.#random.pick(['/views', '/views', '/log', '/savepoints'])
+    // That a disk is full the log notices by figures, too, at which it looks by the machine's own clock: test/core/log has it.
+    const code = folder === '/log' ? 'EIO' : this.#random.pick(['EIO', 'ENOSPC'])
     let left = this.#random.int(12)
-    disk.fault = (_, path) => {
-      if (!path.startsWith('/views') || left-- > 0) return undefined
+    disk.fault = (operation, path) => {
+      if (!path.startsWith(folder) || left-- > 0) return undefined
       disk.fault = () => undefined
-      this.#note(`fails ${path}`)
+      this.#note(`fails ${operation} ${path}`)
       return systemError(code)
     }
   }
@@ -237,6 +338,7 @@ class Simulation {
     this.#note(how)
     this.#disk.fault = () => undefined
     this.#process = undefined
+    this.#nowMs = Math.max(this.#nowMs, Math.ceil(process.turns.timeMs))
     if (how === 'stop') {
       await process.during(process.engine.stop())
       await process.during(process.log.close())
@@ -256,7 +358,7 @@ class Simulation {
     const process = this.#process!
     const { log, engine } = process
     this.#disk.fault = () => undefined
-    await process.during(Promise.all(this.#inFlight))
+    await process.during(Promise.allSettled(this.#inFlight))
     // One that was under way is of an earlier cut, and what is published is folded, and may be published again.
     do {
       await process.during(engine.waitFor(log.end, new AbortController().signal))
@@ -266,14 +368,16 @@ class Simulation {
     const last = await process.during(Promise.resolve(engine.read(this.#simulated.rows)))
     this.#take('last', last.position, this.#simulated.rows, last.rows)
     process.turns.free()
-    await this.#compare(process)
+    await this.#compare(process, 'at the end')
     await this.#compareRestarted(process)
     await process.stop()
   }
 
-  async #compare({ log }: Process): Promise<void> {
+  /** @param when amidst, not all that was emitted is published */
+  async #compare({ log }: Process, when: 'amidst' | 'at the end'): Promise<void> {
     const byPosition = Map.groupBy(this.#answers, answer => answer.position)
     const { emitted } = await recompute(log, this.#simulated.app, (position, read) => {
+      if (position < log.base.changedTo) return
       for (const { requests, rows, of } of byPosition.get(position) ?? []) {
         for (const [n, request] of requests.entries()) {
           const row = read(request)
@@ -286,6 +390,8 @@ class Simulation {
       }
       byPosition.delete(position)
     })
+    // What is below was compared before history went; what was asked for since is told by reads alone.
+    for (const position of byPosition.keys()) if (position < log.base.changedTo) byPosition.delete(position)
     if (byPosition.size > 0) throw new Error(`answers at ${[...byPosition.keys()].join()}, where no transaction ends`)
     const published = new Map<string, AnyRow[]>()
     for (const { mark, records } of await batchesOf(log)) {
@@ -295,7 +401,8 @@ class Simulation {
     }
     for (const name of new Set([...published.keys(), ...emitted.keys()])) {
       const [there, wanted] = [published.get(name) ?? [], emitted.get(name) ?? []]
-      for (let n = 0; n < Math.max(there.length, wanted.length); n++) {
+      const least = when === 'amidst' ? 0 : wanted.length
+      for (let n = 0; n < Math.max(there.length, least); n++) {
         if (isDeepStrictEqual(there[n], wanted[n])) continue
         const [is, was] = [JSON.stringify(there[n]), JSON.stringify(wanted[n])]
         throw new Error(
@@ -315,6 +422,8 @@ class Simulation {
       fs: this.#disk.copy(),
       fingerprint: options.fingerprint,
       checkpointIntervalMs: NEVER_MS,
+      // Nothing is due for it.
+      wallClockMs: () => 0,
     })
     await again.waitFor(log.end, new AbortController().signal)
     const [live, loaded] = [await engine.read(rows), again.read(rows)]

@@ -34,6 +34,11 @@ export class Turns implements Scheduler {
     return this.#nowMs
   }
 
+  /** The same, looked at from outside: no time passes by it. */
+  get timeMs(): number {
+    return this.#nowMs
+  }
+
   yield(): Promise<void> {
     return this.take('yield')
   }
