@@ -38,6 +38,8 @@ const KEYS_SLICE = 500
 const PARKED_ROUNDS = 3
 const AGAIN_AFTER_MS = 50
 const RETRY_AFTER_MS = 1_000
+/** A command that the server refuses would be refused again. */
+const RETRIED: ReadonlySet<string> = new Set(['SOURCE_UNREACHABLE', 'SOURCE_SLOTS_EXHAUSTED'])
 
 export interface LiveSnapshotOptions<P> {
   readonly technology: Technology<P>
@@ -113,7 +115,7 @@ export class LiveSnapshot<P> {
         this.#reader?.close()
         this.#reader = undefined
         this.#signal.throwIfAborted()
-        if (stream.isEnded || !technology.explain(error).retriable) throw error
+        if (stream.isEnded || !RETRIED.has(technology.explain(error).code)) throw error
         await wait(RETRY_AFTER_MS, undefined, { signal: this.#signal })
       }
     }
