@@ -78,6 +78,7 @@ export const ERRORS = {
   },
   SOURCE_UNKNOWN: { status: 404, retriable: false },
   PARKED_UNKNOWN: { status: 404, retriable: false, hint: 'mainstem parked lists those there are' },
+  TABLE_UNKNOWN: { status: 404, retriable: false },
   AUDIT_INVALID: { status: 400, retriable: false },
   // projections
   HANDLER_ASYNC: { status: 500, retriable: false, hint: 'a handler is synchronous: bring the data in as a topic' },

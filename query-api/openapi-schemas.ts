@@ -304,6 +304,7 @@ export const SCHEMAS = {
     ),
     error,
   }),
+  TableRows: object({ rows: array(entry), next: nullable(text), ...freshness }),
   AuditRequest: {
     ...object(
       {

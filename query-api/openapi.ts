@@ -25,6 +25,7 @@ import { problemResponses, problemSchema } from './openapi-problems.ts'
 import { savepointPaths } from './openapi-savepoints.ts'
 import { SCHEMAS } from './openapi-schemas.ts'
 import { snapshotPaths } from './openapi-snapshots.ts'
+import { tablePaths } from './openapi-tables.ts'
 import { keyType } from './reads.ts'
 import type { ServerOptions } from './server-options.ts'
 
@@ -48,6 +49,7 @@ export function createOpenApi({ application, reads, topics, version }: Omit<Serv
       ...topicPaths(),
       ...sourcePaths(),
       ...operationPaths(),
+      ...tablePaths(),
       ...auditPaths(),
       ...savepointPaths(),
       ...snapshotPaths(),

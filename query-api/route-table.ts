@@ -22,6 +22,8 @@ export const ROUTES: readonly RoutePath[] = [
   { path: '/v1/sources/{source}', methods: ['GET', 'DELETE'] },
   { path: '/v1/sources/{source}/parked', methods: ['GET'] },
   { path: '/v1/sources/{source}/parked/retry', methods: ['POST'] },
+  { path: '/v1/sources/{source}/tables/{table}/rows', methods: ['GET'] },
+  { path: '/v1/sources/{source}/tables/{table}/rows/{key}', methods: ['GET'] },
   { path: '/v1/sources/{source}/audit', methods: ['GET', 'POST', 'DELETE'] },
   { path: '/v1/sources/{source}/snapshot', methods: ['POST'] },
   { path: '/v1/sources/{source}/snapshot/pause', methods: ['POST'] },

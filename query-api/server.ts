@@ -22,6 +22,7 @@ import { addDeadLetterRoutes } from './routes-dead-letters.ts'
 import { addOperationRoutes } from './routes-operations.ts'
 import { addPastRoutes, addReplayStatus } from './routes-past.ts'
 import { addReadRoutes } from './routes-reads.ts'
+import { addTableRoutes } from './routes-tables.ts'
 import { addWriteRoutes } from './routes-writes.ts'
 import { addSavepointRoutes } from './savepoints.ts'
 import type { RunningServer, ServerOptions } from './server-options.ts'
@@ -46,6 +47,7 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   addDeadLetterRoutes(server, reads)
   addReplayStatus(server, reads)
   addWriteRoutes(server, appends, reads)
+  addTableRoutes(server, reads)
   addAuditRoutes(server, reads)
   addSavepointRoutes(server, reads)
   addOperationRoutes(server, {

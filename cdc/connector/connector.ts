@@ -28,6 +28,7 @@ import { redriveParked } from './redrive.ts'
 import { RetentionGuard } from './retention.ts'
 import type { Snapshots } from './snapshots.ts'
 import { STOPPED, type Stream } from './stream.ts'
+import { Tables } from './tables.ts'
 import type { Probe, Technology } from './technology.ts'
 import { Waiters } from './waiters.ts'
 
@@ -52,6 +53,7 @@ export interface ConnectorParts<P> {
 export class Connector<P> implements SourceConnector {
   readonly name: string
   readonly audits: Audits<P>
+  readonly tables: Tables<P>
   readonly #parts: ConnectorParts<P>
   readonly #waiters: Waiters<P>
   readonly #probe: Probe<P>
@@ -101,6 +103,10 @@ export class Connector<P> implements SourceConnector {
     this.#resnapshot = parts.resnapshot
     this.#complete = loggedPosition(parts.log, technology)
     this.#position = parts.log.end
+    this.tables = new Tables({
+      technology,
+      streaming: () => ({ stream: this.#streaming(), mirror: this.#mirror }),
+    })
     this.audits = new Audits({
       technology,
       log: parts.log,

@@ -127,6 +127,11 @@ export class MirrorTable extends ParkedRows {
     return this.contract.codec.decode(this.#reader)
   }
 
+  /** Committed rows in the order of their key bytes, after a key. */
+  *rowsAfter(key: Buffer | undefined): Iterable<AnyRow> {
+    for (const [, stored] of this.store.entries(this.name, key)) yield this.row(stored)
+  }
+
   /** The row's own bytes of a stored value: equal for equal rows. */
   rowBytes(stored: Buffer): Buffer {
     return stored.subarray(EPOCH_BYTES)

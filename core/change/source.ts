@@ -1,5 +1,12 @@
 // The port that change data capture implements: a source is declared in an application, opened by the runtime.
-import { type AnyTable, type AnyTopic, type Contract, compileContract, type ObjectContract } from '../contract/index.ts'
+import {
+  type AnyRow,
+  type AnyTable,
+  type AnyTopic,
+  type Contract,
+  compileContract,
+  type ObjectContract,
+} from '../contract/index.ts'
 import type { ErrorReport } from '../errors.ts'
 import type { Log, LogTopic } from '../log/index.ts'
 import type { SourceAudits } from './audit.ts'
@@ -236,6 +243,24 @@ export interface ParkedRetried {
   readonly position: number
 }
 
+/** Rows of a captured table, between two transactions of its source. */
+export interface TableRows {
+  /** In the order of what was asked; undefined where there is no row. */
+  readonly rows: readonly (AnyRow | undefined)[]
+  /** The log's position: the rows are what it has of the table up to there. */
+  readonly position: number
+}
+
+/** The current rows of captured tables, out of the mirror: what the log's last record of each key says. */
+export interface SourceTables {
+  /** By the table's name in the database. */
+  readonly contracts: ReadonlyMap<string, ObjectContract>
+  /** @param keys key bytes @throws NOT_READY where nothing streams */
+  get(table: string, keys: readonly Buffer[]): Promise<TableRows>
+  /** Rows in the order of their key bytes, after a key, or from the first one on. @throws NOT_READY where nothing streams */
+  page(table: string, after: Buffer | undefined, limit: number): Promise<TableRows>
+}
+
 export interface SourceConnector {
   readonly name: string
   /** Begins to read; returns at once. Retries what is retriable by itself; a permanent failure shows in `status()` and an event. */
@@ -264,6 +289,8 @@ export interface SourceConnector {
    */
   snapshot(command: SnapshotCommand): Promise<SnapshotProgress | null>
   readonly audits: SourceAudits
+  /** Captured tables as they are now. */
+  readonly tables: SourceTables
   /** Stops, closes connections, leaves slot and log consistent. */
   stop(): Promise<void>
   /** Stops, then removes slot and publication from the server. */

@@ -221,9 +221,10 @@ export class TableStore {
     return this.#meta.get(name)
   }
 
-  /** All entries in key order, as of the last commit; call `commit()` first to see everything. */
-  *entries(table: string): Iterable<StoredEntry> {
-    for (const { key, value } of this.#table(table).getRange({})) yield [key, value]
+  /** All entries in key order, or those after a key, as of the last commit; call `commit()` first to see everything. */
+  *entries(table: string, after?: Buffer): Iterable<StoredEntry> {
+    for (const { key, value } of this.#table(table).getRange(after ? { start: after } : {}))
+      if (!after?.equals(key)) yield [key, value]
   }
 
   /** What is committed now, whatever is committed later. The file grows by what is replaced while it is open. */

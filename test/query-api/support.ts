@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { z } from 'zod'
 import {
+  type AnyRow,
   type AuditProgress,
   type AuditReport,
   type AuditRequest,
@@ -23,6 +24,7 @@ import {
   type SourceAudits,
   type SourceConnector,
   type SourceStatus,
+  type SourceTables,
   topic,
 } from '../../core/index.ts'
 import {
@@ -102,6 +104,13 @@ export const stopping = projection('stopping', { key: z.int(), state: z.object({
 )
 
 export const shop = application('test-shop', { views: [spending, totals, seats, numbered, stopping] })
+
+const ordersContract = compileContract(
+  'shop.orders',
+  'table',
+  z.object({ id: z.int(), total: z.bigint().nullable() }),
+  'id',
+)
 
 /** A source that is as far as a test says. */
 export class ManualSource implements SourceConnector {
@@ -198,6 +207,20 @@ export class ManualSource implements SourceConnector {
     cancel: () => this.#audit.cancel(fail('CANCELLED', 'the audit was cancelled')),
   }
   audited: AuditRequest | undefined
+  /** Of its one table, by key. */
+  readonly tableRows = new Map<number, AnyRow>()
+  readonly tables: SourceTables = {
+    contracts: new Map([['orders', ordersContract]]),
+    get: async (_, keys) => ({
+      rows: keys.map(key => this.tableRows.get(ordersContract.key.decode(key) as number)),
+      position: 7,
+    }),
+    page: async (_, after, limit) => {
+      const from = after ? (ordersContract.key.decode(after) as number) : Number.NEGATIVE_INFINITY
+      const rows = [...this.tableRows].filter(([key]) => key > from).sort(([a], [b]) => a - b)
+      return { rows: rows.slice(0, limit).map(([, row]) => row), position: 7 }
+    },
+  }
 
   async stop(): Promise<void> {}
 
@@ -239,9 +262,7 @@ export async function openWorld(
   const topics = new Map<string, LogTopic>()
   for (const each of parts.topics)
     topics.set(each.name, await log.topic(compileContract(each.name, 'topic', each.value, each.key)))
-  await log.topic(
-    compileContract('shop.orders', 'table', z.object({ id: z.int(), total: z.bigint().nullable() }), 'id'),
-  )
+  await log.topic(ordersContract)
   const engine = await openEngine({ log, parts, path: path.join(folder, 'views'), fingerprint: 'test', ...options })
   const source = new ManualSource('shop')
   const reads = openReads({ engine, log, sources: new Map([['shop', source]]) })

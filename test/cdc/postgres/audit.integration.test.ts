@@ -104,6 +104,40 @@ test('keys that differ are named, each with its kind and columns; a repair has t
   )
 })
 
+test('current rows are read by key and in the order of keys, whole transactions only', async () => {
+  const url = await open()
+  const { tables } = captured.connector
+  const { key } = tables.contracts.get('many')!
+  const keys = (...ids: readonly number[]) => ids.map(id => key.encode(id))
+  await captured.run(`update many set text = 'now' where id = 2`)
+  await captured.level()
+  const { rows, position } = await tables.get('many', keys(2, 7_000))
+  expect(rows).toEqual([{ id: 2, n: 2, text: 'now' }, undefined])
+  expect(position).toBe(captured.log.end)
+  const ids: unknown[] = []
+  for (let after: Buffer | undefined; ; ) {
+    const page = await tables.page('many', after, 700)
+    ids.push(...page.rows.map(row => row!['id']))
+    if (page.rows.length < 700) break
+    after = key.encodeFromRow(page.rows.at(-1)!)
+  }
+  expect(ids).toEqual(Array.from({ length: ROWS }, (_, n) => n + 1))
+  // Both or neither, while each transaction moves a piece from one to the other.
+  let writing = true
+  const writer = withClient(url, async client => {
+    while (writing) await client.query('update many set n = n + case id when 5 then 1 else -1 end where id in (5, 6)')
+  })
+  try {
+    for (let n = 0; n < 200; n++) {
+      const pair = (await tables.get('many', keys(5, 6))).rows.map(row => Number(row!['n']))
+      expect(pair[0]! + pair[1]!).toBe(11)
+    }
+  } finally {
+    writing = false
+    await writer
+  }
+})
+
 test(`while the tables are written to nothing differs (SEED=${SEED})`, async () => {
   const url = await open()
   const random = new Random(SEED)
