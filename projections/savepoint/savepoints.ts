@@ -108,11 +108,16 @@ export class Savepoints {
   /** One of now for the engine's own use, in a folder of its own, in the place of an earlier one. @param atCut called at its cut @throws as `create` */
   async temporary(folder: string, name: string, atCut: () => void = () => {}): Promise<Savepoint> {
     const { fs, logId, schemas, checkpoints: from } = this.#host
-    if ((await fs.list(folder)).includes(savepointFile(name))) await fs.remove(join(folder, savepointFile(name)))
-    const checkpoint = whole(await this.#host.checkpoint(atCut))
     const { signal } = this.#abort
-    const madeAt = new Date().toISOString()
-    return writeSavepoint({ fs, folder, name, madeAt, from, logId, checkpoint, schemas, onRows: () => {}, signal })
+    try {
+      if ((await fs.list(folder)).includes(savepointFile(name))) await fs.remove(join(folder, savepointFile(name)))
+      const checkpoint = whole(await this.#host.checkpoint(atCut))
+      const madeAt = new Date().toISOString()
+      const onRows = () => {}
+      return await writeSavepoint({ fs, folder, name, madeAt, from, logId, checkpoint, schemas, onRows, signal })
+    } catch (error) {
+      throw cannotSave(error)
+    }
   }
 
   status(): SavepointsStatus {
