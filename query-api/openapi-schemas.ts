@@ -1,38 +1,8 @@
 // The fixed schemas of the OpenAPI document: answers whose form does not depend on the application.
 import { KEYS_MAX } from './limits.ts'
-
-type Json = Readonly<Record<string, unknown>>
-
-interface ObjectSchema extends Json {
-  readonly type: 'object'
-  readonly properties: Readonly<Record<string, Json>>
-  readonly required: readonly string[]
-}
-
-const object = (properties: Readonly<Record<string, Json>>, optional: readonly string[] = []): ObjectSchema => ({
-  type: 'object',
-  properties,
-  required: Object.keys(properties).filter(name => !optional.includes(name)),
-})
-const array = (items: Json): Json => ({ type: 'array', items })
-const nullable = (schema: Json): Json => ({ anyOf: [schema, { type: 'null' }] })
-const ref = (name: string): Json => ({ $ref: `#/components/schemas/${name}` })
-
-const text: Json = { type: 'string' }
-const count: Json = { type: 'integer', minimum: 0 }
-const flag: Json = { type: 'boolean' }
-const position: Json = { type: 'string', description: 'A place in the log; opaque' }
-const lenient: Json = { type: 'object', additionalProperties: true }
-
-const freshness = {
-  position,
-  ageMs: {
-    type: ['integer', 'null'],
-    description:
-      'Milliseconds for which changes may have happened that are not in the answer; null while not known, and of the past',
-  },
-  final: { type: 'boolean', description: "False while a source's snapshot is not complete: rows may be missing" },
-}
+import { type Json, ref } from './openapi-parts.ts'
+import { entry, SOURCE_SCHEMAS } from './openapi-source-schemas.ts'
+import { array, count, error, flag, freshness, lenient, nullable, object, position, text } from './schema-parts.ts'
 
 const SOURCE_POSITIONS: Json = {
   type: 'object',
@@ -48,8 +18,6 @@ const answer = {
     description: `${SOURCE_POSITIONS['description']}. Only where \`sources=true\` asks for it`,
   },
 }
-
-const error = nullable(object({ code: text, message: text, detail: text, hint: text }, ['detail', 'hint']))
 
 const progress = object({
   done: count,
@@ -132,45 +100,6 @@ const savepoint = {
   },
 }
 
-const snapshot = object({
-  rows: count,
-  rowsEstimated: { type: 'number' },
-  rowsPerSecond: { type: 'number' },
-  secondsLeft: { type: ['number', 'null'] },
-  tables: count,
-  tablesDone: count,
-  paused: flag,
-  error,
-})
-
-const source = {
-  name: text,
-  technology: text,
-  state: {
-    type: 'string',
-    enum: ['connecting', 'snapshotting', 'streaming', 'paused', 'retrying', 'failed', 'stopped'],
-  },
-  waitingFor: nullable(text),
-  position: nullable(text),
-  serverPosition: nullable(text),
-  lagBytes: { type: ['number', 'null'] },
-  ageMs: { type: ['number', 'null'] },
-  snapshot: nullable(snapshot),
-  changes: count,
-  changesPerSecond: { type: ['number', 'null'], description: 'Of the last ten seconds; null in the first one' },
-  parked: count,
-  walHeldBytes: { type: ['number', 'null'] },
-  walHeldBytesMax: { type: ['number', 'null'] },
-  slot: nullable(text),
-  publication: nullable(text),
-  tables: array(text),
-  error,
-  lastError: {
-    ...nullable(object({ code: text, message: text, detail: text, hint: text, at: text }, ['detail', 'hint'])),
-    description: 'The newest one since the start, when it was (ISO 8601), whether or not it is over',
-  },
-}
-
 const mark = object({
   source: text,
   position: text,
@@ -214,16 +143,6 @@ const step = object({
   after: { ...nullable(lenient), description: 'The row of the view after the record' },
 })
 
-const parked = object({
-  topic: text,
-  key: text,
-  op: text,
-  position: text,
-  logPosition: position,
-  error: text,
-  raw: { type: 'object', additionalProperties: nullable(text) },
-})
-
 /** By topic: up to where; null for as far as possible. */
 const horizons: Json = { type: 'object', additionalProperties: nullable(position) }
 
@@ -252,28 +171,10 @@ const verified = object({
   error,
 })
 
-const auditedTable = object({
-  table: text,
-  rows: { ...count, description: 'Of the database, as far as the contract takes them' },
-  mirrorRows: count,
-  parked: { ...count, description: 'Rows of the database that the contract refuses; they are not compared' },
-  chunks: count,
-  chunksDiffering: count,
-  hash: { ...text, description: 'Of the rows of the database, whatever their order: 16 hex digits' },
-  mirrorHash: text,
-  mismatches: { ...count, description: 'Keys whose rows differ' },
-  keys: {
-    ...array(
-      object({ key: text, kind: { type: 'string', enum: ['missing', 'extra', 'differs'] }, columns: array(text) }),
-    ),
-    description: 'The first 1,000 of them; `missing` from the log, or `extra` in it',
-  },
-})
-
-const entry = object({ key: {}, value: {} })
 const read: Json = { ...object({ view: text, key: {} }), additionalProperties: false }
 
 export const SCHEMAS = {
+  ...SOURCE_SCHEMAS,
   Freshness: object(answer, ['sources']),
   AnyRow: object({ key: {}, value: lenient, ...answer }, ['sources']),
   AnyRows: object({ values: array(entry), ...answer }, ['sources']),
@@ -304,37 +205,6 @@ export const SCHEMAS = {
     ),
     error,
   }),
-  TableRows: object({ rows: array(entry), next: nullable(text), ...freshness }),
-  AuditRequest: {
-    ...object(
-      {
-        tables: {
-          ...array(text),
-          minItems: 1,
-          description: 'As they are named in the database. Default: all captured ones',
-        },
-        rowsPerSecondMax: { type: 'integer', minimum: 1, description: 'Default: as many as come' },
-        repair: { ...flag, description: 'Read rows again whose keys differ. Default false' },
-      },
-      ['tables', 'rowsPerSecondMax', 'repair'],
-    ),
-    additionalProperties: false,
-  },
-  Audit: object({
-    state: { type: 'string', enum: ['idle', 'running', 'done', 'failed'] },
-    progress: nullable(object({ table: text, rows: count, rowsEstimated: count, rowsPerSecond: { type: 'number' } })),
-    report: nullable(
-      object({
-        equal: flag,
-        position: { ...text, description: "The source's position at which both sides were compared" },
-        seconds: { type: 'number', minimum: 0 },
-        tables: array(auditedTable),
-        repaired: nullable(count),
-      }),
-    ),
-    error,
-  }),
-  AuditCancelled: object({ cancelled: flag }),
   ReplayRequest: {
     ...object(
       {
@@ -386,45 +256,6 @@ export const SCHEMAS = {
     last: nullable(object({ name: text, error })),
   }),
   SavepointDeleted: object({ deleted: text }),
-  Source: object(source),
-  Sources: object({ sources: array(ref('Source')) }),
-  Parked: object({ parked: array(parked), total: count }),
-  ParkedRetry: {
-    ...object(
-      {
-        table: { ...text, description: 'Only of this table; default: all' },
-        key: { ...text, description: 'Only this row, as the list has its key' },
-        set: {
-          type: 'object',
-          additionalProperties: nullable(text),
-          description:
-            "Column → the database's text of a value, or null, to take in the place of the raw one; with key",
-        },
-      },
-      ['table', 'key', 'set'],
-    ),
-    additionalProperties: false,
-  },
-  ParkedRetried: object({
-    accepted: count,
-    superseded: { ...count, description: 'Rows of which a newer accepted one is there' },
-    refused: { ...count, description: 'Rows that stay parked' },
-    refusals: { ...array(object({ topic: text, key: text, error: text })), description: 'The first hundred of them' },
-    token: text,
-  }),
-  SnapshotRequest: {
-    type: 'object',
-    additionalProperties: false,
-    properties: {
-      tables: { ...array(text), description: 'Names as in the database; default: all captured tables' },
-      where: {
-        ...text,
-        description: "A condition in the database's SQL: only these rows are read, and none is found to be gone",
-      },
-    },
-  },
-  SnapshotAnswer: object({ source: text, snapshot: nullable(snapshot) }),
-  DropReport: object({ source: text, dropped: array(text) }),
   Appended: object({ positions: array(position), token: text }),
   Log: object({
     id: text,
