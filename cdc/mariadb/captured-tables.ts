@@ -1,5 +1,5 @@
 // The captured tables of a stream: found by name, read by what their table maps say, and what statements do to them.
-import { fail } from '../../core/index.ts'
+import { fail, type SchemaColumn } from '../../core/index.ts'
 import { RowReader } from '../connector/rows.ts'
 import type { Collations } from './charsets.ts'
 import { compileColumn } from './columns.ts'
@@ -13,6 +13,8 @@ import type { TableMap } from './table-map.ts'
 export interface Streamed {
   readonly images: ImageReader
   readonly reader: RowReader
+  /** As the log records them. */
+  readonly columns: readonly SchemaColumn[]
 }
 
 export class CapturedTables {
@@ -71,7 +73,16 @@ export class CapturedTables {
       return compileColumn(name, type, form, schema)
     })
     const places = fields.map(([name]) => names.indexOf(name))
-    return { images: new ImageReader(table.name, map.columns), reader: new RowReader(contract, readers, places) }
+    const columns = names.map(name => ({
+      name,
+      type: catalog.columns.find(column => column.name === name)?.type.name ?? 'unknown',
+      number: null,
+    }))
+    return {
+      columns,
+      images: new ImageReader(table.name, map.columns),
+      reader: new RowReader(contract, readers, places),
+    }
   }
 
   /** Captured tables that have no rows after the statement. */

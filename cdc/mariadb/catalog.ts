@@ -36,7 +36,7 @@ const COLUMNS = `
   select table_schema as \`database\`, table_name as \`table\`, column_name as name, data_type as dataType,
          column_type as columnType, character_set_name as charset,
          coalesce(numeric_precision, datetime_precision) as \`precision\`, numeric_scale as scale,
-         character_maximum_length as length, is_nullable as nullable, extra
+         character_maximum_length as length, is_nullable as nullable, extra as extra
     from information_schema.columns where (table_schema, table_name) in (?) order by table_schema, table_name, ordinal_position`
 
 const TABLES = `
@@ -46,7 +46,7 @@ const TABLES = `
 
 const KEYS = `
   select table_schema as \`database\`, table_name as \`table\`, index_name as \`index\`, column_name as name,
-         sub_part as prefix, nullable
+         sub_part as prefix, nullable as nullable
     from information_schema.statistics where non_unique = 0 and (table_schema, table_name) in (?)
    order by index_name <> 'PRIMARY', index_name, seq_in_index`
 

@@ -6,10 +6,12 @@ import { coreOf } from '../connector/columns.ts'
 import type { CheckedTable, Chunk, ChunkEnd, LiveReader, OnRow, Place } from '../connector/technology.ts'
 import { type Client, connect, errorNumberOf, quoteName, quoteTable } from './connection.ts'
 import type { GtidPosition, GtidPositions } from './gtid.ts'
+import { type KeyColumn, keyColumns, literalOf } from './key-literals.ts'
 import { serverPosition } from './lost.ts'
 import type { MariadbTable } from './preflight.ts'
 import type { Setup } from './setup.ts'
 import { beginSnapshot, TableReader } from './snapshot.ts'
+import { UNKNOWN_TYPE } from './types.ts'
 
 /** A connection for each reading: the rows are taken from its socket. */
 export class LiveTableReader implements LiveReader<GtidPosition> {
@@ -56,17 +58,18 @@ export class LiveTableReader implements LiveReader<GtidPosition> {
 
   async readKeys(table: CheckedTable, keys: readonly Buffer[], onRow: OnRow): Promise<void> {
     const { contract } = table.setup
-    const columns = contract.key.columns.map(({ name }) => ({
-      name,
-      units: minorUnitsOf(coreOf(contract.schema.shape[name]!).core),
-    }))
+    const columns = keyColumns(
+      contract.key.columns.map(({ name }) => name),
+      (table as MariadbTable).catalog.columns,
+    )
+    const scales = columns.map(({ name }) => minorUnitsOf(coreOf(contract.schema.shape[name]!).core)?.scale)
     const tuples = keys.map(bytes => {
       const key = contract.key.decode(bytes)
-      const texts = columns.map(({ name, units }) => {
-        const value = contract.key.single ? key : (key as Readonly<Record<string, unknown>>)[name]
-        return keyCode(value, units?.scale)
+      const literals = columns.map((column, n) => {
+        const value = contract.key.single ? key : (key as Readonly<Record<string, unknown>>)[column.name]
+        return keyLiteral(column, value, scales[n])
       })
-      return `(${texts.join(', ')})`
+      return `(${literals.join(', ')})`
     })
     const where = `(${columns.map(({ name }) => quoteName(name)).join(', ')}) in (${tuples.join(', ')})`
     await this.#begun.read({ table, after: null, rowsWanted: Number.MAX_SAFE_INTEGER, where }, onRow)
@@ -94,18 +97,17 @@ export class LiveTableReader implements LiveReader<GtidPosition> {
   }
 }
 
-/** A key's value as a literal. */
-function keyCode(value: unknown, scale: number | undefined): string {
-  if (value instanceof Uint8Array) return `x'${Buffer.from(value).toString('hex')}'`
-  const text =
-    scale !== undefined
-      ? formatMinorUnits(BigInt(value as number | bigint), scale)
-      : value instanceof Date
-        ? value.toISOString().replace('T', ' ').replace('Z', '')
-        : typeof value === 'boolean'
-          ? String(Number(value))
-          : String(value)
-  return `convert(x'${Buffer.from(text).toString('hex')}' using utf8mb4)`
+/** A contract's value of a key's column as a literal. A label of an enum or set is compared as the text that it is. */
+function keyLiteral(column: KeyColumn, value: unknown, scale: number | undefined): string {
+  if (value instanceof Uint8Array) return literalOf(column, Buffer.from(value))
+  const isLabel = column.type.class === 'enum' || column.type.class === 'set'
+  return literalOf(isLabel ? { ...column, type: UNKNOWN_TYPE } : column, Buffer.from(keyText(value, scale)))
+}
+
+function keyText(value: unknown, scale: number | undefined): string {
+  if (scale !== undefined) return formatMinorUnits(BigInt(value as number | bigint), scale)
+  if (value instanceof Date) return value.toISOString().replace('T', ' ').replace('Z', '')
+  return typeof value === 'boolean' ? String(Number(value)) : String(value)
 }
 
 /** @throws SNAPSHOT_INVALID */

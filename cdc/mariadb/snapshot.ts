@@ -7,6 +7,7 @@ import type { Chunk, ChunkEnd, ChunkReader, OnRow, Snapshot } from '../connector
 import { compileColumn, textForm } from './columns.ts'
 import { type Client, connect, connectionError, quoteName, quoteTable } from './connection.ts'
 import type { GtidPosition, GtidPositions } from './gtid.ts'
+import { behindCode, hexCode, keyColumns, orderCode } from './key-literals.ts'
 import { serverPosition } from './lost.ts'
 import type { MariadbTable } from './preflight.ts'
 import { RowSocket, readTextRow } from './result-rows.ts'
@@ -18,11 +19,63 @@ export async function openSnapshot(setup: Setup, positions: GtidPositions): Prom
   const client = await connect(setup.target)
   try {
     const position = await beginSnapshot(setup, client, positions)
-    const reader = new TableReader(client)
-    return { position, openReader: async () => reader, close: async () => client.end() }
+    return new OpenSnapshot(setup, positions, position, client)
   } catch (error) {
     client.end()
     throw connectionError(setup.source, error)
+  }
+}
+
+/** A snapshot belongs to its connection: others see the same only where nothing was committed meanwhile. Else they take turns. */
+class OpenSnapshot implements Snapshot<GtidPosition> {
+  readonly position: GtidPosition
+  readonly #setup: Setup
+  readonly #positions: GtidPositions
+  readonly #client: Client
+  readonly #reader: TableReader
+  #readers = 0
+  #turn: Promise<unknown> = Promise.resolve()
+
+  constructor(setup: Setup, positions: GtidPositions, position: GtidPosition, client: Client) {
+    this.#setup = setup
+    this.#positions = positions
+    this.position = position
+    this.#client = client
+    this.#reader = new TableReader(client)
+  }
+
+  async openReader(): Promise<ChunkReader> {
+    const own = this.#readers++ === 0 ? undefined : await this.#another()
+    return own ?? this.#shared()
+  }
+
+  async #another(): Promise<ChunkReader | undefined> {
+    // To MySQL each begins with a lock of all tables: one is enough.
+    if (this.#setup.flavour === 'mysql') return undefined
+    const client = await connect(this.#setup.target)
+    const position = await beginSnapshot(this.#setup, client, this.#positions)
+    if (position.includes(this.position) && this.position.includes(position)) return new TableReader(client)
+    client.end()
+    return undefined
+  }
+
+  #shared(): ChunkReader {
+    const reader = this.#reader
+    return {
+      read: (chunk, onRow) => {
+        const reading = this.#turn.then(() => reader.read(chunk, onRow))
+        this.#turn = reading.catch(() => {})
+        return reading
+      },
+      pause: () => reader.pause(),
+      resume: () => reader.resume(),
+      destroy: () => reader.destroy(),
+      close: () => {},
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#client.end()
   }
 }
 
@@ -67,16 +120,19 @@ export class TableReader implements ChunkReader {
     const names = Object.keys(contract.schema.shape)
     const columns = names.map(name => catalog.columns.find(column => column.name === name))
     const list = names.map((name, n) => selectCode(name, columns[n]?.type.class))
-    const key = contract.key.columns.map(column => column.name)
+    const key = keyColumns(
+      contract.key.columns.map(column => column.name),
+      catalog.columns,
+    )
     const isPart = after !== null || (Number.isFinite(rowsWanted) && rowsWanted < Number.MAX_SAFE_INTEGER)
     const image = this.#image
     image.reserve(names.length + key.length)
     const reader = textReader(table as MariadbTable)
     let rows = 0
     let last: string[] = []
-    const order = key.map(quoteName).join(', ')
+    const order = key.map(orderCode).join(', ')
     const sql = isPart
-      ? `select ${[...list, ...key.map(literalCode)].join(', ')} from ${quoteTable(catalog)}${whereCode([where, after === null ? null : afterCode(key, after)])} order by ${order} limit ${rowsWanted}`
+      ? `select ${[...list, ...key.map(hexCode)].join(', ')} from ${quoteTable(catalog)}${whereCode([where, after === null ? null : behindCode(key, JSON.parse(after) as string[])])} order by ${order} limit ${rowsWanted}`
       : `select ${list.join(', ')} from ${quoteTable(catalog)}${whereCode([where])}`
     await this.#socket.query(sql, (bytes, start, end) => {
       readTextRow(bytes, start, end, image)
@@ -117,18 +173,6 @@ function whereCode(conditions: readonly (string | null)[]): string {
 /** A float is shown with six digits, as a double with all of them. */
 const selectCode = (name: string, typeClass: string | undefined): string =>
   typeClass === 'float' ? `cast(${quoteName(name)} as double)` : quoteName(name)
-
-/** A key's column as a literal that comes back as the same value: bytes do, whatever their type. */
-const literalCode = (name: string): string => `hex(cast(${quoteName(name)} as char))`
-
-function afterCode(key: readonly string[], after: string): string {
-  const values = JSON.parse(after) as string[]
-  const literals = values.map(value => {
-    if (!/^[0-9A-F]*$/.test(value)) throw fail('SOURCE_PROTOCOL', 'a chunk does not begin where one ended')
-    return `convert(x'${value}' using utf8mb4)`
-  })
-  return `(${key.map(quoteName).join(', ')}) > (${literals.join(', ')})`
-}
 
 /** Reads rows whose values are texts, one for each of the contract's columns. */
 export function textReader({ setup, catalog }: MariadbTable): RowReader {

@@ -276,6 +276,7 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
     const table = tables.find(map)
     if (this.#mapped.size >= MAPPED_MAX) this.#mapped.clear()
     const streamed = table && tables.streamed(table, map)
+    if (table && streamed) sink.schema(table.setup.contract.name, streamed.columns)
     this.#mapped.set(tableId, {
       map: Buffer.from(bytes.subarray(at, end)),
       name,

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { minorUnits } from '../../../core/index.ts'
 import { Random } from '../../support/random.ts'
 import { until } from '../captured.ts'
 import { Captured, DATABASES, type TestServer } from './databases.ts'
-import { brokenTransactions, capture, fill, setup, tablesByLog, tablesNow } from './tables.ts'
+import { brokenTransactions, capture, fill, setup, tablesByLog, tablesNow, tablesOf } from './tables.ts'
 import { ACCOUNTS, transact } from './work.ts'
 
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
@@ -204,6 +205,56 @@ describe.each(DATABASES)('$name', database => {
         await until(() => source.log.mark('db')?.position !== mark)
         expect(await tablesByLog(source)).toEqual(await tablesNow(source))
       } finally {
+        await source.close()
+      }
+    })
+
+    test(`tables that come later are read beside the stream, whatever their keys (SEED=${SEED})`, async () => {
+      const source = await captured(ACCOUNTS)
+      const db = database.source(source.url)
+      const word = z.object({ word: z.string(), n: z.int32(), value: z.string().nullable() })
+      const price = z.object({ price: minorUnits(2), n: z.int32() })
+      const session = await database.connect(source.url)
+      const random = new Random(SEED)
+      try {
+        await source.run(
+          'create table words (word varchar(60) not null, n int not null, value varchar(60), primary key (word, n))',
+          `insert into words select concat(case when n % 3 = 0 then 'é' else 'w' end, n % 300), n, 'v' from ${database.series(900)}`,
+          'create table prices (price numeric(12, 2) primary key, n int not null)',
+          `insert into prices select n / 4.0 - 100, n from ${database.series(600)}`,
+        )
+        await source.start()
+        await source.level()
+        await source.stop()
+        const { accounts, transfers } = tablesOf(db)
+        const words = db.table('words', { key: ['word', 'n'], row: word })
+        const prices = db.table('prices', { key: 'price', row: price })
+        source.redefine(db, [accounts, transfers, words, prices])
+        for (let n = 1; n <= 30; n++) await transact(session, random, n)
+        await source.start()
+        let ended = false
+        const reading = until(() => source.events.filter(({ event }) => event === 'snapshot-ended').length > 1).finally(
+          () => {
+            ended = true
+          },
+        )
+        for (let n = 31; n < 80 && !ended; n++) {
+          await transact(session, random, n)
+          await session.query(`update words set value = 'changed ${n}' where n % 50 = ${n % 50}`)
+          await session.query(`delete from words where n = ${random.int(900)}`)
+          await session.query(`delete from prices where n = ${random.int(600)}`)
+        }
+        await reading
+        await source.level()
+        expect(await tablesByLog(source)).toEqual(await tablesNow(source))
+        const inTable = await source.query('select word, n, value from words')
+        expect(new Set(await source.rows('words'))).toEqual(new Set(inTable))
+        const inPrices = await source.query('select n from prices order by n')
+        expect((await source.rows('prices')).map(row => Number(row['n'])).sort((a, b) => a - b)).toEqual(
+          inPrices.map(row => Number(row['n'])),
+        )
+      } finally {
+        await session.end()
         await source.close()
       }
     })

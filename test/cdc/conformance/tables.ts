@@ -1,7 +1,7 @@
 // Tables that scenarios share, with their contracts. Every database writes them alike but for a point in time.
 import { z } from 'zod'
 import { minorUnits } from '../../../core/index.ts'
-import { Captured, type Dialect } from './databases.ts'
+import { Captured, type Dialect, type Source } from './databases.ts'
 
 const account = z.object({
   id: z.int32(),
@@ -27,10 +27,14 @@ export const fill = (dialect: Dialect, count: number): string =>
 
 export function capture(dialect: Dialect, url: string, folder?: string): Captured {
   const db = dialect.source(url)
-  const accounts = db.table('accounts', { key: 'id', row: account })
-  const transfers = db.table('transfers', { key: 'id', row: transfer })
+  const { accounts, transfers } = tablesOf(db)
   return new Captured(dialect, db, url, [accounts, transfers], folder)
 }
+
+export const tablesOf = (db: Source) => ({
+  accounts: db.table('accounts', { key: 'id', row: account }),
+  transfers: db.table('transfers', { key: 'id', row: transfer }),
+})
 
 /** What the tables hold now, as the log's rows would be. */
 export async function tablesNow(captured: Captured): Promise<{ accounts: unknown[]; transfers: unknown[] }> {
