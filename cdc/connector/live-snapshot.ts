@@ -94,7 +94,7 @@ export class LiveSnapshot<P> {
     } catch (error) {
       if (!this.#signal.aborted && !this.#options.stream.isEnded) throw error
     } finally {
-      if (this.#window) this.#options.stream.closeWindow(this.#window)
+      if (this.#window) this.#options.stream.transactions.closeWindow(this.#window)
       this.#reader?.close()
       this.#reader = undefined
     }
@@ -168,9 +168,9 @@ export class LiveSnapshot<P> {
     return this.#retried(async () => {
       this.#reader ??= await session.openLiveReader()
       this.#signal.throwIfAborted()
-      const window = stream.openWindow(mirrored)
+      const window = stream.transactions.openWindow(mirrored)
       this.#window = window
-      const before = stream.recent()
+      const before = stream.transactions.recent()
       const place = await this.#reader.begin()
       // What was streamed before the window opened, and yet is not seen, has touched keys that nobody has noted.
       const isEarly = before.some(transaction => !place.hasSeen(transaction))
@@ -200,7 +200,7 @@ export class LiveSnapshot<P> {
     const { stream, log } = this.#options
     const merging = async (): Promise<boolean> => {
       const fromMs = performance.now()
-      stream.closeWindow(window)
+      stream.transactions.closeWindow(window)
       if (window.isVoid || this.#signal.aborted) return false
       const batch = log.batch()
       this.#recorder.use(batch)

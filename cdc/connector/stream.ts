@@ -1,5 +1,4 @@
-// A feed from its first message to its end. It lets the server forget only what the log itself holds (heartbeat batches record
-// progress without changes first), pauses the feed while too much is un-durable or the log has no room (telling the server
+// A feed from its first message to its end. It pauses the feed while too much is un-durable or the log has no room (telling the server
 // that we live, so that the connection stays), and holds messages back where something needs time: a mirror commit, a
 // truncation, an altered table, a transaction larger than memory should hold.
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -15,26 +14,18 @@ import {
   type Mirror,
   type MirrorTable,
   type PlacedParked,
-  placeParked,
   type SchemaColumn,
 } from '../../core/index.ts'
 import type { Captured, OldKind } from './changes.ts'
+import { Confirmation } from './confirmation.ts'
 import type { Image } from './image.ts'
 import { Pipeline } from './pipeline.ts'
 import { Slice } from './slice.ts'
 import type { Feed, FeedSink, Technology } from './technology.ts'
-import { announceParked, Transactions } from './transactions.ts'
+import { Transactions } from './transactions.ts'
 import { Turns } from './turns.ts'
-import type { Window } from './window.ts'
 
 const TICK_MS = 50
-const CONFIRM_EVERY_MS = 100
-const CONFIRM_BYTES = 1024 * 1024
-const PING_EVERY_MS = 1_000
-/** While the feed is paused for room the server hears so often: no answer is asked for, since it could not be read. */
-const ALIVE_EVERY_MS = 250
-const HEARTBEAT_EVERY_MS = 1_000
-const HEARTBEAT_BYTES = 16 * 1024 * 1024
 const MIRROR_COMMIT_EVERY_MS = 250
 /** Each commit of the mirror waits for the log's disk once, so they are larger here than they need to be. */
 const HOLD_ROWS = 2 * MIRROR_COMMIT_ROWS
@@ -83,10 +74,7 @@ export class Stream<P> implements FeedSink<P> {
   /** Everything up to here was taken. */
   #at: P
   readonly #turns = new Turns<P>()
-  #confirmed: P
-  #confirmedMs = 0
-  #pingedMs = 0
-  #heartbeatMs = 0
+  readonly #confirmation: Confirmation<P>
   #mirroredMs = performance.now()
   #heardMs = performance.now()
 
@@ -94,7 +82,6 @@ export class Stream<P> implements FeedSink<P> {
     this.#options = options
     const { log, mirror, start, technology } = options
     const { source, positions, onEvent } = technology
-    this.#confirmed = start
     this.#at = start
     this.#pipeline = new Pipeline({
       positions,
@@ -107,6 +94,7 @@ export class Stream<P> implements FeedSink<P> {
     const pipeline = this.#pipeline
     this.#transactions = new Transactions({ source, positions, log, mirror, eventsTopic, pipeline, onEvent })
     this.#feed = options.openFeed(this)
+    this.#confirmation = new Confirmation({ technology, log, pipeline: this.#pipeline, feed: this.#feed, start })
   }
 
   get isEnded(): boolean {
@@ -151,7 +139,7 @@ export class Stream<P> implements FeedSink<P> {
     if (this.#ended) return
     this.#heardMs = performance.now()
     this.#timer = setInterval(() => this.#tick(), TICK_MS)
-    this.#ping()
+    this.#confirmation.ping()
     const { log, onStreaming } = this.#options
     onStreaming()
     this.#unwatch = log.onPressure(pressure => this.#setNoRoom(pressure !== null))
@@ -189,7 +177,7 @@ export class Stream<P> implements FeedSink<P> {
   }
 
   answer(): void {
-    if (!this.#ended) this.#confirm(false)
+    if (!this.#ended) this.#confirmation.confirm(false)
   }
 
   mirrored(table: string): MirrorTable {
@@ -284,26 +272,12 @@ export class Stream<P> implements FeedSink<P> {
 
   /** Appends what a snapshot has found; only in a task of `between`. */
   append(batch: Batch, parked: readonly PlacedParked[], onDone?: (appended: Appended) => void): void {
-    const { source, positions, onEvent } = this.#options.technology
-    const position = positions.format(this.#at)
-    this.#pipeline.append(batch, { source, position, snapshot: true }, this.#at, appended => {
-      placeParked(parked, position, appended.first)
-      announceParked(source, parked, position, onEvent)
-      onDone?.(appended)
-    })
+    this.#transactions.append(batch, parked, this.#at, onDone)
   }
 
-  openWindow(table: MirrorTable): Window {
-    return this.#transactions.openWindow(table)
-  }
-
-  closeWindow(window: Window): void {
-    this.#transactions.closeWindow(window)
-  }
-
-  /** The last transactions that were taken, the present one among them. */
-  recent(): readonly string[] {
-    return this.#transactions.recent()
+  /** For windows: what was taken, and what is touched. */
+  get transactions(): Transactions<P> {
+    return this.#transactions
   }
 
   /** Whether all up to `position` was taken. */
@@ -413,16 +387,11 @@ export class Stream<P> implements FeedSink<P> {
 
   #onDurable(): void {
     if (this.#ended) return
-    const { complete, position, logged, count, bytes } = this.#pipeline
+    const { complete, position, count, bytes } = this.#pipeline
     this.#options.onComplete(complete, position)
-    if (this.#isFar(this.#confirmed, logged, CONFIRM_BYTES)) this.#confirm(false)
+    this.#confirmation.advanced()
     if (this.#paused && !this.#held && count < IN_FLIGHT_MAX / 2 && bytes < IN_FLIGHT_BYTES_MAX / 2)
       this.#setPaused(false)
-  }
-
-  #isFar(from: P, to: P, bytesMin: number): boolean {
-    const bytes = this.#options.technology.positions.bytesBetween(from, to)
-    return bytes !== null && bytes >= bytesMin
   }
 
   #includes(complete: P, wanted: P): boolean {
@@ -432,13 +401,9 @@ export class Stream<P> implements FeedSink<P> {
   #tick(): void {
     if (this.#ended) return
     const now = performance.now()
-    const unconfirmed = !this.#includes(this.#confirmed, this.#pipeline.logged)
-    if (unconfirmed && now - this.#confirmedMs >= CONFIRM_EVERY_MS) this.#confirm(false)
-    if (this.#noRoom) {
-      if (now - this.#confirmedMs >= ALIVE_EVERY_MS) this.#confirm(false)
-    } else if (now - this.#pingedMs >= PING_EVERY_MS) this.#ping()
+    this.#confirmation.tick(now, this.#noRoom)
     if (this.isIdle) {
-      if (!this.#noRoom) this.#heartbeat(now)
+      if (!this.#noRoom) this.#confirmation.heartbeat(now)
       const { mirror } = this.#options
       if (mirror.pending > 0 && now - this.#mirroredMs >= MIRROR_COMMIT_EVERY_MS) this.hold(() => this.#commitMirror())
     }
@@ -447,32 +412,9 @@ export class Stream<P> implements FeedSink<P> {
     }
   }
 
-  /** Progress without changes goes into the log before it is confirmed. */
-  #heartbeat(now: number): void {
-    const { complete, logged } = this.#pipeline
-    if (this.#includes(logged, complete)) return
-    if (now - this.#heartbeatMs < HEARTBEAT_EVERY_MS && !this.#isFar(logged, complete, HEARTBEAT_BYTES)) return
-    this.#heartbeatMs = now
-    const { log, technology } = this.#options
-    const { source, positions } = technology
-    this.#pipeline.append(log.batch(), { source, position: positions.format(complete) }, complete)
-  }
-
-  #confirm(ask: boolean): void {
-    const { logged } = this.#pipeline
-    this.#confirmed = logged
-    this.#confirmedMs = performance.now()
-    this.#feed.confirm(logged, ask)
-  }
-
-  #ping(): void {
-    this.#pingedMs = performance.now()
-    this.#confirm(true)
-  }
-
   /** Asks the server how far it is. */
   ping(): void {
-    if (!this.#ended && this.#timer && !this.#noRoom) this.#ping()
+    if (!this.#ended && this.#timer && !this.#noRoom) this.#confirmation.ping()
   }
 
   // -- the end
@@ -498,7 +440,7 @@ export class Stream<P> implements FeedSink<P> {
     this.#end()
     await this.#pipeline.settled()
     if (whole && this.#pipeline.count === 0) await this.#options.mirror.commit(this.#pipeline.position)
-    this.#confirm(false)
+    this.#confirmation.confirm(false)
     this.#reject(STOPPED)
   }
 }

@@ -1,5 +1,7 @@
 // Transactions of a source → batches of the log, whole.
 import {
+  type Appended,
+  type Batch,
   type EventInput,
   type Log,
   type LogTopic,
@@ -83,6 +85,16 @@ export class Transactions<P> {
   /** The last transactions that were taken, the present one among them. */
   recent(): readonly string[] {
     return this.inTransaction ? [...this.#recent, this.#transaction] : [...this.#recent]
+  }
+
+  /** What no transaction says, but a snapshot, between two of them. */
+  append(batch: Batch, parked: readonly PlacedParked[], at: P, onDone?: (appended: Appended) => void): void {
+    const { source, positions, pipeline } = this.#options
+    const position = positions.format(at)
+    pipeline.append(batch, { source, position, snapshot: true }, at, appended => {
+      this.#announce(parked, [], position, appended.first)
+      onDone?.(appended)
+    })
   }
 
   commit(to: P, commitTimeUs?: number): void {
