@@ -16,6 +16,8 @@ export interface CatalogColumn {
   readonly typeModifier: number
   readonly nullable: boolean
   readonly generated: boolean
+  /** The server can stream it: not what is generated, but for stored columns from version 18 on. */
+  readonly streamable: boolean
   readonly selectable: boolean
 }
 
@@ -62,6 +64,7 @@ interface ColumnRow {
   readonly type_name: string
   readonly not_null: boolean
   readonly generated: boolean
+  readonly streamable: boolean
   readonly selectable: boolean
 }
 
@@ -88,6 +91,7 @@ const TABLES = `
 const COLUMNS = `
   select a.attrelid::text as oid, a.attnum as number, a.attname::text as name, a.atttypid::text as type_id, a.atttypmod as type_modifier,
          format_type(a.atttypid, a.atttypmod) as type_name, a.attnotnull as not_null, a.attgenerated <> '' as generated,
+         a.attgenerated = '' or (a.attgenerated = 's' and current_setting('server_version_num')::int >= 180000) as streamable,
          has_column_privilege(a.attrelid, a.attnum, 'SELECT') as selectable
     from pg_attribute a where a.attrelid = any($1::oid[]) and a.attnum > 0 and not a.attisdropped order by a.attrelid, a.attnum`
 
@@ -149,6 +153,7 @@ function toColumn(row: ColumnRow, resolve: Awaited<ReturnType<typeof loadTypes>>
     typeModifier: row.type_modifier,
     nullable: !row.not_null,
     generated: row.generated,
+    streamable: row.streamable,
     selectable: row.selectable,
   }
 }

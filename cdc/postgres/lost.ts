@@ -36,7 +36,7 @@ export function findLost(
   const gone = unpublished.find(name => name in control.tables)
   if (gone !== undefined) {
     return fail('SOURCE_SLOT_LOST', `publication ${setup.publication} of ${source} has vanished or was changed`, {
-      detail: `${gone} is not in it: changes after ${formatLsn(logged)} may be lost`,
+      detail: `it does not hold all of ${gone}: changes after ${formatLsn(logged)} may be lost`,
       hint,
     })
   }

@@ -198,10 +198,10 @@ function checkColumns(table: SetupTable, catalog: CatalogTable): MainstemError[]
           ...(near ? { hint: `did you mean ${near}?` } : {}),
         }),
       )
-    } else if (column.generated) {
+    } else if (!column.streamable) {
       problems.push(
         fail('CONTRACT_COLUMN_MISSING', `${table.table.name} does not publish column '${name}'`, {
-          detail: 'it is generated, and PostgreSQL does not stream generated columns',
+          detail: 'it is generated: PostgreSQL streams stored ones from version 18 on, virtual ones never',
           hint: 'leave it out of the contract and compute it in the projection',
         }),
       )

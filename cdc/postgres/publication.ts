@@ -13,9 +13,17 @@ export interface Published {
   readonly catalog: CatalogTable
 }
 
+/** The publication has to hold generated columns. */
+const needsGenerated = (tables: readonly Published[]): boolean =>
+  tables.some(({ catalog, columns }) =>
+    catalog.columns.some(({ name, generated }) => generated && columns.includes(name)),
+  )
+
 interface PublicationRow {
   readonly via_root: boolean
   readonly complete: boolean
+  /** It publishes stored generated columns. */
+  readonly generated: boolean
   readonly is_owner: boolean
   readonly owner: string
 }
@@ -34,8 +42,9 @@ interface Publication extends PublicationRow {
 async function readPublication(sql: Client, name: string): Promise<Publication | undefined> {
   const { rows } = await sql.query<PublicationRow>(
     `select pubviaroot as via_root, pubinsert and pubupdate and pubdelete and pubtruncate as complete,
+            coalesce(to_jsonb(p) ->> 'pubgencols' = 's', false) as generated,
             pg_has_role(pubowner, 'USAGE') as is_owner, pg_get_userbyid(pubowner)::text as owner
-       from pg_publication where pubname = $1`,
+       from pg_publication p where pubname = $1`,
     [name],
   )
   const row = rows[0]
@@ -80,12 +89,19 @@ export async function checkPublication(
       `ALTER PUBLICATION ${name} SET (publish_via_partition_root = true)`,
     )
   }
+  if (!publication.generated && needsGenerated(tables) && !publication.is_owner) {
+    return refuse(
+      'it leaves out generated columns',
+      `ALTER PUBLICATION ${name} SET (publish_generated_columns = stored)`,
+    )
+  }
   for (const { catalog, columns } of tables) {
     const row = find(publication, catalog)
+    const isPlain = (column: string) => catalog.columns.some(({ name, generated }) => name === column && !generated)
     if (row?.filter)
       return refuse(`it filters rows of ${quoteTable(catalog)}`, 'remove the filter, or name another publication')
-    const hidden = columns.filter(column => row?.columns && !row.columns.includes(column))
-    if (hidden.length > 0 && catalog.columns.some(column => hidden.includes(column.name))) {
+    const hidden = columns.filter(column => isPlain(column) && row?.columns && !row.columns.includes(column))
+    if (hidden.length > 0) {
       return refuse(
         `it leaves out ${hidden.join(', ')} of ${quoteTable(catalog)}`,
         'publish the column, or leave it out of the contract',
@@ -115,29 +131,36 @@ async function checkCreatable(setup: Setup, sql: Client, tables: readonly Publis
   return [
     fail('SOURCE_PERMISSION', `source ${setup.source} may not create its publication`, {
       detail: reason,
-      hint: `as an administrator: ${createSql(
-        setup.publication,
-        tables.map(table => table.catalog),
-      )}`,
+      hint: `as an administrator: ${createSql(setup.publication, tables)}`,
     }),
   ]
 }
 
 const list = (tables: readonly CatalogTable[]): string => tables.map(onlyTable).join(', ')
-const createSql = (name: string, tables: readonly CatalogTable[]): string =>
-  `CREATE PUBLICATION ${quoteName(name)}${tables.length > 0 ? ` FOR TABLE ${list(tables)}` : ''} WITH (publish_via_partition_root = true)`
+function createSql(name: string, tables: readonly Published[]): string {
+  const of = tables.length > 0 ? ` FOR TABLE ${list(tables.map(({ catalog }) => catalog))}` : ''
+  const options = [
+    'publish_via_partition_root = true',
+    ...(needsGenerated(tables) ? ['publish_generated_columns = stored'] : []),
+  ]
+  return `CREATE PUBLICATION ${quoteName(name)}${of} WITH (${options.join(', ')})`
+}
 const addSql = (name: string, tables: readonly CatalogTable[]): string =>
   `ALTER PUBLICATION ${quoteName(name)} ADD TABLE ${list(tables)}`
 
-/** The tables that the server does not stream: all of them where there is no publication. */
+/** The tables that the server does not stream, or not whole: all of them where there is no publication. */
 export async function unpublishedTables(setup: Setup, sql: Client, tables: readonly Published[]): Promise<string[]> {
   const publication = await readPublication(sql, setup.publication)
-  const missing = tables.filter(({ catalog }) => !publication || !find(publication, catalog))
+  const isPublished = (table: Published): boolean =>
+    publication !== undefined &&
+    find(publication, table.catalog) !== undefined &&
+    (publication.generated || !needsGenerated([table]))
+  const missing = tables.filter(table => !isPublished(table))
   return missing.map(({ topic }) => topic)
 }
 
 /** Creates the publication, or adds the tables that it lacks. */
-export async function ensurePublication(setup: Setup, sql: Client, tables: readonly CatalogTable[]): Promise<void> {
+export async function ensurePublication(setup: Setup, sql: Client, tables: readonly Published[]): Promise<void> {
   const publication = await readPublication(sql, setup.publication)
   if (!publication) {
     await sql.query(createSql(setup.publication, tables)).catch(error => {
@@ -146,10 +169,13 @@ export async function ensurePublication(setup: Setup, sql: Client, tables: reado
     })
     return
   }
-  const missing = tables.filter(table => !find(publication, table))
+  const missing = tables.map(({ catalog }) => catalog).filter(table => !find(publication, table))
   if (missing.length > 0) await sql.query(addSql(setup.publication, missing))
-  if (!publication.via_root && tables.some(table => table.partitioned)) {
+  if (!publication.via_root && tables.some(({ catalog }) => catalog.partitioned)) {
     await sql.query(`ALTER PUBLICATION ${quoteName(setup.publication)} SET (publish_via_partition_root = true)`)
+  }
+  if (!publication.generated && needsGenerated(tables)) {
+    await sql.query(`ALTER PUBLICATION ${quoteName(setup.publication)} SET (publish_generated_columns = stored)`)
   }
 }
 

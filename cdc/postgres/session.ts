@@ -75,7 +75,7 @@ export class PostgresSession implements Session<bigint> {
 
   async clear(before: 'none' | 'unfinished' | 'finished'): Promise<void> {
     const { source, slot } = this.#setup
-    const tables = publishedOf(this.#tables, this.#outboxes).map(({ catalog }) => catalog)
+    const tables = publishedOf(this.#tables, this.#outboxes)
     await this.#watched(() => ensurePublication(this.#setup, this.#sql, tables))
     if (before === 'none') return
     if (before === 'finished') await this.waitUntilFree()
@@ -139,8 +139,8 @@ export class PostgresSession implements Session<bigint> {
   }
 
   publish(tables: readonly CheckedTable[]): Promise<void> {
-    const catalogs = tables.map(table => ofPostgres(table).catalog)
-    return this.#watched(() => ensurePublication(this.#setup, this.#sql, catalogs))
+    const published = publishedOf(tables.map(ofPostgres), [])
+    return this.#watched(() => ensurePublication(this.#setup, this.#sql, published))
   }
 
   settle(signal: AbortSignal): Promise<void> {

@@ -17,7 +17,7 @@ describe('opening a source refuses, before any effect,', () => {
     const setup = new Captured(source(url), url, [])
     await setup.run(
       'create table customers (id int primary key, name text not null)',
-      'create table odd (id int primary key, code text, price numeric(12,2), big int8, at timestamptz, local timestamp, twice int generated always as (id * 2) stored)',
+      'create table odd (id int primary key, code text, price numeric(12,2), big int8, at timestamptz, local timestamp, twice int generated always as (id * 2) virtual)',
       'create table keyless (id int, name text)',
       'create table ported (id int unique, name text)',
       'create table whole (id int, name text)',
