@@ -215,14 +215,27 @@ export function connectionError(source: string, error: unknown): MainstemError {
   })
 }
 
-/** mysql2 has a code of its own for a server without TLS. */
+/** mysql2 puts codes of its own in the place of Node's. */
 function noTls(source: string, error: unknown): MainstemError | undefined {
-  if (codeOf(error) !== 'HANDSHAKE_NO_SSL_SUPPORT') return undefined
-  return fail('SOURCE_TLS', `source ${source} offers no TLS`, {
-    detail: textOf(error),
-    hint: 'see that the server has TLS turned on',
-    cause: error,
-  })
+  const detail = textOf(error)
+  switch (codeOf(error)) {
+    case 'HANDSHAKE_NO_SSL_SUPPORT':
+      return fail('SOURCE_TLS', `source ${source} offers no TLS`, {
+        detail,
+        hint: 'see that the server has TLS turned on',
+        cause: error,
+      })
+    case 'HANDSHAKE_SSL_ERROR':
+      return fail('SOURCE_TLS', `source ${source} and this side find no TLS connection`, {
+        detail,
+        hint: /altnames|does not match/i.test(detail)
+          ? 'connect by a name that the certificate has, or give it: tls: { serverName }'
+          : "give the PEM of the server's authority: tls: { ca: secretFile('…') }",
+        cause: error,
+      })
+    default:
+      return undefined
+  }
 }
 
 const codeOf = (error: unknown): string =>

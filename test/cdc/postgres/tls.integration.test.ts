@@ -1,5 +1,4 @@
 // TLS against a real server, whose certificates come from an authority made here.
-import { execFileSync } from 'node:child_process'
 import { chmodSync, chownSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +7,7 @@ import { z } from 'zod'
 import type { PostgresOptions } from '../../../cdc/index.ts'
 import { secretFile } from '../../../core/index.ts'
 import { findOwner } from '../../../samples/support/postgres-binaries.ts'
+import { makeCertificates } from '../../support/certificates.ts'
 import { openTestPostgres, type PostgresServer, withClient } from '../../support/postgres.ts'
 import { Captured, source } from './support.ts'
 
@@ -16,64 +16,6 @@ hostssl all certified 127.0.0.1/32 cert
 hostssl all all 127.0.0.1/32 scram-sha-256
 host all postgres 127.0.0.1/32 scram-sha-256
 `
-
-/** An authority, a server's certificate for `localhost`, and a client's for the role `certified`. */
-function makeCertificates(folder: string): void {
-  const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' })
-  const request = (name: string, subject: string) =>
-    openssl(
-      'req',
-      '-new',
-      '-nodes',
-      '-newkey',
-      'rsa:2048',
-      '-subj',
-      subject,
-      '-keyout',
-      `${name}.key`,
-      '-out',
-      `${name}.csr`,
-    )
-  openssl(
-    'req',
-    '-x509',
-    '-nodes',
-    '-newkey',
-    'rsa:2048',
-    '-days',
-    '2',
-    '-subj',
-    '/CN=test authority',
-    '-keyout',
-    'ca.key',
-    '-out',
-    'ca.pem',
-  )
-  writeFileSync(join(folder, 'san'), 'subjectAltName=DNS:localhost')
-  for (const [name, subject] of [
-    ['server', '/CN=localhost'],
-    ['client', '/CN=certified'],
-  ] as const) {
-    request(name, subject)
-    const san = name === 'server' ? ['-extfile', 'san'] : []
-    openssl(
-      'x509',
-      '-req',
-      '-in',
-      `${name}.csr`,
-      '-days',
-      '2',
-      '-CA',
-      'ca.pem',
-      '-CAkey',
-      'ca.key',
-      '-CAcreateserial',
-      ...san,
-      '-out',
-      `${name}.pem`,
-    )
-  }
-}
 
 describe('a server with TLS', () => {
   let folder: string
