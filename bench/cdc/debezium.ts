@@ -21,8 +21,8 @@ const argumentsOf = async (folder: string, { server }: Database, mode: string, p
 })
 
 const options = ({ server }: Database) => ({
-  // It has a thread for each answer; its small writes are not to wait for each other.
-  java: ['-Dsun.net.httpserver.nodelay=true'],
+  // Its small writes are not to wait for each other, and connections stay open.
+  java: ['-Dsun.net.httpserver.nodelay=true', '-Dsun.net.httpserver.maxIdleConnections=10000'],
   environment: { PGPASSWORD: new URL(server.url()).password },
 })
 
