@@ -3,7 +3,7 @@ import type { TableName } from './setup.ts'
 
 export type Statement =
   | { readonly kind: 'begin' | 'commit' | 'rollback' | 'savepoint' | 'other' }
-  | { readonly kind: 'xa-commit' | 'xa-rollback' | 'xa-end' }
+  | { readonly kind: 'xa-start' | 'xa-end' | 'xa-commit' | 'xa-rollback'; readonly xid: string }
   /** All rows are gone; a table made anew has none. */
   | { readonly kind: 'emptied'; readonly tables: readonly TableName[] }
   | { readonly kind: 'database-dropped'; readonly database: string }
@@ -38,8 +38,16 @@ class Reader {
     this.#database = database
   }
 
+  /** What follows, without what stands in quotes. */
   get rest(): string {
-    return this.#tokens.slice(this.#at).join(' ')
+    return this.#tokens
+      .slice(this.#at)
+      .map(token => (/^['"`]/.test(token) ? '?' : token))
+      .join(' ')
+  }
+
+  get text(): string {
+    return this.#tokens.slice(this.#at).join('')
   }
 
   /** Steps over the words if they come next. */
@@ -97,10 +105,9 @@ export function readStatement(sql: string, database: string): Statement {
 }
 
 function readXa(reader: Reader): Statement {
-  if (reader.skip('COMMIT')) return { kind: 'xa-commit' }
-  if (reader.skip('ROLLBACK')) return { kind: 'xa-rollback' }
-  if (reader.skip('END')) return { kind: 'xa-end' }
-  return { kind: 'begin' }
+  const kinds = { START: 'xa-start', END: 'xa-end', COMMIT: 'xa-commit', ROLLBACK: 'xa-rollback' } as const
+  for (const [word, kind] of Object.entries(kinds)) if (reader.skip(word)) return { kind, xid: reader.text }
+  return OTHER
 }
 
 function readDrop(reader: Reader): Statement {

@@ -19,6 +19,7 @@ import { isEnd, PacketReader } from './packets.ts'
 import { throwServerError } from './server-error.ts'
 import type { Setup } from './setup.ts'
 import { readTableMap } from './table-map.ts'
+import { type XaRows, XaTransactions } from './xa.ts'
 
 /** A payload of the dump; or what was left of one, when something in it took time. */
 export interface DumpMessage {
@@ -66,6 +67,7 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
   #standalone = false
   #skip = false
   #rowsSeen = false
+  readonly #xa: XaTransactions
   #reject: (error: unknown) => void = () => {}
 
   constructor(options: BinlogFeedOptions) {
@@ -73,6 +75,7 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
     this.#position = options.start
     this.#packets = new PacketReader(options.setup.messageBytesMax)
     this.#decoder = new BinlogDecoder(this, false)
+    this.#xa = new XaTransactions(options.setup.source, options.setup.messageBytesMax)
   }
 
   async run(): Promise<void> {
@@ -168,6 +171,7 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
     this.#standalone = kind === 'standalone' || kind === 'completed'
     this.#skip = this.#position.has(gtid)
     this.#rowsSeen = false
+    if (kind === 'prepared') this.#xa.begin()
     sink.begin(positions.formatGtid(gtid), this.#skip)
   }
 
@@ -175,23 +179,37 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
     this.#commit(timeS)
   }
 
+  /** What it did waits until it is known whether it is committed. */
   prepared(timeS: number): void {
-    if (this.#rowsSeen) throw this.#xaError()
+    if (this.#gtid) this.#xa.prepared(this.#gtid, !this.#skip || this.#isOpen(this.#gtid))
     this.#commit(timeS)
   }
 
-  #xaError() {
-    return fail('SOURCE_CHANGES_LOST', `source ${this.#options.setup.source} has a prepared XA transaction`, {
-      detail: 'it changed captured tables, and it is not known yet whether it will be committed',
-      hint: `XA transactions over captured tables are not supported; after XA COMMIT ${repair(this.#options.setup.source)}`,
-    })
+  #isOpen({ origin, sequence }: Gtid): boolean {
+    return this.#options.start.prepared.some(each => each.origin === origin && each.sequence === sequence)
+  }
+
+  #completed(xid: string, isCommitted: boolean, timeS: number): void {
+    const taken = this.#skip ? [] : this.#xa.take(xid)
+    this.#playRows(isCommitted ? taken : [], timeS)
+  }
+
+  #playRows(taken: readonly XaRows[], timeS: number): void {
+    for (const [n, { images, captured, event }] of taken.entries()) {
+      if (this.isHeld) {
+        this.later(() => this.#playRows(taken.slice(n), timeS))
+        return
+      }
+      this.#takeRows(images, captured, event)
+    }
+    this.later(() => this.#commit(timeS))
   }
 
   #commit(timeS: number): void {
     const gtid = this.#gtid
     if (!gtid) return
     this.#gtid = undefined
-    if (!this.#skip) this.#position = this.#options.positions.add(this.#position, gtid)
+    if (!this.#skip) this.#position = this.#options.positions.add(this.#position, gtid).withPrepared(this.#xa.open)
     this.#options.sink.commit(this.#position, timeS * 1_000_000)
   }
 
@@ -199,7 +217,12 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
     const statement = readStatement(sql, database)
     switch (statement.kind) {
       case 'begin':
+        return
+      case 'xa-start':
+        this.#xa.begin()
+        return
       case 'xa-end':
+        this.#xa.end(statement.xid)
         return
       case 'savepoint':
         // Behind it something may have been undone that row events already said.
@@ -210,9 +233,11 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
         this.#commit(timeS)
         return
       case 'commit':
+        this.#commit(timeS)
+        return
       case 'xa-commit':
       case 'xa-rollback':
-        this.#commit(timeS)
+        this.#completed(statement.xid, statement.kind === 'xa-commit', timeS)
         return
       case 'written':
         this.#checkWritten(sql, database)
@@ -310,7 +335,8 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
       })
     }
     this.#rowsSeen = true
-    this.#takeRows(images, captured, event)
+    if (this.#xa.isCollecting) this.#xa.add({ images, captured, event: restOf(event, event.start) })
+    else this.#takeRows(images, captured, event)
   }
 
   #takeRows(images: ImageReader, captured: Captured, event: RowsEvent): void {

@@ -129,6 +129,38 @@ describe.skipIf(isMariadbMissing())('statements over whole tables of MariaDB', (
     }
   })
 
+  test('a prepared XA transaction is nothing until it is committed, over restarts too; one that is rolled back is nothing', async () => {
+    const made = await streaming()
+    const xa = (name: string, ...statements: string[]) =>
+      made.run(`xa start '${name}'`, ...statements, `xa end '${name}'`, `xa prepare '${name}'`)
+    try {
+      await xa('one', "insert into t values (10, 'one')", "update t set name = 'by one' where id = 1")
+      await xa('two', "insert into t values (20, 'two')")
+      await made.run("insert into t values (30, 'meanwhile')")
+      await made.level()
+      expect((await made.rows('t')).map(row => row['id'])).toEqual([1, 2, 30])
+      await made.restart()
+      await made.run("insert into t values (31, 'after the restart')")
+      await made.level()
+      expect((await made.rows('t')).map(row => row['id'])).toEqual([1, 2, 30, 31])
+      await made.run("xa commit 'one'", "xa rollback 'two'")
+      await made.level()
+      expect(await made.rows('t')).toEqual([
+        { id: 1, name: 'by one' },
+        { id: 10, name: 'one' },
+        { id: 2, name: 'b' },
+        { id: 30, name: 'meanwhile' },
+        { id: 31, name: 'after the restart' },
+      ])
+      await until(() => !made.log.mark('db')?.position.includes(';'))
+      await made.restart()
+      await made.level()
+      expect(await made.rows('t')).toHaveLength(5)
+    } finally {
+      await made.close()
+    }
+  })
+
   test('values beyond 16 MiB come in several packets; beyond the limit they are refused', async () => {
     const url = await createMariadbDatabase(server)
     const db = source(url, { messageMiBMax: 64 })
