@@ -26,7 +26,9 @@ export function addSnapshotRoutes(server: FastifyInstance, { sources }: Reads): 
 
 /** `{ tables?, where? }`. @throws REQUEST_INVALID */
 function startOf(body: unknown): SnapshotCommand {
-  const { tables, where, ...rest } = (typeof body === 'object' && body !== null ? body : { body }) as {
+  const { tables, where, ...rest } = (
+    typeof body === 'object' && body !== null && !Array.isArray(body) ? body : { body }
+  ) as {
     readonly tables?: unknown
     readonly where?: unknown
   }
