@@ -21,3 +21,14 @@ export class Image {
     this.ends = new Int32Array(count)
   }
 }
+
+/** Whether a column has the same bytes in two images. */
+export function isSame(a: Image, b: Image, place: number): boolean {
+  if (a.kinds[place] !== b.kinds[place]) return false
+  if (a.kinds[place] !== VALUE) return true
+  const [from, other] = [a.starts[place]!, b.starts[place]!]
+  const length = a.ends[place]! - from
+  if (b.ends[place]! - other !== length) return false
+  for (let n = 0; n < length; n++) if (a.bytes[from + n] !== b.bytes[other + n]) return false
+  return true
+}

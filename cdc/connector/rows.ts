@@ -9,7 +9,7 @@ import {
   type RefusedRow,
   refusedBy,
 } from '../../core/index.ts'
-import { type Image, NULL, UNCHANGED } from './image.ts'
+import { type Image, isSame, NULL, UNCHANGED } from './image.ts'
 import { REFUSED } from './text-values.ts'
 
 export type Reader = (bytes: Buffer, start: number, end: number) => unknown
@@ -136,12 +136,7 @@ export class RowReader {
   hasSameKey(before: Image, after: Image): boolean {
     for (const index of this.#keyPlaces) {
       const place = this.#places[index]!
-      if (after.kinds[place] === UNCHANGED) continue
-      if (after.kinds[place] !== before.kinds[place]) return false
-      const [start, end] = [after.starts[place]!, after.ends[place]!]
-      const from = before.starts[place]!
-      if (before.ends[place]! - from !== end - start) return false
-      for (let n = 0; n < end - start; n++) if (before.bytes[from + n] !== after.bytes[start + n]) return false
+      if (after.kinds[place] !== UNCHANGED && !isSame(before, after, place)) return false
     }
     return true
   }

@@ -17,6 +17,12 @@ export interface Streamed {
   readonly columns: readonly SchemaColumn[]
 }
 
+export interface Followed {
+  readonly images: ImageReader
+  readonly places: readonly number[]
+  readonly child: string
+}
+
 export class CapturedTables {
   readonly #setup: Setup
   readonly #collations: Collations
@@ -83,6 +89,16 @@ export class CapturedTables {
       images: new ImageReader(table.name, map.columns),
       reader: new RowReader(contract, readers, places),
     }
+  }
+
+  /** Columns of a table whose change would change rows of a captured one, unlogged. */
+  followed(map: TableMap): Followed | undefined {
+    for (const { setup, catalog } of this.#tables) {
+      const columns = catalog.follows.filter(each => each.name === map.table && each.database === map.database)
+      const places = columns.map(({ column }) => map.columns.findIndex(({ name }) => name === column))
+      if (places.length > 0) return { images: new ImageReader(map.table, map.columns), places, child: setup.table.name }
+    }
+    return undefined
   }
 
   /** Captured tables that have no rows after the statement. */

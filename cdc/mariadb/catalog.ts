@@ -22,6 +22,12 @@ export interface CatalogTable extends TableName {
   readonly hasPrimaryKey: boolean
   /** Foreign keys by which a change of another table changes this one's rows inside the engine, unlogged. */
   readonly cascades: readonly string[]
+  /** Columns of other tables whose change (ON UPDATE CASCADE …) does the same. */
+  readonly follows: readonly Followed[]
+}
+
+export interface Followed extends TableName {
+  readonly column: string
 }
 
 interface ColumnRow extends TypeRow {
@@ -56,6 +62,13 @@ const CASCADES = `
     from information_schema.referential_constraints
    where (constraint_schema, table_name) in (?) and delete_rule in ('CASCADE', 'SET NULL', 'SET DEFAULT')`
 
+const FOLLOWS = `
+  select k.constraint_schema as \`database\`, k.table_name as \`table\`, k.referenced_table_schema as parentDatabase,
+         k.referenced_table_name as parent, k.referenced_column_name as \`column\`
+    from information_schema.key_column_usage k join information_schema.referential_constraints r
+      on r.constraint_schema = k.constraint_schema and r.constraint_name = k.constraint_name and r.table_name = k.table_name
+   where (k.constraint_schema, k.table_name) in (?) and r.update_rule in ('CASCADE', 'SET NULL', 'SET DEFAULT')`
+
 /** MariaDB's JSON is text with a check. */
 const JSON_CHECKS = `
   select constraint_schema as \`database\`, table_name as \`table\`, check_clause as clause
@@ -85,6 +98,10 @@ export async function readTables(
   const columns = await client.query<ColumnRow>(COLUMNS, values)
   const keys = await client.query<KeyRow>(KEYS, values)
   const cascades = await client.query<InTable & { name: string; delete: string; parent: string }>(CASCADES, values)
+  const follows = await client.query<InTable & { parentDatabase: string; parent: string; column: string }>(
+    FOLLOWS,
+    values,
+  )
   const checks = isMariadb ? await client.query<InTable & { clause: string }>(JSON_CHECKS, values) : []
   return tables.map(table => {
     const own = <R extends InTable>(rows: readonly R[]): R[] =>
@@ -98,6 +115,11 @@ export async function readTables(
       rowsEstimated: Number(table.rows),
       columns: own(columns).map(row => toColumn(row, json.has(row.name))),
       ...keysOf(own(keys)),
+      follows: own(follows).map(({ parentDatabase, parent, column }) => ({
+        database: parentDatabase,
+        name: parent,
+        column,
+      })),
       cascades: own(cascades).map(({ name, parent, delete: rule }) => `${name} (ON DELETE ${rule} of ${parent})`),
     }
   })

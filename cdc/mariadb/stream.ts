@@ -4,11 +4,11 @@
 import type { Socket } from 'node:net'
 import { fail } from '../../core/index.ts'
 import type { Captured } from '../connector/changes.ts'
-import { Image } from '../connector/image.ts'
+import { Image, isSame, UNCHANGED } from '../connector/image.ts'
 import { repair } from '../connector/start.ts'
 import type { Feed, FeedSink } from '../connector/technology.ts'
 import { BinlogDecoder, type BinlogHandler, type RowsEvent } from './binlog.ts'
-import type { CapturedTables } from './captured-tables.ts'
+import type { CapturedTables, Followed } from './captured-tables.ts'
 import { type Client, connect } from './connection.ts'
 import { readStatement, type Statement } from './ddl.ts'
 import { dumpPacket, prepareDump, registerPacket } from './dump.ts'
@@ -35,6 +35,7 @@ interface Mapped {
   readonly name: string
   readonly images: ImageReader | undefined
   readonly captured: Captured | undefined
+  readonly followed: Followed | undefined
 }
 
 /** Numbers of tables that are known at once; a server that opens tables anew gives new ones. */
@@ -305,6 +306,7 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
     this.#mapped.set(tableId, {
       map: Buffer.from(bytes.subarray(at, end)),
       name,
+      followed: tables.followed(map),
       images: streamed?.images,
       captured: table && streamed && { mirrored: sink.mirrored(table.setup.contract.name), reader: streamed.reader },
     })
@@ -327,7 +329,8 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
         detail: `rows of table ${tableId}, which has no map`,
       })
     }
-    const { images, captured } = mapped
+    const { images, captured, followed } = mapped
+    if (followed && event.op === 'update' && !this.#skip) this.#checkFollowed(followed, mapped.name, event)
     if (!images || !captured) return
     if (columns !== images.count) {
       throw fail('SOURCE_PROTOCOL', 'the binary log is not understood', {
@@ -337,6 +340,21 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
     this.#rowsSeen = true
     if (this.#xa.isCollecting) this.#xa.add({ images, captured, event: restOf(event, event.start) })
     else this.#takeRows(images, captured, event)
+  }
+
+  /** What a foreign key with ON UPDATE CASCADE does is in no log. */
+  #checkFollowed({ images, places, child }: Followed, parent: string, event: RowsEvent): void {
+    const [before, after] = [this.#before, this.#after]
+    for (let at = event.start; at < event.end; ) {
+      at = images.read(event.bytes, at, event.present, before)
+      at = images.read(event.bytes, at, event.presentAfter, after)
+      if (places.every(place => after.kinds[place] === UNCHANGED || isSame(before, after, place))) continue
+      const { source } = this.#options.setup
+      throw fail('SOURCE_CASCADE_UNLOGGED', `rows of ${child} were changed by a foreign key, which is not logged`, {
+        detail: `a key of ${parent} was changed, and ${child} follows it (ON UPDATE)`,
+        hint: `do not change keys that others follow, or write ON UPDATE RESTRICT; ${repair(source)}`,
+      })
+    }
   }
 
   #takeRows(images: ImageReader, captured: Captured, event: RowsEvent): void {

@@ -129,6 +129,30 @@ describe.skipIf(isMariadbMissing())('statements over whole tables of MariaDB', (
     }
   })
 
+  test('a key that captured rows follow by ON UPDATE CASCADE stops the source when it changes', async () => {
+    const made = await streaming()
+    try {
+      await made.run(
+        'create table parent (id int primary key, note int)',
+        'create table child (id int primary key, name varchar(9), p int, foreign key (p) references parent (id) on update cascade)',
+        'insert into parent values (1, 1), (2, 2)',
+        "insert into child values (1, 'c', 1)",
+      )
+      const db = source(made.url)
+      await made.stop()
+      const child = db.table('child', { key: 'id', row: row.extend({ p: z.int32().nullable() }) })
+      made.redefine(db, [child])
+      await made.start({ resnapshot: true })
+      await made.run('update parent set note = 7')
+      await made.level()
+      expect(await made.rows('child')).toEqual([{ id: 1, name: 'c', p: 1 }])
+      await made.run('update parent set id = 3 where id = 1')
+      expect(await until(() => made.event('source-failed'))).toMatchObject({ code: 'SOURCE_CASCADE_UNLOGGED' })
+    } finally {
+      await made.close()
+    }
+  })
+
   test('a prepared XA transaction is nothing until it is committed, over restarts too; one that is rolled back is nothing', async () => {
     const made = await streaming()
     const xa = (name: string, ...statements: string[]) =>
