@@ -9,7 +9,6 @@ import {
   fail,
   type Log,
   type LogTopic,
-  MIRROR_COMMIT_ROWS,
   MIRROR_COMMITS_MAX,
   type Mirror,
   type MirrorTable,
@@ -27,8 +26,6 @@ import { Turns } from './turns.ts'
 
 const TICK_MS = 50
 const MIRROR_COMMIT_EVERY_MS = 250
-/** Each commit of the mirror waits for the log's disk once, so they are larger here than they need to be. */
-const HOLD_ROWS = 2 * MIRROR_COMMIT_ROWS
 const IN_FLIGHT_BYTES_MAX = 32 * 1024 * 1024
 const IN_FLIGHT_MAX = 10_000
 /** The server answers a ping each second; after so long without a word the connection is taken for dead. */
@@ -229,7 +226,7 @@ export class Stream<P> implements FeedSink<P> {
   commit(to: P, commitTimeUs?: number): void {
     this.#transactions.commit(to, commitTimeUs)
     const { mirror } = this.#options
-    if (mirror.pending >= HOLD_ROWS || mirror.isSpilled) this.hold(() => this.#commitMirror())
+    if (mirror.isDue || mirror.isSpilled) this.hold(() => this.#commitMirror())
     else if (this.#pipeline.count > IN_FLIGHT_MAX || this.#pipeline.bytes > IN_FLIGHT_BYTES_MAX) this.#setPaused(true)
     this.#advance(to)
   }
@@ -263,7 +260,7 @@ export class Stream<P> implements FeedSink<P> {
     if (!run) return
     this.hold(async () => {
       await this.#working(run())
-      if (!this.#ended && this.#options.mirror.pending >= MIRROR_COMMIT_ROWS) await this.#commitMirror()
+      if (!this.#ended && this.#options.mirror.isDue) await this.#commitMirror()
     })
   }
 

@@ -5,7 +5,6 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
   applyParked,
   type Log,
-  MIRROR_COMMIT_ROWS,
   MIRROR_COMMITS_MAX,
   type Mirror,
   type MirrorTable,
@@ -21,7 +20,7 @@ import type { CheckedTable, ChunkReader, Technology } from './technology.ts'
 import { announceParked } from './transactions.ts'
 
 /** As many as the mirror commits at once. */
-const BATCH_ROWS = MIRROR_COMMIT_ROWS
+const BATCH_ROWS = 2_000
 const BATCH_BYTES = 1024 * 1024
 /** Rows after which the log notes how far the table was read: what a kill makes be read again. */
 const CHUNK_ROWS = 100_000
@@ -157,7 +156,7 @@ export class TableCopy<P> {
       announceParked(source, parked, position, onEvent)
       onRecorded?.()
       const { mirror } = this.#options
-      if (!lookUp && mirror.pending >= MIRROR_COMMIT_ROWS) mirror.commit(pipeline.position).catch(this.#options.onError)
+      if (!lookUp && mirror.isDue) mirror.commit(pipeline.position).catch(this.#options.onError)
     })
   }
 
@@ -178,7 +177,7 @@ export class TableCopy<P> {
     const { mirror, log, pipeline, lookUp, onError } = this.#options
     const inFlight = pipeline.count >= IN_FLIGHT_MAX || mirror.commits >= MIRROR_COMMITS_MAX
     const full = inFlight || log.pressure !== null
-    if (this.#flushing || !(full || (lookUp && mirror.pending >= MIRROR_COMMIT_ROWS))) return
+    if (this.#flushing || !(full || (lookUp && mirror.isDue))) return
     this.#flushing = true
     reader.pause()
     this.#flush()

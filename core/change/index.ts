@@ -19,13 +19,12 @@ export {
 export {
   applyParked,
   type FrozenMirror,
-  MIRROR_COMMIT_ROWS,
   MIRROR_COMMITS_MAX,
   Mirror,
-  type MirrorTable,
   mirrorHeld,
   openMirror,
 } from './mirror.ts'
+export type { MirrorTable } from './mirror-table.ts'
 export { type EventInput, type ParkedEvent, ParkedEvents } from './parked-events.ts'
 export { ParkedRows } from './parked-rows.ts'
 export { isCutRaw, type RawValues, refusedBy } from './raw.ts'

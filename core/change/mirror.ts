@@ -4,10 +4,9 @@
 // Guarantees: it is a cached value of the log. What it commits stands in the log already (log first, mirror second), with
 // the log position it stands at; at open it catches up from there. So it may lag, or be deleted, but never leads. A commit of
 // many rows may be cut short: some rows are then those of later positions, and catching up writes them once more.
-// A stored value = 4 bytes epoch (the snapshot that last saw the row) + the contract's stored form of the row.
 import { rmSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { type AnyRow, ByteReader, ByteWriter, type ObjectContract } from '../contract/index.ts'
+import type { ObjectContract } from '../contract/index.ts'
 import {
   CONTROL_TOPIC,
   type Held,
@@ -20,22 +19,23 @@ import {
 } from '../log/index.ts'
 import { openTableStore, readStoreMeta, type StoredEntry, type TableStore } from '../state/index.ts'
 import { type ControlState, NO_CONTROL, readControl } from './control.ts'
+import { MirrorTable } from './mirror-table.ts'
 import { ParkedEvents } from './parked-events.ts'
-import { ParkedRows } from './parked-rows.ts'
+import type { ParkedRows } from './parked-rows.ts'
 import type { ParkedEntry } from './source.ts'
 import { readSchema, type SchemaColumn } from './source-events.ts'
 
-const EPOCH_BYTES = 4
 const META = 'mirror'
-/** A commit hands its rows to the store in one turn of the event loop: this many take about 5 ms. */
-export const MIRROR_COMMIT_ROWS = 2_000
+/** Enough for a commit: the more rows, the more of them share a page of the store, which is written once. */
+const COMMIT_ROWS = 16_384
+const COMMIT_BYTES = 4 * 1024 * 1024
 /** Commits under way, each with its rows in memory, before whoever writes has to wait for the disk. */
-export const MIRROR_COMMITS_MAX = 8
+export const MIRROR_COMMITS_MAX = 2
 /** Records applied in one turn of the event loop: about 3 ms. */
 const CATCH_UP_SLICE = 1_000
 /** Rows, and their bytes, that a unit may have in memory before they are spilled: with what keeping them costs, about 20 MiB. */
-const SPILL_ROWS = 16_000
-const SPILL_BYTES = 8 * 1024 * 1024
+const SPILL_ROWS = 40_000
+const SPILL_BYTES = 12 * 1024 * 1024
 /** Version of the stored form; another one on disk means: rebuild from the log. */
 const FORMAT = 1
 
@@ -102,101 +102,6 @@ const layoutsOf = (tables: MirrorOptions['tables']): Record<string, string> =>
       ]),
     ]),
   )
-
-/** One table's part of the mirror. */
-export class MirrorTable extends ParkedRows {
-  readonly contract: ObjectContract
-  readonly #writer = new ByteWriter()
-  readonly #reader = new ByteReader(Buffer.alloc(0))
-  /** Keys inserted and not committed yet, by the commit that will make it so: what a walk over the committed rows does not see. */
-  #fresh: Buffer[][] = [[]]
-
-  constructor(store: TableStore, contract: ObjectContract, topic: LogTopic) {
-    super(store, topic)
-    this.contract = contract
-  }
-
-  /** The stored value of a key; valid until the next call that yields. */
-  find(key: Buffer): Buffer | undefined {
-    return this.store.get(this.name, key)
-  }
-
-  row(stored: Buffer): AnyRow {
-    this.#reader.buffer = stored
-    this.#reader.at = EPOCH_BYTES
-    return this.contract.codec.decode(this.#reader)
-  }
-
-  /** Committed rows in the order of their key bytes, after a key. */
-  *rowsAfter(key: Buffer | undefined): Iterable<AnyRow> {
-    for (const [, stored] of this.store.entries(this.name, key)) yield this.row(stored)
-  }
-
-  /** The row's own bytes of a stored value: equal for equal rows. */
-  rowBytes(stored: Buffer): Buffer {
-    return stored.subarray(EPOCH_BYTES)
-  }
-
-  /** The row of what `rowBytes` gave. */
-  rowOf(bytes: Buffer): AnyRow {
-    this.#reader.buffer = bytes
-    this.#reader.at = 0
-    return this.contract.codec.decode(this.#reader)
-  }
-
-  epochOf(stored: Buffer): number {
-    return stored.readUInt32LE(0)
-  }
-
-  /** The stored form of a row. @throws RECORD_REFUSED */
-  encode(row: AnyRow, epoch: number): Buffer {
-    const writer = this.#writer
-    writer.at = EPOCH_BYTES
-    writer.buffer.writeUInt32LE(epoch, 0)
-    this.contract.codec.encode(writer, row)
-    return writer.copy()
-  }
-
-  /** True where both hold the same row, whatever their epochs. */
-  same(a: Buffer, b: Buffer): boolean {
-    return a.length === b.length && a.compare(b, EPOCH_BYTES, b.length, EPOCH_BYTES, a.length) === 0
-  }
-
-  put(key: Buffer, value: Buffer, isNew: boolean): void {
-    this.store.put(this.name, key, value)
-    if (isNew) this.#open.push(key)
-  }
-
-  get #open(): Buffer[] {
-    return this.#fresh[this.#fresh.length - 1]!
-  }
-
-  override spilled(): void {
-    super.spilled()
-    this.#open.length = 0
-  }
-
-  override beginCommit(): () => void {
-    const end = super.beginCommit()
-    const committing = this.#open
-    this.#fresh.push([])
-    return () => {
-      end()
-      this.#fresh = this.#fresh.filter(each => each !== committing)
-    }
-  }
-
-  remove(key: Buffer): void {
-    this.store.remove(this.name, key)
-  }
-
-  /** Every key that may hold a row, committed or not; ask `find` for what it holds now. Some come twice. */
-  *keys(): Iterable<Buffer> {
-    for (const [key] of this.store.entries(this.name)) yield Buffer.from(key)
-    for (const key of this.store.spilledKeys(this.name)) yield Buffer.from(key)
-    yield* this.#fresh.flat()
-  }
-}
 
 /** A mirror as it was when it was frozen. */
 export interface FrozenMirror {
@@ -275,6 +180,11 @@ export class Mirror {
   async spill(): Promise<void> {
     await this.#store.spill()
     for (const rows of this.#all()) rows.spilled()
+  }
+
+  /** Whether there is enough for a commit. */
+  get isDue(): boolean {
+    return this.#store.pending >= COMMIT_ROWS || this.#store.pendingBytes >= COMMIT_BYTES
   }
 
   /** Commits under way. */
@@ -364,7 +274,7 @@ export class Mirror {
             if (this.isLarge) await this.spill()
             if (n % CATCH_UP_SLICE === 0) await nextTurn()
           }
-          if (block.last && this.#store.pending >= MIRROR_COMMIT_ROWS) {
+          if (block.last && this.isDue) {
             const done = this.commit(block.end, reader.generation)
             if (this.#commits >= MIRROR_COMMITS_MAX) await done
           }

@@ -6,7 +6,8 @@
 import { type AnyRow, KEY_BYTES_MAX } from '../contract/index.ts'
 import { isMainstemError } from '../errors.ts'
 import type { Batch, ParkedRow } from '../log/index.ts'
-import { applyParked, type Mirror, type MirrorTable } from './mirror.ts'
+import { applyParked, type Mirror } from './mirror.ts'
+import type { MirrorTable } from './mirror-table.ts'
 import { cutRaw, cutText } from './raw.ts'
 import type { ParkedEntry } from './source.ts'
 

@@ -10,7 +10,7 @@ const PREFIX = 'uncommitted-'
 const REMOVED = 0
 const PRESENT = 1
 /** Rows of one transaction: their pages are in memory until it ends. */
-const SLICE_ROWS = 4_000
+export const SLICE_ROWS = 4_000
 
 export type Rows = ReadonlyMap<string, ReadonlyMap<string, Buffer | null>>
 

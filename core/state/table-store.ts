@@ -1,16 +1,17 @@
 // Tables of key → bytes on disk (LMDB), for mirrors and checkpoints. Memory is bounded by what is not yet committed:
-// writes are kept in an overlay that reads see at once. `commit()` seals the overlay as it stands at the call, and writes it
-// in one LMDB transaction, all or nothing. A sealed overlay leaves memory only when its transaction is on disk: if that
-// fails (a full disk), reads go on seeing it, and the next commit writes it too, in order and in the same transaction.
-// Writes that are more than memory should hold until their commit can be spilled (`spilled-rows.ts`). Their commit takes many
-// transactions, the last of which has its JSON values: a crash in between leaves some of its rows, under the values of the
-// commit before.
+// writes are kept in an overlay that reads see at once. `commit()` seals the overlay as it stands at the call, and writes it:
+// few rows in one LMDB transaction, many in several, so that no turn of the event loop is long, the last of which has the JSON
+// values. So a crash leaves the values of one commit, and maybe some rows of the next: who owns the rows writes those again. A
+// sealed overlay leaves memory only when it is all on disk: if that fails (a full disk), reads go on seeing it, and the next
+// commit writes it again, in order. Writes that are more than memory should hold until their commit can be spilled
+// (`spilled-rows.ts`).
 // What a crash loses is what was not committed; owners store the log position they stand at and catch up from the log.
 import { closeSync, existsSync, mkdirSync, openSync, readSync, statfsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { fail, textOf } from '../errors.ts'
-import { removeSpilled, SpilledRows, slices } from './spilled-rows.ts'
+import { sortedWrites } from './sorted-writes.ts'
+import { removeSpilled, SLICE_ROWS, SpilledRows, slices } from './spilled-rows.ts'
 
 /** Most tables one store can hold; LMDB wants it named at open. */
 const TABLES_MAX = 1_024
@@ -241,7 +242,7 @@ export class TableStore {
   }
 
   /**
-   * Makes what was written before the call durable, in one transaction; what is written after it belongs to the next.
+   * Makes what was written before the call durable; what is written after it belongs to the next.
    * @throws LOG_FULL, LOG_FAILED: nothing is lost then, the next commit tries again
    */
   commit(): Promise<void> {
@@ -280,11 +281,11 @@ export class TableStore {
       for (const [n, { spilled }] of overlays.entries()) {
         if (!spilled) continue
         // What came before it is older.
-        if (n > at) await this.#root.batch(() => this.#enqueueAll(overlays.slice(at, n)))
+        if (n > at) await this.#writeAll(overlays.slice(at, n))
         await this.#commitSpilled(spilled)
         at = n
       }
-      await this.#root.batch(() => this.#enqueueAll(overlays.slice(at)))
+      await this.#writeAll(overlays.slice(at))
       // The commit is visible now; this is when it is on disk.
       await this.#root.flushed
     } catch (error) {
@@ -305,17 +306,35 @@ export class TableStore {
     }
   }
 
-  #enqueueAll(overlays: readonly Overlay[]): void {
-    for (const overlay of overlays) this.#enqueue(overlay)
-  }
-
-  #enqueue({ tables, meta }: Overlay): void {
-    for (const [name, { cleared, rows }] of tables) {
-      const table = this.#table(name)
-      if (cleared) table.clearAsync()
-      for (const [id, value] of rows) write(table, Buffer.from(id, 'latin1'), value)
+  /** In one transaction where that takes little of a turn, otherwise in several, by key, the last of which has the JSON values. */
+  async #writeAll(overlays: readonly Overlay[]): Promise<void> {
+    for (const overlay of overlays) {
+      const { tables, meta } = overlay
+      const writeMeta = () => {
+        for (const [name, value] of meta) this.#meta.put(name, value)
+      }
+      if (rowsIn(overlay) <= SLICE_ROWS) {
+        await this.#root.batch(() => {
+          for (const [name, { cleared, rows }] of tables) {
+            const table = this.#table(name)
+            if (cleared) table.clearAsync()
+            for (const [id, value] of rows) write(table, Buffer.from(id, 'latin1'), value)
+          }
+          writeMeta()
+        })
+        continue
+      }
+      for (const [name, { cleared, rows }] of tables) {
+        const table = this.#table(name)
+        if (cleared) await this.#root.batch(() => table.clearAsync())
+        for (const slice of slices(await sortedWrites(rows))) {
+          await this.#root.batch(() => {
+            for (const [id, value] of slice) write(table, Buffer.from(id, 'latin1'), value)
+          })
+        }
+      }
+      await this.#root.batch(writeMeta)
     }
-    for (const [name, value] of meta) this.#meta.put(name, value)
   }
 
   async close(): Promise<void> {
@@ -337,6 +356,12 @@ export class TableStore {
     }
     return table
   }
+}
+
+function rowsIn({ tables }: Overlay): number {
+  let count = 0
+  for (const { rows } of tables.values()) count += rows.size
+  return count
 }
 
 function write(table: Database<Buffer, Buffer>, key: Buffer, value: Buffer | null): void {
