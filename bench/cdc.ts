@@ -4,7 +4,8 @@
 import { drain } from './cdc/drain.ts'
 import { kills } from './cdc/kills.ts'
 import { latency } from './cdc/latency.ts'
+import { mariadb } from './cdc/mariadb.ts'
 import { snapshot } from './cdc/snapshot.ts'
 import { runParts } from './parts.ts'
 
-export const run = () => runParts({ snapshot, drain, latency, kills })
+export const run = () => runParts({ snapshot, drain, latency, kills, mariadb })

@@ -3,11 +3,12 @@ import { readFileSync } from 'node:fs'
 import { openApplication } from '../../bin/open-application.ts'
 import type { Log } from '../../core/index.ts'
 import type { Read } from './database.ts'
-import { captureOnly, SOURCE, served, TOPIC } from './orders-app.ts'
-import type { Told } from './ours.ts'
+import { CAPTURES, SOURCE, served, TOPICS } from './orders-app.ts'
+import type { CapturedDatabase, Told } from './ours.ts'
 
 const SAMPLE_MS = 20
-const { dataDir, mode, lsn, drop, all } = JSON.parse(process.argv[2] ?? '') as Told
+const { technology, dataDir, mode, position, drop, all } = JSON.parse(process.argv[2] ?? '') as Told &
+  Pick<CapturedDatabase, 'technology'>
 
 const status = (name: string): number => {
   const line = readFileSync('/proc/self/status', 'utf8').match(new RegExp(`^${name}:\\s+(\\d+)`, 'm'))
@@ -25,7 +26,7 @@ let snapshotEnded = () => {}
 const snapshot = new Promise<void>(resolve => {
   snapshotEnded = resolve
 })
-const running = await openApplication(mode === 'serve' ? served : captureOnly, {
+const running = await openApplication(mode === 'serve' ? served : CAPTURES[technology], {
   dataDir,
   listen: mode === 'serve' && { port: 0 },
   onEvent(event) {
@@ -36,11 +37,11 @@ const running = await openApplication(mode === 'serve' ? served : captureOnly, {
 const source = running.sources.get(SOURCE)!
 const from = all ? 0 : running.log.end
 if (mode === 'serve') {
-  await source.reached(lsn!, AbortSignal.timeout(120_000))
+  await source.reached(position!, AbortSignal.timeout(120_000))
   process.stdout.write(`${running.url}\n`)
   await new Promise(resolve => process.stdin.once('end', resolve).resume())
 } else if (mode === 'snapshot') await snapshot
-else await source.reached(lsn!, AbortSignal.timeout(120_000))
+else await source.reached(position!, AbortSignal.timeout(120_000))
 sample()
 const seconds = (performance.now() - startedMs) / 1000
 const { user, system } = process.cpuUsage(startedCpu)
@@ -62,7 +63,7 @@ async function readLog(log: Log, after: number): Promise<Read> {
     for (const block of blocks) {
       const records = block.records()
       while (records.next()) {
-        if (records.topic.name !== TOPIC) continue
+        if (records.topic.name !== TOPICS[technology]) continue
         const row = records.after()!
         events++
         hash += Number(row['order_id']) * 31 + Number(row['amount_cents'])

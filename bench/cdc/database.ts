@@ -2,12 +2,13 @@
 import pg from 'pg'
 import { openPostgresServer, type PostgresServer } from '../../samples/support/postgres-server.ts'
 import { STATUSES, scaled } from '../log-data.ts'
+import type { CapturedDatabase } from './ours.ts'
 
 export const ROWS = scaled(500_000, 100)
 export const CHANGES = scaled(500_000, 100)
-const CHANGES_PER_TRANSACTION = 100
+export const CHANGES_PER_TRANSACTION = 100
 /** Has no factor in common with the number of rows: changed rows lie far from each other. */
-const STRIDE = 7_919
+export const STRIDE = 7_919
 export const PUBLICATION = 'peer'
 
 /** What one side has read. */
@@ -19,7 +20,8 @@ export interface Read {
 
 const HASH = 'coalesce(sum(order_id * 31 + amount_cents), 0)::text as hash'
 
-export class Database implements AsyncDisposable {
+export class Database implements AsyncDisposable, CapturedDatabase {
+  readonly technology = 'postgres'
   readonly server: PostgresServer
   readonly sql: pg.Client
   #round = 0
@@ -44,6 +46,10 @@ export class Database implements AsyncDisposable {
       create publication ${PUBLICATION} for table shop.orders`)
     await sql.query('vacuum analyze shop.orders')
     return new Database(server, sql)
+  }
+
+  get url(): string {
+    return this.server.url()
   }
 
   /** What a reader of all rows finds. */

@@ -22,9 +22,9 @@ export async function drain(folder: string, say: (what: string) => void): Promis
   for (let round = 1; round <= ROUNDS; round++) {
     say(`round ${round} of ${ROUNDS}: ${CHANGES} changes`)
     const expected = await database.change()
-    const lsn = await database.lsn()
+    const position = await database.lsn()
     const ours = async () => {
-      const read = await capture(database, { mode: 'drain', dataDir, lsn })
+      const read = await capture(database, { mode: 'drain', dataDir, position })
       checkRead('mainstem', read, expected)
       return read
     }

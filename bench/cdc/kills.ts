@@ -17,17 +17,17 @@ export async function kills(folder: string, say: (what: string) => void): Promis
   await capture(database, { mode: 'snapshot', dataDir })
   const rows = await database.content()
   const expected = await database.change()
-  const lsn = await database.lsn()
+  const position = await database.lsn()
   for (let kill = 0; kill < KILLS; kill++) {
     say(`kill ${kill + 1} of ${KILLS}`)
-    const child = startOurs(database, { mode: 'drain', dataDir, lsn })
+    const child = startOurs(database, { mode: 'drain', dataDir, position })
     const exited = once(child, 'exit')
     child.stdout?.resume()
     await pause(KILL_AFTER_MS + kill * KILL_LATER_MS)
     child.kill('SIGKILL')
     await exited
   }
-  const { events, hash } = await capture(database, { mode: 'drain', dataDir, lsn, all: true })
+  const { events, hash } = await capture(database, { mode: 'drain', dataDir, position, all: true })
   const doubled = events - expected.events - rows.events
   return {
     goals: [

@@ -54,7 +54,7 @@ export async function latency(folder: string, say: (what: string) => void): Prom
     }
   }
   const ours = async () => {
-    const child = startOurs(database, { mode: 'serve', dataDir, lsn: await database.lsn() })
+    const child = startOurs(database, { mode: 'serve', dataDir, position: await database.lsn() })
     await measure('mainstem', child, (id, _, lsn) => `/v1/views/orders/rows/${id}?after=${SOURCE}:${lsn}`)
   }
   const theirs = async (side: string, pollMs?: number) => {

@@ -1,12 +1,12 @@
 // What is captured: one table, its rows checked against their contract; served as a view where somebody reads it.
 import { z } from 'zod'
-import { postgres } from '../../cdc/index.ts'
+import { mariadb, postgres } from '../../cdc/index.ts'
 import { env } from '../../core/index.ts'
 import { application, projection } from '../../projections/index.ts'
 import { STATUSES } from '../log-data.ts'
 
-const shop = postgres('shop', { url: env('MAINSTEM_BENCH_URL') })
-const orders = shop.table('shop.orders', {
+const url = env('MAINSTEM_BENCH_URL')
+const contract = {
   key: 'order_id',
   row: z.object({
     order_id: z.int(),
@@ -16,7 +16,10 @@ const orders = shop.table('shop.orders', {
     note: z.string(),
     updated_at: z.date(),
   }),
-})
+} as const
+export const SOURCE = 'shop'
+const orders = postgres(SOURCE, { url }).table('shop.orders', contract)
+const mariadbOrders = mariadb(SOURCE, { url }).table('orders', contract)
 
 /** The table as it is. */
 const current = projection('orders', {
@@ -33,7 +36,12 @@ const current = projection('orders', {
   },
 })
 
-export const SOURCE = shop.name
-export const TOPIC = orders.name
-export const captureOnly = application('bench', { views: [], tables: [orders] })
+export type TechnologyName = 'postgres' | 'mariadb'
+
+export const TOPICS: Readonly<Record<TechnologyName, string>> = { postgres: orders.name, mariadb: mariadbOrders.name }
+/** Captures the table, and does nothing else. */
+export const CAPTURES = {
+  postgres: application('bench', { views: [], tables: [orders] }),
+  mariadb: application('bench', { views: [], tables: [mariadbOrders] }),
+} as const
 export const served = application('bench', { views: [current] })

@@ -4,13 +4,20 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { check } from '../log-data.ts'
-import type { Database, Read } from './database.ts'
+import type { Read } from './database.ts'
+import type { TechnologyName } from './orders-app.ts'
+
+export interface CapturedDatabase {
+  readonly technology: TechnologyName
+  readonly url: string
+}
 
 export interface Told {
   readonly dataDir: string
-  /** snapshot: ends when all rows are durable; drain: when all up to `lsn` is; serve: when its stdin does. */
+  /** snapshot: ends when all rows are durable; drain: when all up to `position` is; serve: when its stdin does. */
   readonly mode: 'snapshot' | 'drain' | 'serve'
-  readonly lsn?: string
+  /** Of the source. */
+  readonly position?: string
   /** Reads all of the log, and not only what it appended. */
   readonly all?: boolean
   /** Removes its slot when it has ended. */
@@ -28,15 +35,19 @@ export interface Captured extends Read {
   readonly maxRssBytes: number
 }
 
-export function startOurs(database: Database, told: Told): ChildProcess {
-  return spawn(process.execPath, [join(import.meta.dirname, 'capture-child.ts'), JSON.stringify(told)], {
-    env: { ...process.env, MAINSTEM_BENCH_URL: database.server.url() },
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
+export function startOurs({ technology, url }: CapturedDatabase, told: Told): ChildProcess {
+  return spawn(
+    process.execPath,
+    [join(import.meta.dirname, 'capture-child.ts'), JSON.stringify({ technology, ...told })],
+    {
+      env: { ...process.env, MAINSTEM_BENCH_URL: url },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    },
+  )
 }
 
 /** Runs a process to its end and gives its last line. */
-export async function capture(database: Database, told: Told): Promise<Captured> {
+export async function capture(database: CapturedDatabase, told: Told): Promise<Captured> {
   const child = startOurs(database, told)
   const exited = once(child, 'exit')
   let last = ''
