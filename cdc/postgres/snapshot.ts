@@ -1,7 +1,8 @@
 // Reads tables by COPY in a transaction that has its snapshot already, chunk by chunk. A chunk of a whole table is a range of its
 // blocks: that needs no index and no sort, and a row that nobody touches stays where it is. A row that moves to a block that was
 // read already was touched, and so the stream has it. Where a table is rewritten (VACUUM FULL, CLUSTER) its rows move untouched:
-// then it is read from its beginning. Rows of a condition are read in the order of the key instead.
+// then it is read from its beginning. Rows of a condition are read in the order of the key instead, and tables of which only some
+// columns may be read.
 import type { RowReader } from '../connector/rows.ts'
 import type { CheckedTable, Chunk, ChunkEnd, ChunkReader, OnRow } from '../connector/technology.ts'
 import { type CatalogTable, onlyTable } from './catalog.ts'
@@ -41,6 +42,7 @@ export class CopyReader implements ChunkReader {
   readonly #target: PostgresTarget
   readonly #onWaiting: (reason: string | null) => void
   readonly #shapes = new Map<CheckedTable, Shape>()
+  readonly #blocksSeen = new Map<CheckedTable, boolean>()
   /** Of the last chunk of each table. */
   readonly #rowsPerBlock = new Map<CheckedTable, number>()
 
@@ -50,8 +52,22 @@ export class CopyReader implements ChunkReader {
     this.#onWaiting = onWaiting
   }
 
-  read(chunk: Chunk, onRow: OnRow): Promise<ChunkEnd> {
-    return chunk.where === null ? this.#readBlocks(chunk, onRow) : this.#readByKey(chunk, chunk.where, onRow)
+  async read(chunk: Chunk, onRow: OnRow): Promise<ChunkEnd> {
+    if (chunk.where !== null) return this.#readByKey(chunk, chunk.where, onRow)
+    const begunByKey = chunk.after?.startsWith('[') === true
+    if (begunByKey || !(await this.#seesBlocks(chunk.table))) return this.#readByKey(chunk, 'true', onRow)
+    return this.#readBlocks(chunk, onRow)
+  }
+
+  /** Who may read some columns only may not see in which block a row is. */
+  async #seesBlocks(table: CheckedTable): Promise<boolean> {
+    const known = this.#blocksSeen.get(table)
+    if (known !== undefined) return known
+    const sql = "select has_table_privilege($1::oid, 'SELECT') as sees"
+    const { rows } = await this.client.query<{ sees: boolean }>(sql, [ofPostgres(table).catalog.oid])
+    const sees = rows[0]?.sees === true
+    this.#blocksSeen.set(table, sees)
+    return sees
   }
 
   async #readBlocks({ table, after, rowsWanted }: Chunk, onRow: OnRow): Promise<ChunkEnd> {

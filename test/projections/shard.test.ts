@@ -230,7 +230,7 @@ describe('a shard', () => {
       parts: partsOf(application('test', { views: [bills, accounts, large] })),
       path: join(world.folder, 'limited'),
       fingerprint: 'one',
-      stateBytesMax: 16 * 2 ** 20,
+      stateBytesMax: 8 * 2 ** 20,
     })
     world.engines.push(engine)
     for (let id = 0; id < 8; id++) {
@@ -263,7 +263,7 @@ describe('a shard', () => {
     const first = await openWith(64)
     expect(first.views.get('large')?.status().stateBytes).toBeGreaterThan(8_000_000)
     await world.stopAll()
-    const limited = await openWith(16)
+    const limited = await openWith(8)
     expect(limited.views.get('large')?.status().error).toMatchObject({ code: 'STATE_TOO_LARGE' })
     expect(limited.views.get('accounts')?.get(1)).toEqual({ bills: 8, open: 8_000_000 })
     await world.stopAll()
