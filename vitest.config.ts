@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 // Two tiers: `unit` needs no service, `integration` runs against real PostgreSQL servers. Simulations count as unit
 // tests: they print their seed and need nothing either. Processes, not threads: native addons (lmdb) and servers
-// that belong to one test file must end with it.
+// that belong to one test file must end with it. The limits of time are for what hangs: two slow cores need a third of them.
 export default defineConfig({
   test: {
     pool: 'forks',
@@ -14,7 +14,8 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.integration.test.ts'],
-          testTimeout: 20_000,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {
@@ -22,8 +23,8 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['test/**/*.integration.test.ts'],
-          testTimeout: 90_000,
-          hookTimeout: 90_000,
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
         },
       },
     ],

@@ -13,6 +13,8 @@ import { createBilling, createShop } from '../../samples/single-source-of-truth/
 import { createDatabase, openTestPostgres, type PostgresServer } from '../support/postgres.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
+/** A kill in each phase, and what follows it: 60 s on two slow cores with nothing beside it. */
+const CHAOS_TIMEOUT_MS = 240_000
 const SMALL = ['--customers', '2000', '--orders', '10000', '--port', '0']
 
 interface DemoRun {
@@ -129,7 +131,9 @@ describe('the demo', () => {
     await expectNothingLeft(run)
   })
 
-  test('comes to the same audit when the application is killed in every phase', async () => {
+  test('comes to the same audit when the application is killed in every phase', {
+    timeout: CHAOS_TIMEOUT_MS,
+  }, async () => {
     const run = startDemo('--seconds', '5', '--chaos')
     expect(await run.ended()).toBe(0)
     const report = reportOf(run)
