@@ -33,10 +33,20 @@ export class Job<R, P> {
     this.#what = what
   }
 
+  /** @throws SHUTTING_DOWN after `stop` */
+  checkOpen(): void {
+    if (this.#stopped) throw shuttingDown()
+  }
+
+  /** @throws OVERLOADED while one runs */
+  checkFree(): void {
+    if (this.#running) throw fail('OVERLOADED', `${this.#what} is running`, { hint: 'wait until it has ended' })
+  }
+
   /** Begins, and forgets the one before. @throws OVERLOADED while one runs, SHUTTING_DOWN */
   start(work: (context: JobContext<P>) => Promise<R>): JobStatus<R, P> {
-    if (this.#stopped) throw shuttingDown()
-    if (this.#running) throw fail('OVERLOADED', `${this.#what} is running`, { hint: 'wait until it has ended' })
+    this.checkOpen()
+    this.checkFree()
     this.#progress = this.#report = this.#error = null
     this.#abort = new AbortController()
     const { signal } = this.#abort

@@ -1,7 +1,7 @@
 // Verification: folds the log once more, up to a cut, into rows of its own, and compares them with the live ones as they are at
 // that cut. Live views go on: both take turns, and live rows are read before they change. What it takes of memory is half of
 // what the live views leave; one that does not fit is not verified, and the others are.
-import { asMainstemError, type ErrorReport, fail, type Log, type MainstemError, reportOf } from '../core/index.ts'
+import { type ErrorReport, fail, Job, type JobStatus, type Log, type MainstemError } from '../core/index.ts'
 import type { ApplicationParts } from './application.ts'
 import type { RowDifference } from './compare-rows.ts'
 import type { Progress } from './engine.ts'
@@ -45,14 +45,7 @@ export interface VerifyReport {
   readonly views: readonly VerifiedView[]
 }
 
-export interface VerifyStatus {
-  readonly state: 'idle' | 'running' | 'done' | 'failed'
-  readonly progress: Progress | null
-  /** Of the last one that ended. */
-  readonly report: VerifyReport | null
-  /** Why the last one failed as a whole. */
-  readonly error: ErrorReport | null
-}
+export type VerifyStatus = JobStatus<VerifyReport, Progress>
 
 /** Rows of live views, all of one cut. */
 export interface RowsOfCut {
@@ -84,12 +77,8 @@ export interface RefoldHost {
 
 export class Verifier {
   readonly #host: RefoldHost
-  #abort = new AbortController()
-  #stopped = false
-  #running: Promise<void> | undefined
+  readonly #job = new Job<VerifyReport, Progress>('a verification')
   #refold: Refold | undefined
-  #report: VerifyReport | null = null
-  #error: ErrorReport | null = null
 
   constructor(host: RefoldHost) {
     this.#host = host
@@ -101,55 +90,36 @@ export class Verifier {
    * @throws VIEW_UNKNOWN, VIEW_STOPPED where all have, OVERLOADED while another one runs, SHUTTING_DOWN
    */
   start(names?: readonly string[]): VerifyStatus {
-    if (this.#stopped) throw shuttingDown()
+    this.#job.checkOpen()
     const all = this.#host.folded.map(view => view.name)
     const unknown = names?.find(name => !all.includes(name))
     if (unknown !== undefined) throw unknownView(unknown, all)
     if (all.length > 0 && this.#host.folded.every(view => view.error))
       throw fail('VIEW_STOPPED', 'every view has stopped', { hint: 'GET /v1/views says why' })
-    if (this.#running) throw fail('OVERLOADED', 'a verification is running', { hint: 'wait until it has ended' })
-    this.#report = this.#error = null
-    this.#abort = new AbortController()
-    const refold = new Refold(this.#host, { names: [...new Set(names ?? all)], signal: this.#abort.signal })
-    this.#refold = refold
-    this.#running = refold
-      .run()
-      .then(
-        report => {
-          this.#report = report
-        },
-        error => {
-          this.#error = reportOf(asMainstemError(error))
-        },
-      )
-      .finally(() => {
+    this.#job.start(async ({ signal }) => {
+      const refold = new Refold(this.#host, { names: [...new Set(names ?? all)], signal })
+      this.#refold = refold
+      try {
+        return await refold.run()
+      } finally {
         refold.end()
-        this.#running = this.#refold = undefined
-      })
+        this.#refold = undefined
+      }
+    })
     return this.status()
   }
 
   status(): VerifyStatus {
-    const ended = this.#error ? 'failed' : this.#report ? 'done' : 'idle'
-    return {
-      state: this.#running ? 'running' : ended,
-      progress: this.#refold?.progress() ?? null,
-      report: this.#report,
-      error: this.#error,
-    }
+    return { ...this.#job.status(), progress: this.#refold?.progress() ?? null }
   }
 
   /** Ends a running one: the live views do not go on. */
   cancel(reason: MainstemError): void {
-    this.#abort.abort(reason)
+    this.#job.cancel(reason)
   }
 
   /** Ends a running one, and takes no more. */
-  async stop(): Promise<void> {
-    this.#stopped = true
-    this.cancel(shuttingDown())
-    await this.#running
+  stop(): Promise<void> {
+    return this.#job.stop()
   }
 }
-
-const shuttingDown = () => fail('SHUTTING_DOWN', 'the application is shutting down')

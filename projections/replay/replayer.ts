@@ -4,12 +4,12 @@
 // then; equal rows are not touched.
 import {
   asMainstemError,
-  type ErrorReport,
   type FileSystem,
   fail,
   isMainstemError,
+  Job,
+  type JobStatus,
   type MainstemError,
-  reportOf,
 } from '../../core/index.ts'
 import type { Base, Bases } from '../base/bases.ts'
 import type { Progress } from '../engine.ts'
@@ -49,15 +49,9 @@ export interface ReplayBase {
   readonly position: number
 }
 
-export interface ReplayStatus {
-  readonly state: 'idle' | 'running' | 'done' | 'failed'
+export interface ReplayStatus extends JobStatus<ReplayReport, Progress> {
   /** The view of the one that runs, or of the last one. */
   readonly view: string | null
-  readonly progress: Progress | null
-  /** Of the last one that ended. */
-  readonly report: ReplayReport | null
-  /** Why the last one failed. */
-  readonly error: ErrorReport | null
 }
 
 export interface ReplayOptions {
@@ -111,25 +105,21 @@ class Differing {
 
 export class Replayer implements Replays {
   readonly #host: ReplayHost
-  #abort = new AbortController()
-  #stopped = false
+  readonly #job = new Job<ReplayReport, Progress>('a replay')
   #starting = false
-  #running: Promise<void> | undefined
   #refold: Refold | undefined
   #view: string | null = null
-  #report: ReplayReport | null = null
-  #error: ErrorReport | null = null
 
   constructor(host: ReplayHost) {
     this.#host = host
   }
 
   async start(view: string, { from = 0, dryRun = false }: ReplayOptions = {}): Promise<ReplayStatus> {
-    if (this.#stopped) throw shuttingDown()
+    this.#job.checkOpen()
     const names = this.#family(view)
     this.#check(names)
-    if (this.#running || this.#starting)
-      throw fail('OVERLOADED', 'a replay is running', { hint: 'wait until it has ended' })
+    this.#job.checkFree()
+    if (this.#starting) throw fail('OVERLOADED', 'a replay is running', { hint: 'wait until it has ended' })
     this.#starting = true
     try {
       // Whoever asks is told at once where it cannot begin.
@@ -138,37 +128,30 @@ export class Replayer implements Replays {
       this.#starting = false
     }
     this.#check(names)
-    this.#report = this.#error = null
     this.#view = view
-    this.#abort = new AbortController()
-    this.#running = this.#run(names, from, dryRun)
-      .then(
-        report => {
-          this.#report = report
-        },
-        error => {
-          this.#error = reportOf(asMainstemError(error))
-        },
-      )
-      .finally(() => {
+    this.#job.start(async ({ signal }) => {
+      try {
+        return await this.#run(names, from, dryRun, signal)
+      } finally {
         this.#host.keepChanged([])
         this.#refold?.end()
-        this.#running = this.#refold = undefined
-      })
+        this.#refold = undefined
+      }
+    })
     return this.status()
   }
 
   /** @throws SHUTTING_DOWN, VIEW_STOPPED */
   #check(names: readonly string[]): void {
-    if (this.#stopped) throw shuttingDown()
+    this.#job.checkOpen()
     const stopped = this.#live(names).find(({ error }) => error)
     if (stopped)
       throw fail('VIEW_STOPPED', `view '${stopped.name}' has stopped`, { hint: 'it is folded anew when it is mended' })
   }
 
-  async #run(names: readonly string[], upTo: number, dryRun: boolean): Promise<ReplayReport> {
+  async #run(names: readonly string[], upTo: number, dryRun: boolean, signal: AbortSignal): Promise<ReplayReport> {
     const differing = new Differing()
-    const { refold, base } = await this.#begun(names, upTo, differing)
+    const { refold, base } = await this.#begun(names, upTo, differing, signal)
     const from = base?.position ?? 0
     const begun = { from, base: base && { kind: base.kind, name: base.name, position: from } }
     const { position, records, seconds, views } = await refold.run()
@@ -190,8 +173,8 @@ export class Replayer implements Replays {
     names: readonly string[],
     upTo: number,
     differing: Differing,
+    signal: AbortSignal,
   ): Promise<{ refold: Refold; base: Base | null }> {
-    const { signal } = this.#abort
     const onDifference = (view: string, id: KeyId) => differing.add(view, id)
     const onCut = () => this.#host.keepChanged(names.filter(name => this.#foldsViews(name)))
     const begin = (from: number) => {
@@ -286,27 +269,16 @@ export class Replayer implements Replays {
   }
 
   status(): ReplayStatus {
-    const ended = this.#error ? 'failed' : this.#report ? 'done' : 'idle'
-    return {
-      state: this.#running ? 'running' : ended,
-      view: this.#view,
-      progress: this.#refold?.progress() ?? null,
-      report: this.#report,
-      error: this.#error,
-    }
+    return { ...this.#job.status(), view: this.#view, progress: this.#refold?.progress() ?? null }
   }
 
   /** Ends a running one: the live views do not go on. */
   cancel(reason: MainstemError): void {
-    this.#abort.abort(reason)
+    this.#job.cancel(reason)
   }
 
   /** Ends a running one, and takes no more. */
-  async stop(): Promise<void> {
-    this.#stopped = true
-    this.cancel(shuttingDown())
-    await this.#running
+  stop(): Promise<void> {
+    return this.#job.stop()
   }
 }
-
-const shuttingDown = () => fail('SHUTTING_DOWN', 'the application is shutting down')
