@@ -1,15 +1,13 @@
 // `mainstem audit`: a running application compares a source's tables with what its log has of them; this asks it to, waits and tells.
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { type AuditReport, type AuditStatus, fail, isMainstemError, type TableAudit } from '../../core/index.ts'
+import type { AuditProgress, AuditReport, TableAudit } from '../../core/index.ts'
 import { wholeNumber } from './arguments.ts'
 import { type ClientFlags, withClientOptions } from './client-commands.ts'
 import { EXIT } from './exit.ts'
 import { call } from './http.ts'
-import { Progress } from './log/progress.ts'
 import { duration, formatTable, grouped, line } from './table.ts'
+import { reportOf } from './until-ended.ts'
 
-const POLL_MS = 200
 /** Keys named for each table; `--json` has up to 1,000. */
 const KEYS_SHOWN = 20
 
@@ -35,32 +33,24 @@ export function addAudit(program: Command): void {
       const path = `/v1/sources/${encodeURIComponent(source)}/audit`
       const body = { ...(tables.length > 0 ? { tables } : {}), ...(rate ? { rowsPerSecondMax: rate } : {}), repair }
       await call(url, path, { method: 'POST', body })
-      const report = await reportOf(url, path)
+      const report = await audited(url, path)
       if (json) line(JSON.stringify(report))
       else for (const text of reportLines(source, report)) line(text)
       if (!report.equal && report.repaired === null) process.exitCode = EXIT.failed
     })
 }
 
-/** Waits until the audit has ended; one that is interrupted is cancelled. @throws what it failed with */
-async function reportOf(url: string, path: string): Promise<AuditReport> {
-  const shown = new Progress(perSecond => `${grouped(Math.round(perSecond))} rows/s`)
+/** One that is interrupted is cancelled. */
+async function audited(url: string, path: string): Promise<AuditReport> {
   const cancel = () => {
     void call(url, path, { method: 'DELETE' }).catch(() => {})
   }
   process.once('SIGINT', cancel)
   try {
-    for (;;) {
-      const { state, progress, report, error } = await call<AuditStatus>(url, path)
-      if (report) return report
-      if (error) throw isMainstemError(error) ? error : fail('INTERNAL', `${error.code} ${error.message}`, error)
-      if (state === 'idle') throw fail('INTERNAL', 'the audit is gone', { detail: `${url} was started anew` })
-      if (progress) shown.show(progress.rows, progress.rowsEstimated)
-      await sleep(POLL_MS)
-    }
+    const job = { url, path, what: 'the audit', unit: 'rows' } as const
+    return await reportOf<AuditReport, AuditProgress>(job, ({ rows, rowsEstimated }, show) => show(rows, rowsEstimated))
   } finally {
     process.off('SIGINT', cancel)
-    shown.end()
   }
 }
 

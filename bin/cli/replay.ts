@@ -1,16 +1,12 @@
 // `mainstem replay`: a running application folds its log anew beside a view and exchanges rows that differ; this asks it to, waits
 // and tells.
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { fail, isMainstemError } from '../../core/index.ts'
 import type { ReplayWire } from '../../query-api/index.ts'
 import { wholeNumber } from './arguments.ts'
 import { type ClientFlags, withClientOptions } from './client-commands.ts'
 import { call } from './http.ts'
-import { Progress } from './log/progress.ts'
 import { duration, grouped, line } from './table.ts'
-
-const POLL_MS = 200
+import { reportOf } from './until-ended.ts'
 
 interface ReplayFlags extends ClientFlags {
   readonly from: number
@@ -35,30 +31,15 @@ export function addReplay(program: Command): void {
     .action(async (view: string, { url, json, from, dryRun = false }: ReplayFlags) => {
       const path = `/v1/views/${encodeURIComponent(view)}/replay`
       await call(url, path, { method: 'POST', body: { from: String(from), dryRun } })
-      const report = await reportOf(url, path)
+      const job = { url, path, what: 'the replay', unit: 'records' } as const
+      const report = await reportOf<Report, Progress>(job, ({ done, total }, show) => show(done, total))
       if (json) line(JSON.stringify(report))
       else for (const text of reportLines(report, dryRun)) line(text)
     })
 }
 
 type Report = NonNullable<ReplayWire['report']>
-
-/** Waits until the replay has ended. @throws what it failed with */
-async function reportOf(url: string, path: string): Promise<Report> {
-  const shown = new Progress(perSecond => `${grouped(Math.round(perSecond))} records/s`)
-  try {
-    for (;;) {
-      const { progress, report, error } = await call<ReplayWire>(url, path)
-      if (report) return report
-      if (error) throw isMainstemError(error) ? error : fail('INTERNAL', `${error.code} ${error.message}`, error)
-      if (progress === null) throw fail('INTERNAL', 'the replay is gone', { detail: `${url} was started anew` })
-      shown.show(progress.done, progress.total)
-      await sleep(POLL_MS)
-    }
-  } finally {
-    shown.end()
-  }
-}
+type Progress = NonNullable<ReplayWire['progress']>
 
 function reportLines({ from, base, records, seconds, position, views, switchedAt }: Report, dryRun: boolean): string[] {
   const differences = views.reduce((sum, view) => sum + view.differences + view.deadLetterDifferences, 0)

@@ -1,15 +1,12 @@
 // `mainstem savepoint`: all rows of a running application's views, at one cut, in a file that stands alone.
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { fail, isMainstemError } from '../../core/index.ts'
+import { fail } from '../../core/index.ts'
 import type { SavepointsWire, SavepointWire } from '../../query-api/index.ts'
 import { type ClientFlags, withClientOptions } from './client-commands.ts'
 import { EXIT } from './exit.ts'
 import { call } from './http.ts'
-import { Progress } from './log/progress.ts'
 import { byteSize, formatTable, grouped, line } from './table.ts'
-
-const POLL_MS = 200
+import { failureOf, untilEnded } from './until-ended.ts'
 
 export function addSavepoint(program: Command): void {
   const savepoint = program
@@ -42,22 +39,16 @@ async function create(name: string, { url, json }: ClientFlags): Promise<void> {
 
 /** Waits until the savepoint is made. @throws why it was not */
 async function ended(url: string, name: string): Promise<void> {
-  const shown = new Progress(perSecond => `${grouped(Math.round(perSecond))} rows/s`)
-  try {
-    for (;;) {
-      const { running, last } = await call<SavepointsWire>(url, '/v1/savepoints')
-      if (running?.name !== name) {
-        if (last?.name !== name) throw fail('INTERNAL', 'the savepoint is gone', { detail: `${url} was started anew` })
-        const { error } = last
-        if (error === null) return
-        throw isMainstemError(error) ? error : fail('INTERNAL', `${error.code} ${error.message}`, error)
-      }
-      if (running.rows !== null) shown.show(running.rowsDone, running.rows)
-      await sleep(POLL_MS)
+  await untilEnded('rows', async show => {
+    const { running, last } = await call<SavepointsWire>(url, '/v1/savepoints')
+    if (running?.name === name) {
+      if (running.rows !== null) show(running.rowsDone, running.rows)
+      return undefined
     }
-  } finally {
-    shown.end()
-  }
+    if (last?.name !== name) throw fail('INTERNAL', 'the savepoint is gone', { detail: `${url} was started anew` })
+    if (last.error) throw failureOf(last.error)
+    return true
+  })
 }
 
 const rowsOf = ({ views }: SavepointWire): number => Object.values(views).reduce((sum, { rows }) => sum + rows, 0)

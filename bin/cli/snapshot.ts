@@ -1,14 +1,11 @@
 // `mainstem snapshot SOURCE [TABLE…]`: reads tables of a running application's source once more, beside the stream.
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { fail, isMainstemError, type SnapshotProgress, type SourceStatus } from '../../core/index.ts'
+import { fail, type SnapshotProgress, type SourceStatus } from '../../core/index.ts'
 import { type ClientFlags, withClientOptions } from './client-commands.ts'
 import { EXIT } from './exit.ts'
 import { call } from './http.ts'
-import { Progress } from './log/progress.ts'
 import { grouped, line } from './table.ts'
-
-const POLL_MS = 200
+import { failureOf, untilEnded } from './until-ended.ts'
 
 interface SnapshotFlags extends ClientFlags {
   readonly where?: string
@@ -71,21 +68,15 @@ const CHANGES = ['pause', 'resume', 'cancel'] as const
 
 /** Waits until the source has no snapshot under way; gives one that was paused meanwhile. @throws what the source failed with */
 async function waitFor(url: string, source: string): Promise<SnapshotProgress | null> {
-  const shown = new Progress(perSecond => `${grouped(Math.round(perSecond))} rows/s`)
-  try {
-    for (;;) {
-      const status = await call<SourceStatus>(url, `/v1/sources/${encodeURIComponent(source)}`)
-      const { snapshot, state, error } = status
-      if (state === 'failed' && error)
-        throw isMainstemError(error) ? error : fail('INTERNAL', `${error.code} ${error.message}`, error)
-      if (snapshot?.paused) return snapshot
-      if (snapshot === null && state === 'streaming') return null
-      if (snapshot) shown.show(snapshot.rows, snapshot.rowsEstimated)
-      await sleep(POLL_MS)
-    }
-  } finally {
-    shown.end()
-  }
+  return untilEnded('rows', async show => {
+    const status = await call<SourceStatus>(url, `/v1/sources/${encodeURIComponent(source)}`)
+    const { snapshot, state, error } = status
+    if (state === 'failed' && error) throw failureOf(error)
+    if (snapshot?.paused) return snapshot
+    if (snapshot === null && state === 'streaming') return null
+    if (snapshot) show(snapshot.rows, snapshot.rowsEstimated)
+    return undefined
+  })
 }
 
 function textOf(snapshot: SnapshotProgress | null): string {

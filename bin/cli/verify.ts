@@ -1,15 +1,14 @@
 // `mainstem verify`: a running application folds its log anew beside its views and compares; this asks it to, waits and tells.
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { fail, isMainstemError } from '../../core/index.ts'
 import type { VerifiedViewWire, VerifyWire } from '../../query-api/index.ts'
 import { type ClientFlags, withClientOptions } from './client-commands.ts'
 import { EXIT } from './exit.ts'
 import { call } from './http.ts'
-import { Progress } from './log/progress.ts'
 import { duration, formatTable, grouped, line } from './table.ts'
+import { reportOf } from './until-ended.ts'
 
-const POLL_MS = 200
+type Report = NonNullable<VerifyWire['report']>
+type Progress = NonNullable<VerifyWire['progress']>
 
 export function addVerify(program: Command): void {
   withClientOptions(
@@ -23,34 +22,18 @@ export function addVerify(program: Command): void {
     .addHelpText('after', '\nExample:\n  mainstem verify accounts')
     .action(async (views: readonly string[], { url, json }: ClientFlags) => {
       await call(url, '/v1/verify', { method: 'POST', body: views.length > 0 ? { views } : {} })
-      const report = await reportOf(url)
+      const job = { url, path: '/v1/verify', what: 'the verification', unit: 'records' } as const
+      const report = await reportOf<Report, Progress>(job, ({ done, total }, show) => show(done, total))
       if (json) line(JSON.stringify(report))
       else for (const text of reportLines(report)) line(text)
       if (!report.views.every(isFine)) process.exitCode = EXIT.failed
     })
 }
 
-/** Waits until the verification has ended. @throws what it failed with as a whole */
-async function reportOf(url: string): Promise<NonNullable<VerifyWire['report']>> {
-  const shown = new Progress(perSecond => `${grouped(Math.round(perSecond))} records/s`)
-  try {
-    for (;;) {
-      const { progress, report, error } = await call<VerifyWire>(url, '/v1/verify')
-      if (report) return report
-      if (error) throw isMainstemError(error) ? error : fail('INTERNAL', `${error.code} ${error.message}`, error)
-      if (progress === null) throw fail('INTERNAL', 'the verification is gone', { detail: `${url} was started anew` })
-      shown.show(progress.done, progress.total)
-      await sleep(POLL_MS)
-    }
-  } finally {
-    shown.end()
-  }
-}
-
 /** What history was removed for cannot be verified, and is no fault. */
 const isFine = ({ equal, error }: VerifiedViewWire): boolean => equal === true || error?.code === 'VIEW_HISTORY_GONE'
 
-function reportLines({ position, records, seconds, views }: NonNullable<VerifyWire['report']>): string[] {
+function reportLines({ position, records, seconds, views }: Report): string[] {
   return [
     ...formatTable(views, [
       { text: ({ view }) => view },
