@@ -1,17 +1,12 @@
 // Whether a column's type reaches the contract without loss. Single values that do not fit are parked when they come;
 // what is refused here could never be right, or would silently round.
 import type { z } from 'zod'
-import { describe, type ErrorCode, minorUnitsOf, type ValueType } from '../../core/index.ts'
+import { describe, minorUnitsOf, type ValueType } from '../../core/index.ts'
 import { coreOf } from '../connector/columns.ts'
+import { acceptsSample, type Lossy, type TypeProblem, typeProblems } from '../connector/contract-columns.ts'
 import { decoderOf } from './charsets.ts'
 import { inputOf } from './columns.ts'
 import type { ColumnType } from './types.ts'
-
-export interface TypeProblem {
-  readonly code: Extract<ErrorCode, 'CONTRACT_TYPE_LOSSY' | 'CONTRACT_TYPE_MISMATCH'>
-  readonly what: string
-  readonly hint: string
-}
 
 const TEXTS = new Set(['text', 'enum', 'set'])
 
@@ -26,9 +21,7 @@ export function checkType(type: ColumnType, schema: z.ZodType): TypeProblem | un
   }
   const { core } = coreOf(schema)
   const want = describe(core, 'input')
-  const suggestion = `take ${suggest(type)}`
-  const lossy = (what: string): TypeProblem => ({ code: 'CONTRACT_TYPE_LOSSY', what, hint: suggestion })
-  const mismatch: TypeProblem = { code: 'CONTRACT_TYPE_MISMATCH', what: 'does not hold such values', hint: suggestion }
+  const { lossy, mismatch } = typeProblems(suggest(type))
   const units = minorUnitsOf(core)
   if (units) {
     if (type.class === 'int') return undefined
@@ -37,7 +30,7 @@ export function checkType(type: ColumnType, schema: z.ZodType): TypeProblem | un
   }
   switch (want.kind) {
     case 'string':
-      return want.format && !acceptsSamples(type, core, want) ? mismatch : undefined
+      return want.format && !acceptsSample(SAMPLES[type.class], core, inputOf(type, want)) ? mismatch : undefined
     case 'json':
     case 'nullable':
       return undefined
@@ -50,12 +43,7 @@ export function checkType(type: ColumnType, schema: z.ZodType): TypeProblem | un
   }
 }
 
-function checkScalar(
-  type: ColumnType,
-  want: ValueType,
-  lossy: (what: string) => TypeProblem,
-  mismatch: TypeProblem,
-): TypeProblem | undefined {
+function checkScalar(type: ColumnType, want: ValueType, lossy: Lossy, mismatch: TypeProblem): TypeProblem | undefined {
   switch (want.kind) {
     case 'int32':
     case 'int':
@@ -88,14 +76,6 @@ const SAMPLES: Readonly<Partial<Record<ColumnType['class'], string>>> = {
   int: '1',
   binary: '\\x00',
   json: '{}',
-}
-
-/** A string format must at least take what the type's values look like. Texts may look like anything. */
-function acceptsSamples(type: ColumnType, schema: z.ZodType, want: ValueType): boolean {
-  const sample = SAMPLES[type.class]
-  if (sample === undefined) return true
-  const result = schema.safeParse(inputOf(type, want)(sample))
-  return result.success || !result.error.issues.some(issue => issue.code === 'invalid_format')
 }
 
 /** The zod expression for a column's type, without its nullability: exact for every value the column can hold. */

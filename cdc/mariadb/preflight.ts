@@ -1,9 +1,10 @@
 // Everything that can be checked before anything is read: the server's settings, rights, tables against their contracts.
 import { fail, type MainstemError, textOf } from '../../core/index.ts'
+import { checkColumns } from '../connector/contract-columns.ts'
 import { didYouMean } from '../connector/did-you-mean.ts'
 import { throwProblems } from '../connector/problems.ts'
 import type { CheckedTable } from '../connector/technology.ts'
-import { type CatalogTable, readTables, tableNames, tryToRead } from './catalog.ts'
+import { type CatalogColumn, type CatalogTable, readTables, tableNames, tryToRead } from './catalog.ts'
 import { checkType } from './compatibility.ts'
 import { type Client, databaseIn, errorNumberOf, quoteTable } from './connection.ts'
 import type { Setup, SetupTable, TableName } from './setup.ts'
@@ -176,43 +177,21 @@ export function checkTable(table: SetupTable, catalog: CatalogTable, image: stri
       }),
     ]
   }
-  return [...checkColumns(table, catalog), ...checkKey(table, catalog, image), ...checkCascades(table, catalog)]
+  return [
+    ...checkColumns(table, catalog.columns, unlogged, checkType),
+    ...checkKey(table, catalog, image),
+    ...checkCascades(table, catalog),
+  ]
 }
 
-function checkColumns(table: SetupTable, catalog: CatalogTable): MainstemError[] {
-  const problems: MainstemError[] = []
-  const names = catalog.columns.map(column => column.name)
-  for (const [name, schema] of Object.entries(table.contract.schema.shape)) {
-    const column = catalog.columns.find(candidate => candidate.name === name)
-    if (!column) {
-      const near = didYouMean(name, names)
-      problems.push(
-        fail('CONTRACT_COLUMN_MISSING', `${table.table.name} has no column '${name}'`, {
-          detail: `it has ${names.join(', ')}`,
-          ...(near ? { hint: `did you mean ${near}?` } : {}),
-        }),
-      )
-    } else if (column.virtual) {
-      problems.push(
-        fail('CONTRACT_COLUMN_MISSING', `${table.table.name} does not log column '${name}'`, {
-          detail: 'it is computed when it is read, and not stored',
-          hint: 'make it STORED, or leave it out of the contract and compute it in the projection',
-        }),
-      )
-    } else {
-      const problem = checkType(column.type, schema)
-      if (problem) {
-        problems.push(
-          fail(problem.code, `${table.table.name}.${name} ${problem.what}`, {
-            detail: `the column is ${column.type.name}, which the contract's type does not hold exactly`,
-            hint: `${problem.hint}, or z.string() for the exact text`,
-          }),
-        )
+const unlogged = ({ virtual }: CatalogColumn) =>
+  virtual
+    ? {
+        does: 'log',
+        detail: 'it is computed when it is read, and not stored',
+        hint: 'make it STORED, or leave it out of the contract and compute it in the projection',
       }
-    }
-  }
-  return problems
-}
+    : undefined
 
 function checkKey(table: SetupTable, catalog: CatalogTable, image: string): MainstemError[] {
   const key = table.contract.key.columns.map(column => column.name)

@@ -1,29 +1,22 @@
 // Whether a column's type reaches the contract without loss. Single values that do not fit are parked when they come;
 // what is refused here could never be right, or would silently round.
 import type { z } from 'zod'
-import { defOf, describe, type ErrorCode, minorUnitsOf, type ValueType } from '../../core/index.ts'
+import { defOf, describe, minorUnitsOf, type ValueType } from '../../core/index.ts'
 import { coreOf } from '../connector/columns.ts'
+import { acceptsSample, type Lossy, type TypeProblem, typeProblems } from '../connector/contract-columns.ts'
 import { inputOf } from './columns.ts'
 import type { PgType } from './types.ts'
-
-export interface TypeProblem {
-  readonly code: Extract<ErrorCode, 'CONTRACT_TYPE_LOSSY' | 'CONTRACT_TYPE_MISMATCH'>
-  readonly what: string
-  readonly hint: string
-}
 
 /** The problem of a column's contract, if it has one. */
 export function checkType(type: PgType, schema: z.ZodType): TypeProblem | undefined {
   const { core } = coreOf(schema)
   const want = describe(core, 'input')
-  const suggestion = `take ${suggest(type)}`
-  const lossy = (what: string): TypeProblem => ({ code: 'CONTRACT_TYPE_LOSSY', what, hint: suggestion })
-  const mismatch: TypeProblem = { code: 'CONTRACT_TYPE_MISMATCH', what: 'does not hold such values', hint: suggestion }
+  const { lossy, mismatch } = typeProblems(suggest(type))
   const units = minorUnitsOf(core)
   if (units) return checkUnits(type, units.scale, lossy, mismatch)
   switch (want.kind) {
     case 'string':
-      return want.format && !acceptsSamples(type, core, want) ? mismatch : undefined
+      return want.format && !acceptsSample(SAMPLES[type.class], core, inputOf(type, want)) ? mismatch : undefined
     case 'json':
       return undefined
     case 'enum':
@@ -38,8 +31,6 @@ export function checkType(type: PgType, schema: z.ZodType): TypeProblem | undefi
       return checkScalar(type, want, lossy, mismatch)
   }
 }
-
-type Lossy = (what: string) => TypeProblem
 
 function checkUnits(type: PgType, scale: number, lossy: Lossy, mismatch: TypeProblem): TypeProblem | undefined {
   if (type.class === 'int2' || type.class === 'int4' || type.class === 'int8') return undefined
@@ -94,14 +85,6 @@ const SAMPLES: Readonly<Partial<Record<PgType['class'], string>>> = {
   int8: '1',
   bytea: '\\x00',
   json: '{}',
-}
-
-/** A string format must at least take what the type's values look like. Texts may look like anything. */
-function acceptsSamples(type: PgType, schema: z.ZodType, want: ValueType): boolean {
-  const sample = SAMPLES[type.class]
-  if (sample === undefined) return true
-  const result = schema.safeParse(inputOf(type, want)(sample))
-  return result.success || !result.error.issues.some(issue => issue.code === 'invalid_format')
 }
 
 /** The zod expression for a column's type, without its nullability: exact for every value the column can hold. */

@@ -1,5 +1,6 @@
 // Outbox tables in PostgreSQL: what is checked of them, reading those that stand there, and deleting rows whose events are in the log.
 import { type CapturedTopic, fail, type MainstemError, type RawValues } from '../../core/index.ts'
+import { doesNotFit } from '../connector/contract-columns.ts'
 import { didYouMean } from '../connector/did-you-mean.ts'
 import { columnsOfOutbox, OutboxReader } from '../connector/events.ts'
 import type { CheckedTopic, OutboxTables } from '../connector/technology.ts'
@@ -89,14 +90,9 @@ function checkColumns({ captured, origin }: SetupOutbox, catalog: CatalogTable):
     }
     if (field === captured.contract.discriminator) continue
     const schema = captured.contract.variants.find(each => each.name === variant)?.schema.shape[field]
-    const problem = schema && checkType(typeOf(catalog, column), schema)
-    if (problem)
-      problems.push(
-        fail(problem.code, `${name}.${column} ${problem.what}`, {
-          detail: `the column is ${typeOf(catalog, column).name}, which the contract's type does not hold exactly`,
-          hint: `${problem.hint}, or z.string() for the exact text`,
-        }),
-      )
+    const type = typeOf(catalog, column)
+    const problem = schema && checkType(type, schema)
+    if (problem) problems.push(doesNotFit(name, { name: column, type }, problem))
   }
   if (origin.payload === undefined) return problems
   if (!isColumn(origin.payload)) problems.push(missingColumn(origin.payload))

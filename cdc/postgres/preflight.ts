@@ -1,10 +1,11 @@
 // Everything that can be checked before anything is changed on the server or in the log. All problems of a source are
 // found before the first is reported, so that one run names them all.
 import { fail, type MainstemError } from '../../core/index.ts'
+import { checkColumns } from '../connector/contract-columns.ts'
 import { didYouMean } from '../connector/did-you-mean.ts'
 import { throwProblems } from '../connector/problems.ts'
 import type { CheckedTable } from '../connector/technology.ts'
-import { type CatalogTable, identityColumns, nearbyTables, readTables } from './catalog.ts'
+import { type CatalogColumn, type CatalogTable, identityColumns, nearbyTables, readTables } from './catalog.ts'
 import { checkType } from './compatibility.ts'
 import { type Client, connect, connectionError, quoteTable } from './connection.ts'
 import { checkOutboxes, type PgOutbox } from './outbox.ts'
@@ -182,43 +183,21 @@ export function checkTable(table: SetupTable, catalog: CatalogTable): MainstemEr
       }),
     ]
   }
-  return [...checkColumns(table, catalog), ...checkKey(table, catalog), ...checkAccess(table, catalog)]
+  return [
+    ...checkColumns(table, catalog.columns, unpublished, checkType),
+    ...checkKey(table, catalog),
+    ...checkAccess(table, catalog),
+  ]
 }
 
-function checkColumns(table: SetupTable, catalog: CatalogTable): MainstemError[] {
-  const problems: MainstemError[] = []
-  const names = catalog.columns.map(column => column.name)
-  for (const [name, schema] of Object.entries(table.contract.schema.shape)) {
-    const column = catalog.columns.find(candidate => candidate.name === name)
-    if (!column) {
-      const near = didYouMean(name, names)
-      problems.push(
-        fail('CONTRACT_COLUMN_MISSING', `${table.table.name} has no column '${name}'`, {
-          detail: `it has ${names.join(', ')}`,
-          ...(near ? { hint: `did you mean ${near}?` } : {}),
-        }),
-      )
-    } else if (!column.streamable) {
-      problems.push(
-        fail('CONTRACT_COLUMN_MISSING', `${table.table.name} does not publish column '${name}'`, {
-          detail: 'it is generated: PostgreSQL streams stored ones from version 18 on, virtual ones never',
-          hint: 'leave it out of the contract and compute it in the projection',
-        }),
-      )
-    } else {
-      const problem = checkType(column.type, schema)
-      if (problem) {
-        problems.push(
-          fail(problem.code, `${table.table.name}.${name} ${problem.what}`, {
-            detail: `the column is ${column.type.name}, which the contract's type does not hold exactly`,
-            hint: `${problem.hint}, or z.string() for the exact text`,
-          }),
-        )
+const unpublished = ({ streamable }: CatalogColumn) =>
+  streamable
+    ? undefined
+    : {
+        does: 'publish',
+        detail: 'it is generated: PostgreSQL streams stored ones from version 18 on, virtual ones never',
+        hint: 'leave it out of the contract and compute it in the projection',
       }
-    }
-  }
-  return problems
-}
 
 function checkKey(table: SetupTable, catalog: CatalogTable): MainstemError[] {
   const identity = identityColumns(catalog)
