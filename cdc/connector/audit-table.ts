@@ -1,7 +1,6 @@
 // One table of an audit: read from the database and from the mirror, summed by parts; of the parts that differ, by keys.
-import { crc32 } from 'node:zlib'
 import type { AnyRow, AuditMismatch, AuditProgress, AuditRequest, MirrorTable, TableAudit } from '../../core/index.ts'
-import { ChunkSums } from './chunk-sums.ts'
+import { ChunkSums, rowHash } from './chunk-sums.ts'
 import type { Image } from './image.ts'
 import type { MirrorRows } from './mirror-at.ts'
 import { Pace } from './pace.ts'
@@ -97,14 +96,14 @@ export class TableComparison {
     const sums = this.#sums
     const known = new Set(this.#rows.parkedKeys())
     await this.#readSource(
-      (key, row) => sums.add('source', key, hashOf(key, row)),
+      (key, row) => sums.add('source', key, row),
       (key, keyText) => {
         this.#parked++
         if (key) this.#refused.add(key.toString('latin1'))
         if (!known.has(keyText)) this.#unknownRefused.push(keyText)
       },
     )
-    await this.#readMirror((key, row) => sums.add('mirror', key, hashOf(key, row)))
+    await this.#readMirror((key, row) => sums.add('mirror', key, row))
     const groups = sums.differing(FIRST_GROUP_ROWS, GROUP_ROWS)
     for (const [n, group] of groups.entries()) await this.#compare(group, n === 0)
     return this.#audit()
@@ -176,7 +175,7 @@ export class TableComparison {
     await this.#readSource(
       (key, row) => {
         if (chunks.has(sums.chunkOf(key)))
-          source.set(key.toString('latin1'), keepRows ? Buffer.from(row) : hashOf(key, row))
+          source.set(key.toString('latin1'), keepRows ? Buffer.from(row) : rowHash(key, row))
       },
       () => {},
     )
@@ -186,7 +185,7 @@ export class TableComparison {
       const other = source.get(id)
       source.delete(id)
       if (other === undefined) this.#differs(key, 'extra')
-      else if (typeof other === 'number' ? other !== hashOf(key, row) : !row.equals(other))
+      else if (typeof other === 'number' ? other !== rowHash(key, row) : !row.equals(other))
         this.#differs(key, 'differs', typeof other === 'number' ? [] : this.#columns(row, other))
     })
     for (const id of source.keys()) this.#differs(Buffer.from(id, 'latin1'), 'missing')
@@ -224,8 +223,6 @@ export class TableComparison {
 }
 
 const bigints = (_: string, value: unknown): unknown => (typeof value === 'bigint' ? `${value}n` : value)
-
-const hashOf = (key: Buffer, row: Buffer): number => crc32(row, crc32(key))
 
 /** Undefined where the log could not take the row: too long, say. */
 function encoded(table: MirrorTable, row: AnyRow): Buffer | undefined {

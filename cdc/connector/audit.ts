@@ -17,17 +17,17 @@ import {
   type TableAudit,
 } from '../../core/index.ts'
 import { type Rows, TableComparison, Telling } from './audit-table.ts'
-import { appendBetween, type BetweenParts, durable } from './between.ts'
+import { durable } from './between.ts'
 import { changedSince, type LoggedMirror, MirrorRows, NOTHING, type Since } from './mirror-at.ts'
-import type { Pipeline } from './pipeline.ts'
+import type { Stream } from './stream.ts'
 import type { Known, Technology } from './technology.ts'
 
 export interface AuditHost<P> extends LoggedMirror<P> {
   readonly known: Known<P>
   /** Freezes the mirror between two transactions, when it has all up to `position`. */
   freeze(position: P): Promise<FrozenAt>
-  /** Runs a task between two transactions. */
-  between<T>(task: (pipeline: Pipeline<P>) => Promise<T>): Promise<T>
+  /** What repairs go through. */
+  readonly stream: Stream<P>
 }
 
 export interface FrozenAt {
@@ -84,10 +84,12 @@ export async function runAudit<P>(
             if (!request.repair || audit.mismatches === 0) continue
             repaired ??= 0
             for await (const rows of comparison.differing()) {
-              repaired += await host.between(async pipeline => {
+              repaired += await host.stream.between(async pipeline => {
                 await durable({ technology, pipeline })
                 const later = await changedSince(host, before, log.end, snapshot.position)
-                return repair({ ...host, pipeline }, mirrored, rows, later.get(mirrored.name) ?? NOTHING)
+                const count = repair(host, mirrored, rows, later.get(mirrored.name) ?? NOTHING)
+                await durable({ technology, pipeline })
+                return count
               })
             }
           }
@@ -110,23 +112,24 @@ export async function runAudit<P>(
 }
 
 /** Has the log say what the database had at the audit's position, but of keys that changed since: the stream has newer rows of those. */
-async function repair<P>(
-  parts: BetweenParts<P> & Pick<AuditHost<P>, 'log' | 'mirror'>,
-  table: MirrorTable,
-  rows: Rows,
-  since: Since,
-): Promise<number> {
-  const batch = parts.log.batch()
-  const recorder = new Recorder(parts.mirror, batch)
+function repair<P>({ log, mirror, stream }: AuditHost<P>, table: MirrorTable, rows: Rows, since: Since): number {
+  const batch = log.batch()
+  const recorder = new Recorder(mirror, batch)
   let repaired = 0
-  for (const [id, row] of rows) {
-    if (since.has(id)) continue
-    const key = Buffer.from(id, 'latin1')
-    if (row) recorder.upsert(table, key, row, undefined, () => refusedRow(table, key, row))
-    else recorder.deleteKey(table, key)
-    repaired++
+  try {
+    for (const [id, row] of rows) {
+      if (since.has(id)) continue
+      const key = Buffer.from(id, 'latin1')
+      if (row) recorder.upsert(table, key, row, undefined, () => refusedRow(table, key, row))
+      else recorder.deleteKey(table, key)
+      repaired++
+    }
+    if (batch.count > 0) stream.append(batch, recorder.takeParked())
+  } catch (error) {
+    // The mirror has what the log has not.
+    stream.giveUp(error)
+    throw error
   }
-  if (batch.count > 0) await appendBetween(parts, batch, { snapshot: true })
   return repaired
 }
 

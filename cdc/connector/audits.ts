@@ -45,8 +45,7 @@ export class Audits<P> implements SourceAudits {
           return { mirror: mirror.freeze(), logPosition: log.end }
         })
       }
-      const between = stream.between.bind(stream) as Stream<P>['between']
-      return runAudit({ technology, log, mirror, known, freeze, between }, request, context)
+      return runAudit({ technology, log, mirror, known, freeze, stream }, request, context)
     })
   }
 

@@ -1,5 +1,5 @@
 // What is appended between two transactions of a stream, while it is held: when all before it is durable.
-import { fail, type Log, type SourceMark } from '../../core/index.ts'
+import { fail, type Log } from '../../core/index.ts'
 import type { Pipeline } from './pipeline.ts'
 import type { Technology } from './technology.ts'
 
@@ -9,15 +9,11 @@ export interface BetweenParts<P> {
 }
 
 /** Resolves when the batch is durable. What the log refuses ends the attempt, and with it this. @throws NOT_READY */
-export async function appendBetween<P>(
-  parts: BetweenParts<P>,
-  batch: ReturnType<Log['batch']>,
-  kind: Pick<SourceMark, 'snapshot'> = {},
-): Promise<void> {
+export async function appendBetween<P>(parts: BetweenParts<P>, batch: ReturnType<Log['batch']>): Promise<void> {
   const { technology, pipeline } = parts
   const { source, positions } = technology
   const { complete } = pipeline
-  pipeline.append(batch, { source, position: positions.format(complete), ...kind }, complete)
+  pipeline.append(batch, { source, position: positions.format(complete) }, complete)
   await durable(parts)
 }
 

@@ -8,6 +8,9 @@ const CHUNKS_MAX = 65_536
 
 export type Side = 'source' | 'mirror'
 
+/** Of a row and its key: 32 bits. */
+export const rowHash = (key: Buffer, row: Buffer): number => crc32(row, crc32(key))
+
 interface Sums {
   readonly counts: Float64Array
   /** Of 32-bit hashes: exact for 2 M rows in one part. */
@@ -28,12 +31,12 @@ export class ChunkSums {
     return crc32(key) % this.chunks
   }
 
-  /** @param hash of the row and its key, 32 bits */
-  add(side: Side, key: Buffer, hash: number): void {
-    const chunk = this.chunkOf(key)
+  add(side: Side, key: Buffer, row: Buffer): void {
+    const keyHash = crc32(key)
+    const chunk = keyHash % this.chunks
     const { counts, hashes } = this.#sides[side]
     counts[chunk]!++
-    hashes[chunk]! += hash
+    hashes[chunk]! += crc32(row, keyHash)
   }
 
   rows(side: Side): number {
