@@ -3,8 +3,8 @@
 import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
+import { openTable, STORE_OPTIONS } from './lmdb-options.ts'
 
-const TABLES_MAX = 1_024
 const PREFIX = 'uncommitted-'
 /** The first byte of a stored value. */
 const REMOVED = 0
@@ -30,13 +30,8 @@ export class SpilledRows {
     this.#path = join(folder, `${PREFIX}${n}`)
     rmSync(this.#path, { recursive: true, force: true })
     this.#root = open<Buffer, Buffer>({
+      ...STORE_OPTIONS,
       path: this.#path,
-      keyEncoding: 'binary',
-      encoding: 'binary',
-      maxDbs: TABLES_MAX,
-      cache: false,
-      noSubdir: false,
-      eventTurnBatching: false,
       // Nobody reads it after a crash.
       noSync: true,
       // Changed pages are the file's, which the system may write out, and no memory of this process.
@@ -81,7 +76,7 @@ export class SpilledRows {
   #table(name: string): Database<Buffer, Buffer> {
     let table = this.#tables.get(name)
     if (!table) {
-      table = this.#root.openDB<Buffer, Buffer>({ name, keyEncoding: 'binary', encoding: 'binary', cache: false })
+      table = openTable(this.#root, name)
       this.#tables.set(name, table)
     }
     return table

@@ -10,11 +10,10 @@ import { closeSync, existsSync, mkdirSync, openSync, readSync, statfsSync } from
 import { dirname, join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { fail, textOf } from '../errors.ts'
+import { openTable, STORE_OPTIONS, TABLES_MAX } from './lmdb-options.ts'
 import { sortedWrites } from './sorted-writes.ts'
 import { removeSpilled, SLICE_ROWS, SpilledRows, slices } from './spilled-rows.ts'
 
-/** Most tables one store can hold; LMDB wants it named at open. */
-const TABLES_MAX = 1_024
 const META = 'mainstem.meta'
 
 export type StoredEntry = readonly [key: Buffer, value: Buffer]
@@ -56,14 +55,8 @@ export function openTableStore(path: string): TableStore {
   checkFile(join(path, 'data.mdb'))
   removeSpilled(path)
   const root = open<Buffer, Buffer>({
+    ...STORE_OPTIONS,
     path,
-    keyEncoding: 'binary',
-    encoding: 'binary',
-    maxDbs: TABLES_MAX,
-    cache: false,
-    noSubdir: false,
-    // Only our own batches are transactions. With lmdb's own batching a failed commit also rejects a promise nobody holds.
-    eventTurnBatching: false,
   })
   return new TableStore(root, path)
 }
@@ -346,12 +339,7 @@ export class TableStore {
   #table(name: string): Database<Buffer, Buffer> {
     let table = this.#tables.get(name)
     if (!table) {
-      table = this.#root.openDB<Buffer, Buffer>({
-        name: `t.${name}`,
-        keyEncoding: 'binary',
-        encoding: 'binary',
-        cache: false,
-      })
+      table = openTable(this.#root, `t.${name}`)
       this.#tables.set(name, table)
     }
     return table

@@ -1,0 +1,18 @@
+// How LMDB is opened here: tables of bytes under keys of bytes.
+import type { Database, RootDatabase } from 'lmdb'
+
+/** Most tables one store can hold; LMDB wants it named at open. */
+export const TABLES_MAX = 1_024
+
+export const STORE_OPTIONS = {
+  keyEncoding: 'binary',
+  encoding: 'binary',
+  maxDbs: TABLES_MAX,
+  cache: false,
+  noSubdir: false,
+  // Only our own batches are transactions. With lmdb's own batching a failed commit also rejects a promise nobody holds.
+  eventTurnBatching: false,
+} as const
+
+export const openTable = (root: RootDatabase<Buffer, Buffer>, name: string): Database<Buffer, Buffer> =>
+  root.openDB<Buffer, Buffer>({ name, keyEncoding: 'binary', encoding: 'binary', cache: false })
