@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import {
   type AnyRow,
+  type AuditReport,
+  type AuditRequest,
   compileContract,
   contractOfTable,
   type EmbeddedLogOptions,
@@ -158,6 +160,18 @@ export abstract class CapturedSource {
     await this.stop().catch(() => {})
     await this.#source.drop('test').catch(() => {})
     rmSync(this.folder, { recursive: true, force: true })
+  }
+
+  /** Runs an audit to its end. */
+  async audit(request: AuditRequest = {}): Promise<AuditReport> {
+    const { audits } = this.connector
+    audits.start(request)
+    const { report, error } = await until(() => {
+      const status = audits.status()
+      return status.state === 'running' ? undefined : status
+    })
+    if (!report) throw new Error(`the audit failed: ${error?.code} ${error?.message} ${error?.detail}`)
+    return report
   }
 
   event<E extends SourceEvent['event']>(name: E): Extract<SourceEvent, { event: E }> | undefined {

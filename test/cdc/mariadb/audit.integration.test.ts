@@ -1,9 +1,8 @@
 // An audit finds what a session kept out of the binary log, and mends it.
 import { expect, test } from 'vitest'
 import { z } from 'zod'
-import type { AuditReport, AuditRequest } from '../../../core/index.ts'
 import { createMariadbDatabase, isMariadbMissing, openTestMariadb } from '../../support/mariadb.ts'
-import { Captured, source, until } from './support.ts'
+import { Captured, source } from './support.ts'
 
 test.skipIf(isMariadbMissing())(
   'changes that were not logged are found by their keys, of any type, and mended',
@@ -20,16 +19,6 @@ test.skipIf(isMariadbMissing())(
       row: z.object({ kind: z.enum(['zulu', 'alpha']), word: z.string(), day: z.iso.date(), n: z.int32() }),
     })
     const captured = new Captured(db, url, [many, few])
-    const audit = async (request: AuditRequest = {}): Promise<AuditReport> => {
-      const { audits } = captured.connector
-      audits.start(request)
-      const { report, error } = await until(() => {
-        const status = audits.status()
-        return status.state === 'running' ? undefined : status
-      })
-      if (!report) throw new Error(`the audit failed: ${error?.code} ${error?.message} ${error?.detail}`)
-      return report
-    }
     try {
       await captured.run(
         'create table many (id bigint unsigned primary key, n int not null, text longtext, ratio float not null)',
@@ -40,20 +29,20 @@ test.skipIf(isMariadbMissing())(
       )
       await captured.start()
       await captured.level()
-      expect(await audit()).toMatchObject({ equal: true, tables: [{ rows: 3_000 }, { rows: 300 }] })
+      expect(await captured.audit()).toMatchObject({ equal: true, tables: [{ rows: 3_000 }, { rows: 300 }] })
       await captured.run(
         `set sql_log_bin = 0; update many set n = n + 1 where id = 9007199254740993;
        delete from many where id = 9007199254740995; update few set n = 1000 where n = 50`,
       )
-      const { equal, tables } = await audit()
+      const { equal, tables } = await captured.audit()
       expect(equal).toBe(false)
       expect(tables[0]?.keys).toEqual([
         { key: '9007199254740993', kind: 'differs', columns: ['n'] },
         { key: '9007199254740995', kind: 'extra', columns: [] },
       ])
       expect(tables[1]?.keys).toHaveLength(1)
-      expect(await audit({ repair: true })).toMatchObject({ repaired: 3 })
-      expect(await audit()).toMatchObject({ equal: true })
+      expect(await captured.audit({ repair: true })).toMatchObject({ repaired: 3 })
+      expect(await captured.audit()).toMatchObject({ equal: true })
     } finally {
       await captured.close()
     }

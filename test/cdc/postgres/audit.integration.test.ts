@@ -1,7 +1,6 @@
 // An audit finds exactly the keys that differ, nothing while a database is written to, and mends what it found.
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
-import type { AuditReport, AuditRequest } from '../../../core/index.ts'
 import { createDatabase, openTestPostgres, type PostgresServer, withClient } from '../../support/postgres.ts'
 import { Random } from '../../support/random.ts'
 import { Captured, source, until } from './support.ts'
@@ -40,17 +39,6 @@ async function open(): Promise<string> {
   return url
 }
 
-async function audit(request: AuditRequest = {}): Promise<AuditReport> {
-  const { audits } = captured.connector
-  audits.start(request)
-  const { report, error } = await until(() => {
-    const status = audits.status()
-    return status.state === 'running' ? undefined : status
-  })
-  if (!report) throw new Error(`the audit failed: ${error?.code} ${error?.message} ${error?.detail}`)
-  return report
-}
-
 /** Changes that the server does not send. */
 async function unseen(...statements: readonly string[]): Promise<void> {
   const publication = captured.connector.status().publication!
@@ -62,7 +50,7 @@ async function unseen(...statements: readonly string[]): Promise<void> {
 
 test('tables that are the same are equal, and their hashes too; refused rows are counted, not compared', async () => {
   await open()
-  const report = await audit()
+  const report = await captured.audit()
   expect(report).toMatchObject({ equal: true, repaired: null })
   const [many, few] = report.tables
   expect(many).toMatchObject({ table: 'many', rows: ROWS, mirrorRows: ROWS, parked: 0, mismatches: 0, keys: [] })
@@ -79,7 +67,7 @@ test('keys that differ are named, each with its kind and columns; a repair has t
     `insert into many values (5000, 1, null), (5001, 1, 'new')`,
     `update few set n = 1000 where b = 50`,
   )
-  const report = await audit()
+  const report = await captured.audit()
   expect(report.equal).toBe(false)
   const [many, few] = report.tables
   expect(many).toMatchObject({ rows: ROWS, mirrorRows: ROWS, mismatches: 5 })
@@ -93,10 +81,10 @@ test('keys that differ are named, each with its kind and columns; a repair has t
   ])
   expect(few!.keys).toEqual([{ key: `${encodeURIComponent('ä 1')},50`, kind: 'differs', columns: ['n'] }])
   // Finding out changes nothing.
-  expect(await audit({ tables: ['many'] })).toMatchObject({ equal: false, tables: [{ mismatches: 5 }] })
+  expect(await captured.audit({ tables: ['many'] })).toMatchObject({ equal: false, tables: [{ mismatches: 5 }] })
 
-  expect(await audit({ repair: true })).toMatchObject({ equal: false, repaired: 6 })
-  expect(await audit()).toMatchObject({ equal: true, repaired: null })
+  expect(await captured.audit({ repair: true })).toMatchObject({ equal: false, repaired: 6 })
+  expect(await captured.audit()).toMatchObject({ equal: true, repaired: null })
   const rows = await captured.rows('many')
   const inDatabase = await withClient(captured.url, client => client.query('select id::int, n, text from many'))
   expect(new Set(rows.map(row => JSON.stringify(row)))).toEqual(
@@ -162,7 +150,7 @@ test(`while the tables are written to nothing differs (SEED=${SEED})`, async () 
   try {
     for (let round = 0; round < 8; round++) {
       const before = transactions
-      const report = await audit(round % 2 === 0 ? {} : { rowsPerSecondMax: 20_000 })
+      const report = await captured.audit(round % 2 === 0 ? {} : { rowsPerSecondMax: 20_000 })
       expect(
         report.tables.map(({ keys }) => keys),
         `SEED=${SEED}`,
@@ -174,7 +162,7 @@ test(`while the tables are written to nothing differs (SEED=${SEED})`, async () 
     await writer
   }
   await captured.level()
-  expect(await audit()).toMatchObject({ equal: true })
+  expect(await captured.audit()).toMatchObject({ equal: true })
 })
 
 test('a rate is kept, an audit can be cancelled, only one runs, and only where there is something to compare with', async () => {
@@ -189,7 +177,7 @@ test('a rate is kept, an audit can be cancelled, only one runs, and only where t
   const { error } = await until(() => (audits.status().state === 'failed' ? audits.status() : undefined))
   expect(error).toMatchObject({ code: 'CANCELLED' })
   expect(audits.cancel()).toBe(false)
-  expect(await audit()).toMatchObject({ equal: true })
+  expect(await captured.audit()).toMatchObject({ equal: true })
   const slots = await withClient(captured.url, client =>
     client.query('select slot_name from pg_replication_slots where temporary'),
   )
