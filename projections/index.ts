@@ -15,6 +15,7 @@ export { viewsHeld } from './checkpoint/checkpoints.ts'
 export type * from './engine.ts'
 export type { EngineEvent, EngineOptions } from './engine-options.ts'
 export { fingerprintOf, shapeOf } from './fingerprint.ts'
+export type { FieldRange, IndexableField, Indexed, NoIndexFor, Where } from './indexes/where.ts'
 export type * from './past/past.ts'
 export { type Preview, previewStart } from './preview.ts'
 export {

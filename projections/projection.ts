@@ -20,6 +20,8 @@ import {
   type TopicInput,
 } from '../core/index.ts'
 import { type Aggregate, type Aggregates, areAggregates } from './aggregate.ts'
+import { checkIndex } from './indexes/index-shape.ts'
+import type { IndexableField, Indexed, Where } from './indexes/where.ts'
 import type { Migration } from './migrate.ts'
 
 type Columns<R, V> = { [C in keyof R & string]: NonNullable<R[C]> extends V ? C : never }[keyof R & string]
@@ -115,15 +117,15 @@ type Value<P extends ProjectionSpec> = z.output<P['state']>
 type Key<P extends ProjectionSpec> = z.output<P['key']>
 
 /** A view as the application and the client see it. `'~view'` exists for the type checker only. */
-export interface View<N extends string = string, K = unknown, V = unknown> {
+export interface View<N extends string = string, K = unknown, V = unknown, W = unknown> {
   readonly name: N
   readonly kind: 'projection'
-  readonly '~view': { key: K; value: V }
+  readonly '~view': { key: K; value: V; where: W }
 }
 
-/** A projection is a view, and a table that other projections can fold. */
-export interface Projection<N extends string, P extends ProjectionSpec>
-  extends View<N, Key<P>, Show<Value<P>>>,
+/** A projection is a view, and a table that other projections can fold. `X` has the fields of each declared index. */
+export interface Projection<N extends string, P extends ProjectionSpec, X = never>
+  extends View<N, Key<P>, Show<Value<P>>, Where<Indexed<Key<P>, Value<P>>, X>>,
     Input<TableInput<Value<P>, Key<P>>> {
   readonly kind: 'projection'
   readonly name: N
@@ -140,7 +142,20 @@ export interface Projection<N extends string, P extends ProjectionSpec>
     input: C,
     by: ByColumn<C['~input']['row'], Key<P>> | ByFunction<C['~input'], Key<P>>,
     handlers: Handlers<C['~input'], Draft<Value<P>>, Context<P>> | Aggregates<C['~input']['row'], Value<P>>,
-  ): Projection<N, P>
+  ): Projection<N, P, X>
+  /**
+   * Keeps the rows in the order of these fields, and of their keys where those are equal, so that they can be asked for by the
+   * first fields and a range of the next: `.index('city', 'open_cents')` serves `{ city }` and `{ city, open_cents: { gte: 100 } }`.
+   * It is built from the rows in the background at each start; a view may have several.
+   * @param fields scalar fields of the state, or of a key of several fields; nulls come last
+   * @throws DEFINITION_INVALID
+   */
+  index<
+    const F extends readonly [
+      IndexableField<Indexed<Key<P>, Value<P>>>,
+      ...IndexableField<Indexed<Key<P>, Value<P>>>[],
+    ],
+  >(...fields: F): Projection<N, P, X | F>
   /**
    * Takes rows over that were stored by another state schema, instead of folding the log anew: at a start after the change, each
    * row of the newest checkpoint (or savepoint) goes through the function. Further calls are for further former schemas.
@@ -148,7 +163,7 @@ export interface Projection<N extends string, P extends ProjectionSpec>
    * @param to gives the row in its new form; pure, as handlers are
    * @throws HANDLER_ASYNC, DEFINITION_INVALID; at a start MIGRATION_FAILED naming the key, and the checkpoint stays as it was
    */
-  migrate<Z extends z.ZodObject>(from: Z, to: (old: z.output<Z>) => Value<P>): Projection<N, P>
+  migrate<Z extends z.ZodObject>(from: Z, to: (old: z.output<Z>) => Value<P>): Projection<N, P, X>
 }
 
 function checkTtl(name: string, { ttl }: ProjectionSpec): void {
@@ -188,6 +203,12 @@ export interface On {
   readonly handlers: DeclaredHandlers | Readonly<Record<string, Aggregate>>
 }
 
+interface DefinitionParts {
+  readonly ons?: readonly On[]
+  readonly migrations?: readonly Migration[]
+  readonly indexes?: readonly (readonly string[])[]
+}
+
 /** A projection as the runtime sees it. */
 export class ProjectionDefinition {
   readonly kind = 'projection'
@@ -197,19 +218,16 @@ export class ProjectionDefinition {
   /** The definition of which this one is a restricted form; otherwise itself. */
   readonly origin: ProjectionDefinition
   readonly migrations: readonly Migration[]
+  /** The fields of each declared index. */
+  readonly indexes: readonly (readonly string[])[]
 
-  constructor(
-    name: string,
-    spec: ProjectionSpec,
-    ons: readonly On[] = [],
-    origin?: ProjectionDefinition,
-    migrations: readonly Migration[] = [],
-  ) {
+  constructor(name: string, spec: ProjectionSpec, parts: DefinitionParts = {}, origin?: ProjectionDefinition) {
     this.name = name
     this.spec = spec
-    this.ons = ons
+    this.ons = parts.ons ?? []
+    this.migrations = parts.migrations ?? []
+    this.indexes = parts.indexes ?? []
     this.origin = origin ?? this
-    this.migrations = migrations
   }
 
   /** A new definition with one input more: declarations are never changed. */
@@ -219,15 +237,22 @@ export class ProjectionDefinition {
         hint: 'a ttl is for views that fold topics of events, or the changes of tables as events (table.changes)',
       })
     if (!areAggregates(handlers)) checkHandlers(`${this.name}.on(${input.name})`, input, handlers)
-    const ons = [...this.ons, { input, by, handlers }]
-    return new ProjectionDefinition(this.name, this.spec, ons, undefined, this.migrations)
+    return this.#with({ ons: [...this.ons, { input, by, handlers }] })
+  }
+
+  #with(parts: DefinitionParts): ProjectionDefinition {
+    return new ProjectionDefinition(this.name, this.spec, { ...this, ...parts })
+  }
+
+  index(...fields: readonly string[]): ProjectionDefinition {
+    checkIndex(this, fields)
+    return this.#with({ indexes: [...this.indexes, fields] })
   }
 
   migrate(from: z.ZodObject, to: Migration['to']): ProjectionDefinition {
     if (typeof to !== 'function') throw fail('DEFINITION_INVALID', `${this.name}.migrate needs a function`)
     if (to.constructor.name === 'AsyncFunction') throw fail('HANDLER_ASYNC', `${this.name}.migrate is async`)
-    const migrations = [...this.migrations, { from, to }]
-    return new ProjectionDefinition(this.name, this.spec, this.ons, undefined, migrations)
+    return this.#with({ migrations: [...this.migrations, { from, to }] })
   }
 }
 

@@ -7,6 +7,7 @@ import { copyValue } from './json-writer.ts'
 import { KEYS_MAX, LINEAGE_DEFAULT, LINEAGE_MAX } from './limits.ts'
 import { checkField, type LineageEntry, lineageEntry } from './lineage.ts'
 import type { Reads, SourcePositions } from './reads.ts'
+import type { KeyRange, Rows, RowsOptions } from './rows.ts'
 import { tryBeforeWait } from './waits.ts'
 
 /** A value, and what is known of it. */
@@ -47,7 +48,7 @@ export interface LineageQuery<V> {
   readonly at?: AtOption
 }
 
-export interface ViewClient<K, V> {
+export interface ViewClient<K, V, W = unknown> {
   /**
    * One row; `value` is undefined where it is absent. The value is a copy.
    * @throws NOT_REACHED when the time is up; TOKEN_MALFORMED, TOKEN_OTHER_LOG, KEY_INVALID, VIEW_STOPPED, VIEW_REBUILDING; with
@@ -56,6 +57,13 @@ export interface ViewClient<K, V> {
   get(key: K, options?: ReadOptions): Promise<Answer<V | undefined>>
   /** Several rows at one cut, at most 1,000: a value or undefined for each key, in order. @throws as `get` */
   lookup(keys: readonly K[], options?: ReadOptions): Promise<Answer<readonly (V | undefined)[]>>
+  /** Rows by their keys, in the order of keys: `range({ from: 1, to: 100 })`. */
+  range(range?: KeyRange<K>, options?: RowsOptions): Rows<K, V>
+  /**
+   * Rows by what a declared index serves, in the order of its fields and then of keys:
+   * `where({ city: 'Bern', open_cents: { gte: 100 } })`. Where several serve it, the one declared first does.
+   */
+  where(where: W, options?: RowsOptions): Rows<K, V>
   /** The records that made a row, through other views too, and what each did to it; newest first. @throws as `get` with `at` */
   lineage(key: K, query?: LineageQuery<V>): Promise<readonly LineageEntry<V>[]>
 }
@@ -70,7 +78,9 @@ type Read<A, T> = T extends readonly [infer N, unknown]
 
 /** The views of an application, typed by its own definition. */
 export interface Client<A> {
-  readonly views: { readonly [V in ViewsOf<A> as V['name']]: ViewClient<Types<V>['key'], Types<V>['value']> }
+  readonly views: {
+    readonly [V in ViewsOf<A> as V['name']]: ViewClient<Types<V>['key'], Types<V>['value'], Types<V>['where']>
+  }
   /** Several rows of several views at one cut: `client.read({ account: ['accounts', 42], bill: ['bills', 7n] })`. @throws as `get` */
   read<const R extends ReadsOf<A>>(
     reads: R,
@@ -89,7 +99,7 @@ export function createLocalClient<A>(reads: Reads): Client<A> {
   return { views, read } as unknown as Client<A>
 }
 
-function createViewClient(reads: Reads, view: string): ViewClient<unknown, AnyRow> {
+function createViewClient(reads: Reads, view: string): Omit<ViewClient<unknown, AnyRow>, 'range' | 'where'> {
   return {
     get: async (key, options) => {
       const { value: rows, ...rest } = await readRows(reads, [{ view, key }], options)

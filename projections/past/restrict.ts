@@ -13,7 +13,7 @@ export type TakesKey = (key: unknown, on: number, inputKey: unknown) => boolean
 export function restricted(definition: ProjectionDefinition, takes: TakesKey): ProjectionDefinition {
   const ons = definition.ons.map((on, n): On => ({ ...on, by: restrictedBy(on.by, n, takes) }))
   // Rows have the accessors of the view itself, so that handlers meet one class of them.
-  return new ProjectionDefinition(definition.name, definition.spec, ons, definition.origin)
+  return new ProjectionDefinition(definition.name, definition.spec, { ons }, definition.origin)
 }
 
 function restrictedBy(by: On['by'], on: number, takes: TakesKey): On['by'] {
