@@ -7,6 +7,9 @@ import type { FoldedView } from './view.ts'
 
 export type Handler = (state: AnyRow, ...rest: unknown[]) => unknown
 
+/** Among the keys that a record goes to: a place where it goes to none. */
+export const NOWHERE = Symbol('nowhere')
+
 /** Gives the key of an input's row. */
 export interface InputKey {
   fromRow(row: AnyRow): unknown

@@ -22,7 +22,7 @@ import { HandlerContext, type RecordInfo } from './handler-context.ts'
 import { keyCodecOf } from './key-codec.ts'
 import type { DeclaredHandlers, ProjectionDefinition } from './projection.ts'
 import { Emissions } from './publish/emissions.ts'
-import { compileRoute, type Handler, type InputKey, type Route } from './route.ts'
+import { compileRoute, type Handler, type InputKey, NOWHERE, type Route } from './route.ts'
 import type { Lent, Segment } from './run-chain.ts'
 import { checkResult } from './run-fold.ts'
 import { DEAD_LETTERS_MAX, DeadLetters } from './skip/dead-letters.ts'
@@ -295,10 +295,11 @@ export class FoldedView implements HandlerOwner {
     this.#close(row, handler(this.table.draft, value, this.#context), weight)
   }
 
-  /** Steps to the row of a key, which is about to change; NO_ROW where it is somebody else's. */
+  /** Steps to the row of a key, which is about to change; NO_ROW where it is somebody else's, or nobody's. */
   #open(key: unknown): number {
     const { table } = this
     this.#context.row = -1
+    if (key === NOWHERE) return NO_ROW
     const row = table.findOrAdd(table.keys.idOf(key))
     if (row === NO_ROW) return row
     this.#context.row = row

@@ -306,9 +306,12 @@ export class PastFolds {
     position: () => number,
     observer: EvaluationObserver | undefined,
   ): TakesKey {
-    const { keys } = this.#models.get(view)!.table
+    const model = this.#models.get(view)!
     return (key, on, inputKey) => {
-      const hash = keys.hashOf(keys.idOf(key))
+      const id = model.idOf(key)
+      // The view says what comes of it, as it did then.
+      if (id === undefined) return true
+      const hash = model.table.keys.hashOf(id)
       if (!hashes.has(hash)) return false
       learning.note(view, hash, on, inputKey)
       observer?.goes(view, key, on, inputKey, position())

@@ -1,7 +1,7 @@
 // A view folded for some of its keys only: the same definition, whose records go to those keys and nowhere else.
 import type { AnyRow } from '../../core/index.ts'
 import { type On, ProjectionDefinition } from '../projection.ts'
-import { byColumns } from '../route.ts'
+import { byColumns, NOWHERE } from '../route.ts'
 
 /**
  * Whether a key is folded; told of each key to which a record, or a row of another view, goes.
@@ -21,8 +21,9 @@ function restrictedBy(by: On['by'], on: number, takes: TakesKey): On['by'] {
   return (row: AnyRow, inputKey: unknown) => {
     const keys = keysOf(row, inputKey)
     if (keys === null || keys === undefined) return null
-    // One key of an array is still an array: what a view does with the two may differ.
-    if (typeof by === 'function' && Array.isArray(keys)) return keys.filter(key => takes(key, on, inputKey))
+    // One key of an array is still an array, and at its place: dead letters know a record's calls by their numbers.
+    if (typeof by === 'function' && Array.isArray(keys))
+      return keys.map(key => (takes(key, on, inputKey) ? key : NOWHERE))
     return takes(keys, on, inputKey) ? keys : null
   }
 }

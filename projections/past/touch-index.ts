@@ -302,13 +302,17 @@ function touch({ touches, direct, changes }: Feed, cursor: RecordCursor): void {
 }
 
 function add({ view, open }: Touches, route: Route, row: AnyRow, inputKey: InputKey, position: number): void {
-  const { keys } = view!.table
+  let found: unknown
   try {
-    const found = route.keysOf(row, inputKey)
-    for (const key of Array.isArray(found) ? found : [found])
-      if (key !== null && key !== undefined) open.add(keys.hashOf(keys.idOf(key)), position)
+    found = route.keysOf(row, inputKey)
   } catch {
-    // It has no key: the view has stopped there, or has passed over this call and made the record's others.
+    // It has no key: the view has stopped there, or has passed over this call.
+    return
+  }
+  for (const key of Array.isArray(found) ? found : [found]) {
+    // As above: what is no key of the view. The record's other calls were made.
+    const id = key === null || key === undefined ? undefined : view!.idOf(key)
+    if (id !== undefined) open.add(view!.table.keys.hashOf(id), position)
   }
 }
 

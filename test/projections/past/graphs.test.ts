@@ -44,9 +44,12 @@ test.each([1, 2, 7, 4])('any view of any graph is at each position what it was, 
   engines.push(await openEngine(options('one')), await openShardedEngine(options('two'), crew))
   const requests = views.flatMap(({ view, keys }) => keys.map(key => ({ view: view.name, key })))
   const history: { position: number; rows: readonly (AnyRow | undefined)[] }[] = []
+  // Some reads begin with the rows of a checkpoint.
+  const checkpoints = new Random(seed + 1_000)
   for (let n = 0; n < 40; n++) {
     await input.transaction(1 + random.int(8))
     await engines[0]!.waitFor(log.end, AbortSignal.timeout(20_000))
+    if (checkpoints.next() < 0.08) await engines[0]!.checkpoint()
     const { position, rows } = await engines[0]!.read(requests)
     history.push({ position, rows: structuredClone(rows) })
   }

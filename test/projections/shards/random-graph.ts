@@ -16,6 +16,8 @@ const events = topic('happened', {
 })
 
 const KEYS = 9
+/** Of no view. */
+const NO_KEY = {}
 const keyKinds = [
   { schema: z.int(), of: (n: number): unknown => n, column: 'to' },
   { schema: z.string(), of: (n: number): unknown => `key ${n}${'é'.repeat(n % 3)}`, column: 'name' },
@@ -82,6 +84,7 @@ export function randomGraph(random: Random): readonly GraphView[] {
         const n = digest([shift, row['name'], row['amount'], row['trace']]) >>> 1
         if (n % 7 === 0) return null
         if (skips && n % 101 === 1) throw new RangeError('it has no key')
+        if (skips && many && n % 11 === 1) return [kind.of(n % KEYS), NO_KEY, kind.of((n >> 4) % KEYS)]
         return many && n % 3 > 0 ? [kind.of(n % KEYS), kind.of((n >> 4) % KEYS)] : kind.of(n % KEYS)
       }
     }
