@@ -5,18 +5,12 @@ import type { RunningServer, ServerOptions } from './server-options.ts'
 export { type AppendResult, Appends } from './append.ts'
 export type { AtOption } from './at.ts'
 export type { LogWire, ViewDetail, ViewSummary } from './catalog.ts'
-export {
-  type Answer,
-  type Client,
-  createLocalClient,
-  type LineageQuery,
-  type ReadOptions,
-  type ViewClient,
-} from './client.ts'
+export type { Answer, Client, LineageQuery, ReadOptions, ViewClient } from './client/client.ts'
 export type { DeadLettersWire, DeadLetterWire, RedrivenWire } from './dead-letters.ts'
 export { EXPORT_FORMATS, type ExportFormat, exportText } from './export.ts'
 export { HOST_DEFAULT, LOG_PAGE_MAX, PORT_DEFAULT } from './limits.ts'
 export type { LineageEntry, LineageStepWire, LineageWire } from './lineage.ts'
+export { createLocalClient } from './local-client.ts'
 export type { CleanWire } from './log-clean.ts'
 export { type LogRecordWire, recordJson } from './log-page.ts'
 export type { ParkedWire, RetriedWire } from './parked.ts'

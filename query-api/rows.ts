@@ -1,5 +1,5 @@
 // Reading many rows of a view in order: what the client in the application's own process and the one over HTTP have in common.
-import type { Answer, ReadOptions } from './client.ts'
+import type { Answer, ReadOptions } from './client/client.ts'
 
 /** A row with its key. */
 export interface Entry<K, V> {

@@ -1,0 +1,95 @@
+// What a client of an application is, in its own process and over HTTP: types only, inferred from the application's definition.
+import type { AnyTopic, Position, Show } from '../../core/index.ts'
+import type { Application, View } from '../../projections/index.ts'
+import type { AtOption } from '../at.ts'
+import type { LineageEntry } from '../lineage.ts'
+import type { SourcePositions } from '../reads.ts'
+import type { KeyRange, Rows, RowsOptions } from '../rows.ts'
+
+/** A value, and what is known of it. */
+export interface Answer<T> {
+  readonly value: T
+  /** The place in the log that the value is of. */
+  readonly position: Position
+  /** Milliseconds for which changes may have happened that are not in it; null while not known, and of the past. */
+  readonly ageMs: number | null
+  /** False while a source's snapshot is not complete: rows may be missing. */
+  readonly final: boolean
+  /** Where asked for: of each source that reaches what was read, up to where it is in the cut (an LSN, a GTID). */
+  readonly sources?: SourcePositions
+}
+
+export interface ReadOptions {
+  /** Tokens to wait for: what `append` or `writeToken` gave. */
+  readonly after?: string | readonly string[]
+  /** How long to wait for them, milliseconds. Default 5,000. */
+  readonly timeoutMs?: number
+  /**
+   * Read the past: a position, a time (of appending), or a savepoint. The answer is as of the last transaction that had ended
+   * there. Not together with `after`. Default: the present.
+   */
+  readonly at?: AtOption
+  /** The answer says up to where each source is in it. Default false. */
+  readonly sources?: boolean
+  /** Ends the call with the signal's reason. */
+  readonly signal?: AbortSignal
+}
+
+export interface LineageQuery<V> {
+  /** Most steps to give, 1 to 1,000. Default 100. */
+  readonly limit?: number
+  /** Only records before this position: that of the last step of the page before. */
+  readonly before?: Position
+  /** Only records that changed this field. */
+  readonly field?: keyof V & string
+  /** The last place in the log that is looked at. Default: the present. */
+  readonly at?: AtOption
+  /** Ends the call with the signal's reason. */
+  readonly signal?: AbortSignal
+}
+
+export interface ViewClient<K, V, W = unknown> {
+  /**
+   * One row; `value` is undefined where it is absent. The value is a copy.
+   * @throws NOT_REACHED when the time is up; TOKEN_MALFORMED, TOKEN_OTHER_LOG, KEY_INVALID, VIEW_STOPPED, VIEW_REBUILDING; with
+   * `at`: AT_MALFORMED, AT_AHEAD, AT_GONE where history was removed, AT_TOO_FAR, SAVEPOINT_UNKNOWN, STATE_TOO_LARGE
+   */
+  get(key: K, options?: ReadOptions): Promise<Answer<V | undefined>>
+  /** Several rows at one cut, at most 1,000: a value or undefined for each key, in order. @throws as `get` */
+  lookup(keys: readonly K[], options?: ReadOptions): Promise<Answer<readonly (V | undefined)[]>>
+  /** Rows by their keys, in the order of keys: `range({ from: 1, to: 100 })`. */
+  range(range?: KeyRange<K>, options?: RowsOptions): Rows<K, V>
+  /**
+   * Rows by what a declared index serves, in the order of its fields and then of keys:
+   * `where({ city: 'Bern', open_cents: { gte: 100 } })`. Where several serve it, the one declared first does.
+   */
+  where(where: W, options?: RowsOptions): Rows<K, V>
+  /** The records that made a row, through other views too, and what each did to it; newest first. @throws as `get` with `at` */
+  lineage(key: K, query?: LineageQuery<V>): Promise<readonly LineageEntry<V>[]>
+}
+
+/** What a module exports: its default export is the application. */
+type Module = { readonly default: unknown }
+/** An application, or the module that exports it as its default. */
+type ApplicationOf<A> = A extends Module ? A['default'] : A
+export type ViewsOf<A> = ApplicationOf<A> extends Application<string, infer V> ? V[number] : never
+export type Types<V extends View> = V['~view']
+type Reading<A> = { [V in ViewsOf<A> as V['name']]: readonly [V['name'], Types<V>['key']] }[ViewsOf<A>['name']]
+export type ReadsOf<A> = Readonly<Record<string, Reading<A>>>
+type Read<A, T> = T extends readonly [infer N, unknown]
+  ? Types<Extract<ViewsOf<A>, { name: N }>>['value'] | undefined
+  : never
+/** The topics that a module exports. */
+export type TopicsOf<A> = A extends Module ? Extract<A[keyof A], AnyTopic> : never
+
+/** The views of an application, typed by its own definition, or by the module whose default export it is. */
+export interface Client<A> {
+  readonly views: {
+    readonly [V in ViewsOf<A> as V['name']]: ViewClient<Types<V>['key'], Types<V>['value'], Types<V>['where']>
+  }
+  /** Several rows of several views at one cut: `client.read({ account: ['accounts', 42], bill: ['bills', 7n] })`. @throws as `get` */
+  read<const R extends ReadsOf<A>>(
+    reads: R,
+    options?: ReadOptions,
+  ): Promise<Answer<Show<{ [N in keyof R]: Read<A, R[N]> }>>>
+}

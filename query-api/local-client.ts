@@ -1,0 +1,94 @@
+// The typed client inside of the application's own process: the same reads as over HTTP, without the wire. Types come
+// from the application's own views.
+import { type AnyRow, fail, type Position } from '../core/index.ts'
+import type { LiveView, RowRequest } from '../projections/index.ts'
+import { atOf } from './at.ts'
+import type { Answer, Client, LineageQuery, ReadOptions, ViewClient } from './client/client.ts'
+import { copyValue } from './json-writer.ts'
+import { KEYS_MAX, LINEAGE_DEFAULT, LINEAGE_MAX } from './limits.ts'
+import { checkField, type LineageEntry, lineageEntry } from './lineage.ts'
+import type { Reads } from './reads.ts'
+import { tryBeforeWait } from './waits.ts'
+
+/** A client of the application that runs in this process. */
+export function createLocalClient<A>(reads: Reads): Client<A> {
+  const views = Object.fromEntries([...reads.engine.views.keys()].map(name => [name, createViewClient(reads, name)]))
+  const read = async (wanted: Readonly<Record<string, readonly [string, unknown]>>, options?: ReadOptions) => {
+    const requests = Object.values(wanted).map(([view, key]) => ({ view, key }))
+    const { value: rows, ...rest } = await readRows(reads, requests, options)
+    return { value: Object.fromEntries(Object.keys(wanted).map((label, n) => [label, rows[n]])), ...rest }
+  }
+  return { views, read } as unknown as Client<A>
+}
+
+function createViewClient(reads: Reads, view: string): Omit<ViewClient<unknown, AnyRow>, 'range' | 'where'> {
+  return {
+    get: async (key, options) => {
+      const { value: rows, ...rest } = await readRows(reads, [{ view, key }], options)
+      return { value: rows[0], ...rest }
+    },
+    lookup: async (keys, options) => {
+      if (keys.length > KEYS_MAX)
+        throw fail('REQUEST_INVALID', `${keys.length} keys are too many`, { hint: `at most ${KEYS_MAX} at a time` })
+      const requests = keys.map(key => ({ view, key }))
+      return readRows(reads, requests, options, [view])
+    },
+    lineage: (key, query = {}) => readLineage(reads, view, key, query),
+  }
+}
+
+async function readLineage(
+  reads: Reads,
+  view: string,
+  key: unknown,
+  { limit = LINEAGE_DEFAULT, before, field, at, signal }: LineageQuery<AnyRow>,
+): Promise<readonly LineageEntry<AnyRow>[]> {
+  const served = reads.view(view)
+  if (field !== undefined) checkField(served, field)
+  if (!Number.isInteger(limit) || limit < 1 || limit > LINEAGE_MAX)
+    throw fail('REQUEST_INVALID', `a limit of ${limit} is not valid`, { hint: `1 to ${LINEAGE_MAX}` })
+  const { steps } = await reads.engine.past.lineage(view, key, {
+    limit,
+    before: before === undefined ? undefined : Number(before),
+    field,
+    at: at === undefined ? undefined : atOf(at),
+    ...(signal ? { signal } : {}),
+  })
+  return steps.map(step => lineageEntry(served, step))
+}
+
+/** @param names of the views. Default: those asked for */
+async function readRows(
+  reads: Reads,
+  requests: readonly RowRequest[],
+  options: ReadOptions | undefined,
+  names: readonly string[] = [...new Set(requests.map(({ view }) => view))],
+): Promise<Answer<readonly (AnyRow | undefined)[]>> {
+  const views = names.map(name => reads.view(name).live)
+  const after = options?.after === undefined ? [] : typeof options.after === 'string' ? [options.after] : options.after
+  if (options?.at !== undefined && after.length > 0)
+    throw fail('REQUEST_INVALID', "'at' and 'after' exclude each other", {
+      hint: 'the past does not change: give one of them',
+    })
+  if (after.length > 0) {
+    for (const view of views) tryBeforeWait(() => view.check())
+    await reads.wait({
+      after,
+      ...(options?.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
+      ...(options?.signal ? { signal: options.signal } : {}),
+    })
+  }
+  const at = options?.at
+  const past = at !== undefined
+  options?.signal?.throwIfAborted()
+  const read = past
+    ? await reads.engine.past.read(requests, atOf(at), options?.signal && { signal: options.signal })
+    : await reads.read(requests)
+  const value = read.rows.map((row, n) => copyRow(reads.view(requests[n]!.view).live, row))
+  const { position, ageMs, final } = reads.freshness(views, { ...read, past })
+  const answer = { value, position: position as Position, ageMs, final }
+  return options?.sources ? { ...answer, sources: await reads.sourcePositions(views, read.position) } : answer
+}
+
+const copyRow = (live: LiveView, row: AnyRow | undefined): AnyRow | undefined =>
+  row === undefined ? undefined : (copyValue(live.value, row) as AnyRow)
