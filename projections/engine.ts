@@ -1,5 +1,5 @@
 // The port by which reads and operations see projections, however many shards there are.
-import type { AnyRow, ErrorReport, KeyCodec, ObjectType } from '../core/index.ts'
+import type { AnyRow, ErrorReport, KeyCodec, MainstemError, ObjectType } from '../core/index.ts'
 import type { Past } from './past/past.ts'
 import type { Replays } from './replay/replayer.ts'
 import type { Savepoints } from './savepoint/savepoints.ts'
@@ -89,6 +89,44 @@ export interface CutRead {
   readonly final: boolean
 }
 
+/** What became of a row in a transaction, on balance. */
+export interface RowChange {
+  /** End of the transaction. */
+  readonly position: number
+  /** Bytes of its key, whose order is that of keys, as latin1 text. */
+  readonly key: string
+  /** The row as it was and as it is, as the row codec of the view's shown fields writes it; undefined where it was not, or is not there. */
+  readonly before: Uint8Array | undefined
+  readonly after: Uint8Array | undefined
+}
+
+export interface ViewFollower {
+  /**
+   * The views have come to a cut. Called for each, with the changes since the one before, in the order of the log and within a
+   * transaction in that of keys; a replay's exchange of rows comes as changes at the cut where it happens.
+   */
+  changed(changes: readonly RowChange[], position: number): void
+  /** The same, but the changes were too many to be told: what was known of the view's rows is out of date. */
+  lost(position: number): void
+  /** The view has stopped: nothing comes any more. */
+  ended(error: MainstemError): void
+}
+
+export interface ViewFollowing {
+  /** The cut from which on changes are told. */
+  readonly position: number
+  end(): void
+}
+
+export interface ChangeFeeds {
+  /**
+   * Tells of all changes of a view's rows from a cut on, at which this resolves: a read that is asked for afterwards is of that
+   * cut or a later one. A view that nobody follows pays nothing for it.
+   * @throws VIEW_UNKNOWN, VIEW_STOPPED, SHUTTING_DOWN
+   */
+  follow(view: string, follower: ViewFollower): Promise<ViewFollowing>
+}
+
 export interface EngineStatus {
   readonly position: number
   readonly logEnd: number
@@ -114,6 +152,8 @@ export interface Engine {
   status(): EngineStatus
   /** From a source's commit to visible in every view, since the start. */
   lagTotal(): EngineStatus['lag']
+  /** What becomes of views' rows, for those who follow them. */
+  readonly changes: ChangeFeeds
   /** Folds the log anew beside the live views and compares. */
   readonly verifier: Pick<Verifier, 'start' | 'status'>
   /** Reads views as they were. */

@@ -15,7 +15,7 @@ const ROWS_PER_TURN = 64
 export interface TouchingView {
   readonly table: StateTable
   readonly changes: Changes
-  /** Whether other views fold this one. */
+  /** Whether somebody takes net changes: other views that fold this one, or those who follow it. */
   readonly passesOn: boolean
   readonly stopped: boolean
   /** A row's transaction ends, and it is there or not; false when that stops the view. */

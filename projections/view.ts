@@ -18,6 +18,7 @@ import {
 import { areAggregates } from './aggregate.ts'
 import { aggregateHandlers, hiddenFields } from './aggregate-code.ts'
 import { Expiry, TOUCHED_AT } from './expiry/expiry.ts'
+import { passOn } from './feed/net-change.ts'
 import { HandlerContext, type RecordInfo } from './handler-context.ts'
 import { keyCodecOf } from './key-codec.ts'
 import type { DeclaredHandlers, ProjectionDefinition } from './projection.ts'
@@ -63,6 +64,8 @@ export class FoldedView implements HandlerOwner {
   readonly consumers: Route[] = []
   /** Who takes what is passed on; undefined where the views that fold this one get it at once. */
   outlet: ChangeOutlet | undefined
+  /** Takes the same for those who follow this view; set and unset at a cut. */
+  feed: ChangeOutlet | undefined
   error: MainstemError | undefined
   /** Position up to which this view is folded: records at or below it are skipped. */
   position = 0
@@ -136,13 +139,13 @@ export class FoldedView implements HandlerOwner {
       table: this.table,
       changes: this.changes,
       get passesOn() {
-        return view.consumers.length > 0
+        return view.consumers.length > 0 || view.feed !== undefined
       },
       get stopped() {
         return view.error !== undefined
       },
       ended: (row, lives) => (lives || this.#leave(row)) && this.#noteTouch(row, lives),
-      passOn: (row, copy) => this.#passOn(row, copy),
+      passOn: (row, copy) => passOn(this, row, copy),
     }
   }
 
@@ -388,22 +391,6 @@ export class FoldedView implements HandlerOwner {
     } catch (error) {
       this.stop(asMainstemError(error))
       return false
-    }
-  }
-
-  /** Passes a row's change on to the views that fold this one. @param copy the row as it was; −1 where it was not there */
-  #passOn(row: number, copy: number): void {
-    const { table } = this
-    const exists = (table.flags(row) & LIVE) !== 0
-    if ((copy >= 0 || exists) && !(copy >= 0 && exists && table.isEqual(copy, row))) {
-      const before = copy >= 0 ? table.toObject(copy) : null
-      const after = exists ? table.toObject(row) : null
-      if (this.outlet !== undefined) {
-        this.outlet(this, table.idOf(row), before, after)
-        return
-      }
-      const inputKey = { fromRow: () => table.keyOf(row) }
-      for (const route of this.consumers) route.view.fold(route, before, after, inputKey)
     }
   }
 

@@ -2,6 +2,7 @@
 // data, in the form of checkpoints. They are put there as a transaction would: who reads rows at a cut gets them as they were
 // before, and the next checkpoint has them.
 import { ByteReader, ByteWriter } from '../../core/index.ts'
+import { netChange } from '../feed/net-change.ts'
 import { idAt, storedRow } from '../rows-at-cut.ts'
 import type { DeadLetter } from '../skip/dead-letters.ts'
 import { LIVE } from '../state/changes.ts'
@@ -86,6 +87,7 @@ function replaceRow(live: FoldedView, id: KeyId, reader: ByteReader): void {
   if (row < 0) return
   changes.beforeWrite(row)
   const flags = table.flags(row)
+  const copy = live.feed && (flags & LIVE) !== 0 ? table.copy(row) : -1
   if (support === 0) table.clear(row)
   else {
     table.readStored(row, reader)
@@ -93,5 +95,14 @@ function replaceRow(live: FoldedView, id: KeyId, reader: ByteReader): void {
   }
   table.setSupport(row, support)
   changes.add(row, support === 0 ? flags & ~LIVE : flags | LIVE)
+  feedReplaced(live, row, copy)
   live.size += (support === 0 ? 0 : 1) - ((flags & LIVE) === 0 ? 0 : 1)
+}
+
+/** Those who follow the view are told; views that fold it are not: their rows were folded anew too. */
+function feedReplaced(live: FoldedView, row: number, copy: number): void {
+  if (live.feed === undefined) return
+  const change = netChange(live, row, copy)
+  if (change) live.feed(live, live.table.idOf(row), change.before, change.after)
+  if (copy >= 0) live.table.releaseCopy(copy)
 }

@@ -26,6 +26,7 @@ import type {
 } from '../engine.ts'
 import type { EngineEvent, EngineOptions } from '../engine-options.ts'
 import { LogClock } from '../expiry/log-clock.ts'
+import { Feeds } from '../feed/feeds.ts'
 import { historyGone, ViewHolds } from '../history.ts'
 import type { Past } from '../past/past.ts'
 import { Publishing } from '../publish/publishing.ts'
@@ -39,6 +40,7 @@ import type { Verifier } from '../verifier.ts'
 import type { FoldedView } from '../view.ts'
 import { CatchingUp } from './catching-up.ts'
 import { type CheckpointCut, CheckpointRuns } from './checkpoint-runs.ts'
+import { CutWaiters } from './cut-waiters.ts'
 import type { CoordinatorParts, Folding } from './folding.ts'
 import { LagMeter } from './lag-meter.ts'
 import { LogEnd } from './log-end.ts'
@@ -47,12 +49,8 @@ import { PositionWaiters } from './position-waiters.ts'
 import { type RowExchange, rowExchange } from './row-exchange.ts'
 import { realScheduler, type Scheduler } from './scheduler.ts'
 import type { SliceEnd } from './shard.ts'
-import { SliceSize } from './slice-size.ts'
+import { REBUILD_SLICE_MS, SLICE_MS, SliceSize } from './slice-size.ts'
 
-/** Of a slice while rows are read. */
-export const SLICE_MS = 2
-/** Of a slice while nobody may read. */
-const REBUILD_SLICE_MS = 50
 const CHECKPOINT_INTERVAL_MS = 1_000
 
 /** A slice that has been asked for. */
@@ -87,11 +85,12 @@ export abstract class Coordinator implements Engine {
   readonly deadLetters: DeadLetterDesk
   abstract readonly replayer: Pick<Replayer, 'start' | 'status' | 'cancel' | 'stop'>
   readonly savepoints: Savepoints
+  readonly changes: Feeds
   abstract readonly past: Past & { stop(): Promise<void> }
   /** Slices that have been asked for, and not passed. */
   readonly #under: Slice[] = []
-  /** Called when no slice is under way and no transaction, or when there is nothing more to come. */
-  readonly #cutWaiters: (() => void)[] = []
+  /** Woken when no slice is under way and no transaction, or when there is nothing more to come. */
+  readonly #cutWaiters = new CutWaiters()
   #stopping = false
   #ended = false
   #catchingUp: CatchingUp
@@ -122,6 +121,7 @@ export abstract class Coordinator implements Engine {
       if (view === undefined) throw unknownView(name, this.views.keys())
       return folding.deadLetters(view)
     })
+    this.changes = new Feeds({ folding, atCut: begin => this.#atCutGoingOn(begin) })
     this.#catchingUp = new CatchingUp(this.#scheduler, 0, 0, false)
     this.#checkpointRuns = new CheckpointRuns({
       scheduler: this.#scheduler,
@@ -150,10 +150,12 @@ export abstract class Coordinator implements Engine {
     return rowExchange({
       folding: this.#folding,
       checkpoints: this.#checkpointRuns,
-      atCut: begin => this.#atCut(cut => begin(cut !== undefined)),
-      failure: () => this.#failure,
+      atCut: begin => this.#atCutGoingOn(begin),
       replayed: (names, from) => this.#checkpoints?.replayed(names, this.position, from),
-      replaced: () => this.#lookAtViews(),
+      replaced: changes => {
+        this.#lookAtViews()
+        this.changes.passed(this.position, changes)
+      },
     })
   }
 
@@ -235,7 +237,7 @@ export abstract class Coordinator implements Engine {
       await this.#giveSlices()
     } finally {
       this.#ended = true
-      this.#wakeCutWaiters()
+      this.#cutWaiters.wake()
     }
   }
 
@@ -248,7 +250,7 @@ export abstract class Coordinator implements Engine {
       // A rebuild ends exactly at its target: beyond it, rows are read.
       const most = this.rebuilding ? this.#catchingUp.target : this.#log.end
       // Whoever wants a cut gets it when no slice is under way; amidst a transaction, block by block to its end.
-      const wanted = this.#cutWaiters.length > 0
+      const wanted = this.#cutWaiters.some
       ending ||= this.#stopping
       if (under.length > 0 && (ending || wanted || under.length === folding.slicesAhead || asked >= most)) {
         const end = await under[0]!.ended
@@ -257,7 +259,7 @@ export abstract class Coordinator implements Engine {
         continue
       }
       if (wanted && !folding.inTransaction) {
-        this.#wakeCutWaiters()
+        this.#cutWaiters.wake()
         continue
       }
       if (ending) return
@@ -279,14 +281,11 @@ export abstract class Coordinator implements Engine {
     }
   }
 
-  #wakeCutWaiters(): void {
-    for (const begin of this.#cutWaiters.splice(0)) begin()
-  }
-
   /** A slice has been folded. */
-  #passed({ from }: Slice, { position, scanned, commitTimesUs, emitted, ms }: SliceEnd): void {
+  #passed({ from }: Slice, { position, scanned, commitTimesUs, emitted, changes, ms }: SliceEnd): void {
     this.#sliceSize.measured(scanned - from, ms, this.rebuilding ? REBUILD_SLICE_MS : this.#sliceMs)
     this.#lookAtViews()
+    this.changes.passed(position, changes)
     this.#publishing.take(emitted.filter(({ projection }) => !this.#reported.has(projection)))
     for (const commitTimeUs of commitTimesUs) this.#lag.record(commitTimeUs)
     this.#endCatchingUp(position)
@@ -310,6 +309,7 @@ export abstract class Coordinator implements Engine {
   #reportStopped(view: FoldedView): void {
     if (this.#reported.has(view.name) || !view.error) return
     this.#reported.add(view.name)
+    this.changes.stopped(view)
     this.#emit({ event: 'view-stopped', view: view.name, ...reportOf(view.error) })
   }
 
@@ -398,19 +398,20 @@ export abstract class Coordinator implements Engine {
     return this.#checkpointRuns.now()
   }
 
+  /** Calls back at the next cut. @throws why views do not go on */
+  #atCutGoingOn<T>(begin: () => T): Promise<Awaited<T>> {
+    return this.#atCut(cut => {
+      if (cut === undefined) throw this.#failure ?? fail('SHUTTING_DOWN', 'the application is shutting down')
+      return begin()
+    })
+  }
+
   #atCut<T>(begin: (cut: CheckpointCut | undefined) => T): Promise<Awaited<T>> {
-    return new Promise((resolve, reject) => {
-      // In one turn: what shards are asked next is behind it.
-      const atCut = () => {
-        const checkpoints = this.#checkpoints
-        const none = !checkpoints || this.#failure || this.#folding.inTransaction
-        const cut = none
-          ? undefined
-          : { position: this.position, write: (full: boolean) => this.#write(checkpoints, full) }
-        new Promise<T>(resolve => resolve(begin(cut))).then(resolve as (value: T) => void, reject)
-      }
-      if (this.#ended || (this.#under.length === 0 && !this.#folding.inTransaction)) atCut()
-      else this.#cutWaiters.push(atCut)
+    const isNow = this.#ended || (this.#under.length === 0 && !this.#folding.inTransaction)
+    return this.#cutWaiters.wait(isNow, () => {
+      const checkpoints = this.#checkpoints
+      if (!checkpoints || this.#failure || this.#folding.inTransaction) return begin(undefined)
+      return begin({ position: this.position, write: full => this.#write(checkpoints, full) })
     })
   }
 

@@ -2,6 +2,7 @@
 import type { MainstemError } from '../../core/index.ts'
 import type { CheckpointMember } from '../checkpoint/member.ts'
 import type { EngineOptions } from '../engine-options.ts'
+import type { RecordedChanges } from '../feed/recorder.ts'
 import type { Refolded } from '../replay/replacement.ts'
 import type { DeadLetterEntry } from '../skip/dead-letters.ts'
 import type { FoldedView } from '../view.ts'
@@ -32,9 +33,12 @@ export interface Folding {
   keepChanged(views: readonly string[]): void
   /**
    * Puts rows and dead letters of views that were folded anew in the place of these, at a cut, and puts those back that were kept.
-   * A view that cannot take them stops. Resolves when it is done everywhere; what is asked for meanwhile comes after it.
+   * A view that cannot take them stops. Resolves when it is done everywhere, with what that changed in rows of views that are fed; what
+   * is asked for meanwhile comes after it.
    */
-  replace(refolded: readonly Refolded[]): Promise<void>
+  replace(refolded: readonly Refolded[]): Promise<readonly RecordedChanges[]>
+  /** From now on, which is a cut, slices end with the net changes of these views' rows, and of no others. */
+  feed(views: readonly string[]): void
   /** Whether it stands amidst a transaction, of which reads see nothing. */
   readonly inTransaction: boolean
   /** Resolves, where that takes a while, when it is known how the views stand. */

@@ -9,11 +9,12 @@ import { Replayer } from '../replay/replayer.ts'
 import { rowsNow } from '../rows-at-cut.ts'
 import { unknownView } from '../unknown-view.ts'
 import { type RefoldHost, Verifier } from '../verifier.ts'
-import { Coordinator, SLICE_MS } from './coordinator.ts'
+import { Coordinator } from './coordinator.ts'
 import { LocalReadView } from './live-view.ts'
 import { membershipOf } from './membership.ts'
 import { realScheduler } from './scheduler.ts'
 import { Shard } from './shard.ts'
+import { SLICE_MS } from './slice-size.ts'
 
 /** Opens the views of an application over its log: loads the last checkpoint and begins to fold. @throws DEFINITION_INVALID, VIEW_CANNOT_CONTINUE */
 export async function openEngine(options: EngineOptions): Promise<LocalEngine> {

@@ -5,6 +5,7 @@
 import type { Channel, ErrorReport } from '../../core/index.ts'
 import type { LoadReport, LoadRequest } from '../checkpoint/member.ts'
 import type { PartReport, PartRequest } from '../checkpoint/part.ts'
+import type { RecordedChanges } from '../feed/recorder.ts'
 import type { Replacement } from '../replay/replacement.ts'
 import type { DeadLetterEntry } from '../skip/dead-letters.ts'
 import type { KeyId } from '../state/keys.ts'
@@ -21,6 +22,8 @@ export type ToShard =
   | { readonly type: 'letters'; readonly id: number; readonly view: number }
   /** Keep rows of these views as they are before they change; see `Folding`. */
   | { readonly type: 'keep'; readonly views: readonly string[] }
+  /** Say with each slice what changed in rows of these views; see `Folding`. */
+  | { readonly type: 'feed'; readonly views: readonly string[] }
   /** Take rows in the place of others, at the cut of the last slice. */
   | { readonly type: 'replace'; readonly replacements: readonly Replacement[] }
   /** A view has stopped elsewhere; without one, all stop. */
@@ -49,7 +52,13 @@ export type FromShard =
   | ({ readonly type: 'rows' } & RowsRead)
   | { readonly type: 'letters'; readonly id: number; readonly letters: readonly DeadLetterEntry[] }
   /** It has begun, or has taken rows in the place of others. */
-  | { readonly type: 'stands'; readonly views: readonly ViewFacts[]; readonly nextExpiryMs: number }
+  | {
+      readonly type: 'stands'
+      readonly views: readonly ViewFacts[]
+      readonly nextExpiryMs: number
+      /** What taking rows has changed, of views that are fed. */
+      readonly changes: readonly RecordedChanges[]
+    }
   | FromMember
   /** It cannot go on. */
   | { readonly type: 'failed'; readonly error: ErrorReport }

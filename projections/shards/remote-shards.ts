@@ -12,6 +12,7 @@ import {
 } from '../../core/index.ts'
 import type { ApplicationParts } from '../application.ts'
 import type { RowRequest } from '../engine.ts'
+import type { RecordedChanges } from '../feed/recorder.ts'
 import { type Refolded, replacementsOf } from '../replay/replacement.ts'
 import { type DeadLetterEntry, inOrder } from '../skip/dead-letters.ts'
 import { GROUP_SHIFT, groupsOf, ownersOf } from '../state/key-groups.ts'
@@ -33,7 +34,7 @@ type Ended = Extract<FromShard, { type: 'at' }>
 type Stands = Extract<FromShard, { type: 'stands' }>
 
 /** What shards have been told that they answer with how their views stand. */
-interface Settling extends PromiseWithResolvers<void> {
+interface Settling extends PromiseWithResolvers<readonly RecordedChanges[]> {
   readonly stand: (Stands | undefined)[]
 }
 
@@ -170,14 +171,14 @@ export class RemoteShards implements Folding {
     return this.#scanned > this.#position
   }
 
-  begin(start: ShardStart): Promise<void> {
+  async begin(start: ShardStart): Promise<void> {
     this.#position = this.#scanned = start.position
     this.#generation = start.generation
     this.#complete = new Set(start.complete)
     const views = this.views.map(({ position, error }) => ({ position, error: error && reportOf(error) }))
     const settled = this.#settled()
     for (const channel of this.#options.channels) channel.post({ type: 'begin', start, views })
-    return settled
+    await settled
   }
 
   run(to: number, serving: boolean): Promise<SliceEnd> {
@@ -236,11 +237,13 @@ export class RemoteShards implements Folding {
     // Of what the oldest base gave nothing is of a newer one.
     this.#generation = Math.min(...ends.map(({ end }) => end.generation))
     const emitted = ends.flatMap(({ end }) => end.emitted)
+    const changes = ends.flatMap(({ end }) => end.changes)
     slice.resolve({
       position,
       scanned,
       commitTimesUs,
       emitted,
+      changes,
       generation: this.#generation,
       ms: Math.max(...ends.map(({ end }) => end.ms)),
     })
@@ -339,7 +342,11 @@ export class RemoteShards implements Folding {
     for (const channel of this.#options.channels) channel.post({ type: 'keep', views })
   }
 
-  replace(refolded: readonly Refolded[]): Promise<void> {
+  feed(views: readonly string[]): void {
+    for (const channel of this.#options.channels) channel.post({ type: 'feed', views })
+  }
+
+  replace(refolded: readonly Refolded[]): Promise<readonly RecordedChanges[]> {
     if (this.#failure) return Promise.reject(this.#failure)
     if (this.#closed) return Promise.reject(shuttingDown())
     const { channels } = this.#options
@@ -354,9 +361,12 @@ export class RemoteShards implements Folding {
   }
 
   /** Resolves when all have answered what they are told next. */
-  #settled(): Promise<void> {
+  #settled(): Promise<readonly RecordedChanges[]> {
     if (this.#failure) return Promise.reject(this.#failure)
-    const settling = { ...Promise.withResolvers<void>(), stand: this.#options.channels.map(() => undefined) }
+    const settling = {
+      ...Promise.withResolvers<readonly RecordedChanges[]>(),
+      stand: this.#options.channels.map(() => undefined),
+    }
     this.#settling = settling
     return settling.promise
   }
@@ -369,7 +379,7 @@ export class RemoteShards implements Folding {
     if (stand.length < settling.stand.length) return
     this.#settling = undefined
     this.#takeAllFacts(stand)
-    settling.resolve()
+    settling.resolve(stand.flatMap(({ changes }) => changes))
   }
 
   stopView(view: FoldedView, error: MainstemError): void {

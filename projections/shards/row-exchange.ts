@@ -1,5 +1,5 @@
 // What a replay does with live views, wherever their rows are: exchanges rows at a cut, and has a checkpoint written that has them.
-import { fail, type MainstemError } from '../../core/index.ts'
+import type { RecordedChanges } from '../feed/recorder.ts'
 import type { ReplayHost } from '../replay/replayer.ts'
 import type { RefoldHost } from '../verifier.ts'
 import type { CheckpointRuns } from './checkpoint-runs.ts'
@@ -9,33 +9,26 @@ export type RowExchange = Omit<ReplayHost, keyof RefoldHost | 'fs' | 'bases'>
 
 export interface RowExchangeHost {
   readonly folding: Folding
-  /** Calls back at the next cut. @param begin told whether views go on */
-  atCut<T>(begin: (goesOn: boolean) => T): Promise<Awaited<T>>
-  /** Why they do not. */
-  failure(): MainstemError | undefined
+  /** Calls back at the next cut. @throws why views do not go on */
+  atCut<T>(begin: () => T): Promise<Awaited<T>>
   /** Rows of these views are exchanged at the cut that is now. @param from position of the rows with which the replay began */
   replayed(views: readonly string[], from: number): void
   readonly checkpoints: Pick<CheckpointRuns, 'rowsChanged' | 'anew'>
-  /** They have been. */
-  replaced(): void
+  /** They have been. @param changes of rows, of views that are fed */
+  replaced(changes: readonly RecordedChanges[]): void
 }
 
 export function rowExchange(host: RowExchangeHost): RowExchange {
   const { folding, checkpoints } = host
   return {
     position: () => folding.position,
-    atCut: work =>
-      host.atCut(goesOn => {
-        if (!goesOn) throw host.failure() ?? fail('SHUTTING_DOWN', 'the application is shutting down')
-        return work()
-      }),
+    atCut: work => host.atCut(work),
     keepChanged: views => folding.keepChanged(views),
     replace: async (refolded, from) => {
       const names = refolded.map(({ view }) => view.name)
       host.replayed(names, from)
       checkpoints.rowsChanged()
-      await folding.replace(refolded)
-      host.replaced()
+      host.replaced(await folding.replace(refolded))
       const stopped = folding.views.find(({ name, error }) => error && names.includes(name))
       if (stopped?.error) throw stopped.error
     },

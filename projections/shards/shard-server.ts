@@ -11,7 +11,8 @@ import {
 import { cannotCheckpoint } from '../checkpoint/failure.ts'
 import type { LoadRequest, ShardCheckpoints } from '../checkpoint/member.ts'
 import type { PartRequest } from '../checkpoint/part.ts'
-import type { CoordinatorChannel, FromShard, RowsWanted, ToShard, ViewFacts } from './messages.ts'
+import type { RecordedChanges } from '../feed/recorder.ts'
+import type { CoordinatorChannel, RowsWanted, ToShard, ViewFacts } from './messages.ts'
 import type { Shard } from './shard.ts'
 
 export class ShardServer {
@@ -75,7 +76,7 @@ export class ShardServer {
         }
         shard.begin(message.start)
         this.#complete = message.start.complete
-        this.#channel.post(this.#stands())
+        this.#stand([])
         return
       case 'run':
         await this.#run(message.to, message.serving)
@@ -92,8 +93,10 @@ export class ShardServer {
         shard.keepChanged(message.views)
         return
       case 'replace':
-        shard.takeReplacements(message.replacements)
-        this.#channel.post(this.#stands())
+        this.#stand(shard.takeReplacements(message.replacements))
+        return
+      case 'feed':
+        shard.feed(message.views)
         return
       case 'stop':
         this.#stop(message.view, errorOf(message.error))
@@ -117,11 +120,12 @@ export class ShardServer {
     const complete = sources.join() === this.#complete.join() ? undefined : sources
     this.#complete = sources
     const { nextExpiryMs } = this.#shard
-    this.#channel.post({ type: 'at', end, views: this.#facts(), nextExpiryMs, complete })
+    this.#channel.post({ type: 'at', end, views: this.#facts(), nextExpiryMs, complete }, buffersOf(end.changes))
   }
 
-  #stands(): FromShard {
-    return { type: 'stands', views: this.#facts(), nextExpiryMs: this.#shard.nextExpiryMs }
+  #stand(changes: readonly RecordedChanges[]): void {
+    const { nextExpiryMs } = this.#shard
+    this.#channel.post({ type: 'stands', views: this.#facts(), nextExpiryMs, changes }, buffersOf(changes))
   }
 
   #facts(): readonly ViewFacts[] {
@@ -165,3 +169,6 @@ export class ShardServer {
     else this.#shard.views.find(view => view.name === name)?.stop(error)
   }
 }
+
+const buffersOf = (changes: readonly RecordedChanges[]): ArrayBuffer[] =>
+  changes.map(({ bytes }) => bytes.buffer as ArrayBuffer)

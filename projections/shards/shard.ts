@@ -10,6 +10,7 @@ import {
   type ReadableLog,
 } from '../../core/index.ts'
 import type { ApplicationParts } from '../application.ts'
+import { ChangeRecorder, type RecordedChanges } from '../feed/recorder.ts'
 import type { RecordInfo } from '../handler-context.ts'
 import type { Emitted } from '../publish/emissions.ts'
 import { ChangedSince } from '../replay/changed-since.ts'
@@ -70,6 +71,8 @@ export interface SliceEnd {
   readonly generation: number
   /** What handlers emitted. */
   readonly emitted: readonly Emitted[]
+  /** Net changes of rows of the views that are fed. */
+  readonly changes: readonly RecordedChanges[]
   /** What it took. */
   readonly ms: number
 }
@@ -99,12 +102,14 @@ export class Shard implements Folding {
   #cutWaiters: (() => void)[] = []
   /** By view. */
   #changed: ReadonlyMap<string, ChangedSince> = new Map()
+  readonly #info: RecordInfo = { position: 0, timeMs: 0 }
+  readonly #recorder = new ChangeRecorder(this.#info)
 
   constructor(options: ShardOptions) {
     const { parts, scheduler, sliceMs, stateBytesMax, among } = options
     this.#options = options
     this.#turns = new Turns(scheduler, sliceMs)
-    const info: RecordInfo = { position: 0, timeMs: 0 }
+    const info = this.#info
     this.memory = new StateMemory(stateBytesMax)
     const owned = this.groups
     this.views = parts.projections.map(definition => new FoldedView(definition, info, this.memory, owned))
@@ -166,12 +171,17 @@ export class Shard implements Folding {
     this.#changed = new Map(wanted.map(view => [view.name, new ChangedSince(view)]))
   }
 
-  async replace(refolded: readonly Refolded[]): Promise<void> {
-    this.takeReplacements(replacementsOf(refolded, ownersOf(1), 1)[0]!)
+  feed(views: readonly string[]): void {
+    this.#recorder.feed(this.views.filter(({ name, error }) => views.includes(name) && !error))
+  }
+
+  async replace(refolded: readonly Refolded[]): Promise<readonly RecordedChanges[]> {
+    return this.takeReplacements(replacementsOf(refolded, ownersOf(1), 1)[0]!)
   }
 
   /** The same with what is this shard's. */
-  takeReplacements(replacements: readonly Replacement[]): void {
+  takeReplacements(replacements: readonly Replacement[]): readonly RecordedChanges[] {
+    this.#info.position = this.#position
     for (const replacement of replacements) {
       const view = this.views.find(({ name }) => name === replacement.view)
       if (view === undefined || view.error) continue
@@ -182,6 +192,7 @@ export class Shard implements Folding {
       }
     }
     this.keepChanged([])
+    return this.#recorder.take()
   }
 
   /** Whose keys it owns. */
@@ -238,6 +249,7 @@ export class Shard implements Folding {
       commitTimesUs: this.#commitTimesUs,
       generation: this.generation,
       emitted: this.takeEmissions(),
+      changes: this.#recorder.take(),
       ms: turns.scheduler.nowMs() - startedMs,
     }
   }

@@ -9,11 +9,12 @@ import { type SavedIn, SavedRows } from '../savepoint/saved-rows.ts'
 import { unknownView } from '../unknown-view.ts'
 import { type RefoldHost, type RowsOfCut, Verifier } from '../verifier.ts'
 import type { FoldedView } from '../view.ts'
-import { Coordinator, SLICE_MS } from './coordinator.ts'
+import { Coordinator } from './coordinator.ts'
 import type { ShardCrew } from './crew.ts'
 import { ReadView } from './live-view.ts'
 import { RemoteShards } from './remote-shards.ts'
 import { realScheduler } from './scheduler.ts'
+import { SLICE_MS } from './slice-size.ts'
 
 /**
  * Opens the views of an application over shards that stand ready. Closing the engine closes them.

@@ -1,6 +1,10 @@
 // How many positions a slice goes forward: as many as take about the wished time, by what the last one took. Slices bound how
 // far shards are apart, and how long a read waits for all of them to stand at one cut.
 
+/** Of a slice while rows are read. */
+export const SLICE_MS = 2
+/** Of a slice while nobody may read. */
+export const REBUILD_SLICE_MS = 50
 const RECORDS_FIRST = 1_000
 const RECORDS_MAX = 4_000_000
 /** A slice is at most so many times as large as the one before, so that a fast one does not make the next one slow. */

@@ -10,10 +10,10 @@ import {
 } from '../../core/index.ts'
 import type { Application } from '../application.ts'
 import { StateMemory } from '../state/memory.ts'
-import { SLICE_MS } from './coordinator.ts'
 import { peersAmong, type ShardCrew } from './crew.ts'
 import { type DefinitionPlace, placeOf, SHARD_THREAD } from './definition.ts'
 import type { FromShard, ShardChannel, ToShard } from './messages.ts'
+import { SLICE_MS } from './slice-size.ts'
 import { Thread } from './thread.ts'
 
 /** Sources as Node runs them, or as they are published. */

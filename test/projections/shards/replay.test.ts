@@ -10,6 +10,7 @@ import { localCrew } from '../../../projections/shards/crew.ts'
 import { realScheduler } from '../../../projections/shards/scheduler.ts'
 import { openShardedEngine } from '../../../projections/shards/sharded-engine.ts'
 import { Random } from '../../support/random.ts'
+import { Followed } from '../followed.ts'
 import { replayed, useWorld, world } from '../ledger.ts'
 
 useWorld()
@@ -137,6 +138,8 @@ describe.each([1, 2, 3])('a replay of %i shards', shards => {
   it.each([1, 2, 3])('gives what a new fold has, while transactions go on, and keeps it (seed %i)', async seed => {
     const random = new Random(100 * shards + seed)
     const engine = await continued(shards, random)
+    const keys = Array.from({ length: BINS }, (_, key) => key)
+    const followed = await Promise.all(VIEWS.map(view => Followed.of(engine, view, keys)))
     let appending = true
     const writing = (async () => {
       while (appending) await append(random, 3)
@@ -151,6 +154,12 @@ describe.each([1, 2, 3])('a replay of %i shards', shards => {
     await writing
     expect(engine.views.get('bins')?.status().continued.at(-1)).toMatchObject({ replayedFrom: 0 })
     await expectAsFoldedAnew(engine)
+    // Rows that were exchanged are changes too.
+    const { rows } = await engine.read(ROWS)
+    for (const [n, each] of followed.entries()) {
+      const live = keys.flatMap(key => (rows[n * BINS + key] ? [[key, { ...rows[n * BINS + key] }] as const] : []))
+      expect(each.rows()).toEqual(new Map(live))
+    }
     expect((await replayed(engine, 'sizes')).switchedAt).toBeNull()
     const again = await open(((shards + 1) % 3) + 1, { path: 'killed' })
     expect(again.views.get('stock')?.status().plan).toMatchObject({ plan: 'unchanged' })
