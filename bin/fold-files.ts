@@ -6,11 +6,10 @@ import {
   type Contract,
   compileContract,
   contractOfTable,
-  type ErrorReport,
+  errorOf,
   type FileInput,
   type FileLog,
   fail,
-  type MainstemError,
   openFileLog,
 } from '../core/index.ts'
 import {
@@ -166,9 +165,6 @@ const progressOf = (engine: Engine, log: FileLog): FoldProgress => ({
 function stopAt(event: EngineEvent, stopped: AbortController): void {
   if (event.event === 'view-stopped') stopped.abort(errorOf(event))
 }
-
-const errorOf = ({ code, message, detail, hint }: ErrorReport): MainstemError =>
-  fail(code as MainstemError['code'], message, { ...(detail ? { detail } : {}), ...(hint ? { hint } : {}) })
 
 function contractsOf({ topics, tables }: ApplicationParts): ReadonlyMap<string, Contract> {
   return new Map<string, Contract>([

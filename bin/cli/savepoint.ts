@@ -1,12 +1,12 @@
 // `mainstem savepoint`: all rows of a running application's views, at one cut, in a file that stands alone.
 import type { Command } from 'commander'
-import { fail } from '../../core/index.ts'
+import { errorOf, fail } from '../../core/index.ts'
 import type { SavepointsWire, SavepointWire } from '../../query-api/index.ts'
 import { type ClientFlags, withClientOptions } from './client-commands.ts'
 import { EXIT } from './exit.ts'
 import { call } from './http.ts'
 import { byteSize, formatTable, grouped, line } from './table.ts'
-import { failureOf, untilEnded } from './until-ended.ts'
+import { untilEnded } from './until-ended.ts'
 
 export function addSavepoint(program: Command): void {
   const savepoint = program
@@ -46,7 +46,7 @@ async function ended(url: string, name: string): Promise<void> {
       return undefined
     }
     if (last?.name !== name) throw fail('INTERNAL', 'the savepoint is gone', { detail: `${url} was started anew` })
-    if (last.error) throw failureOf(last.error)
+    if (last.error) throw errorOf(last.error)
     return true
   })
 }

@@ -1,11 +1,11 @@
 // `mainstem snapshot SOURCE [TABLE…]`: reads tables of a running application's source once more, beside the stream.
 import type { Command } from 'commander'
-import { fail, type SnapshotProgress, type SourceStatus } from '../../core/index.ts'
+import { errorOf, fail, type SnapshotProgress, type SourceStatus } from '../../core/index.ts'
 import { type ClientFlags, withClientOptions } from './client-commands.ts'
 import { EXIT } from './exit.ts'
 import { call } from './http.ts'
 import { grouped, line } from './table.ts'
-import { failureOf, untilEnded } from './until-ended.ts'
+import { untilEnded } from './until-ended.ts'
 
 interface SnapshotFlags extends ClientFlags {
   readonly where?: string
@@ -71,7 +71,7 @@ async function waitFor(url: string, source: string): Promise<SnapshotProgress | 
   return untilEnded('rows', async show => {
     const status = await call<SourceStatus>(url, `/v1/sources/${encodeURIComponent(source)}`)
     const { snapshot, state, error } = status
-    if (state === 'failed' && error) throw failureOf(error)
+    if (state === 'failed' && error) throw errorOf(error)
     if (snapshot?.paused) return snapshot
     if (snapshot === null && state === 'streaming') return null
     if (snapshot) show(snapshot.rows, snapshot.rowsEstimated)

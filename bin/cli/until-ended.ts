@@ -1,6 +1,6 @@
 // Waiting for work that a running application was told to do: it is asked again and again, and how far it is shown meanwhile.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type ErrorReport, fail, type JobStatus, type MainstemError } from '../../core/index.ts'
+import { errorOf, fail, type JobStatus } from '../../core/index.ts'
 import { call } from './http.ts'
 import { Progress } from './log/progress.ts'
 import { grouped } from './table.ts'
@@ -35,13 +35,9 @@ export function reportOf<R, P>(
   return untilEnded(unit, async shown => {
     const { state, progress, report, error } = await call<JobStatus<R, P>>(url, path)
     if (report) return report
-    if (error) throw failureOf(error)
+    if (error) throw errorOf(error)
     if (state === 'idle') throw fail('INTERNAL', `${what} is gone`, { detail: `${url} was started anew` })
     if (progress) show(progress, shown)
     return undefined
   })
 }
-
-/** What an application says that its work failed with. */
-export const failureOf = (error: ErrorReport): MainstemError =>
-  fail('INTERNAL', `${error.code} ${error.message}`, error)

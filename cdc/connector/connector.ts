@@ -366,7 +366,7 @@ export class Connector<P> implements SourceConnector {
     const { technology, log } = this.#parts
     const captured = this.#captured
     if (!captured) throw fail('INTERNAL', 'a stream without its tables')
-    const parts = { technology, log, mirror: this.#mirror, captured }
+    const parts = { technology, log, mirror: this.#mirror, captured, giveUp: stream.giveUp }
     return stream.between(pipeline => redriveParked({ ...parts, pipeline }, request))
   }
 

@@ -30,6 +30,8 @@ export interface RedriveParts<P> extends BetweenParts<P> {
   readonly log: Log
   readonly mirror: Mirror
   readonly captured: Captured
+  /** Ends the stream: the mirror has what the log has not. */
+  giveUp(error: unknown): void
 }
 
 /** @throws PARKED_UNKNOWN, REQUEST_INVALID, LOG_FULL */
@@ -40,13 +42,18 @@ export async function redriveParked<P>(parts: RedriveParts<P>, request: ParkedRe
   if (log.pressure !== null) throw fail('LOG_FULL', 'the log has no room', { detail: log.pressure })
   const found: Found = { accepted: 0, superseded: 0, refused: 0, refusals: [] }
   const { tables, topics, readerOf } = parts.captured
-  for (const checked of tables) {
-    const table = mirror.tables.get(checked.setup.contract.name)
-    if (table && isMeant(table, request)) await redriveRows(parts, table, readerOf(checked), request, found)
-  }
-  for (const { captured, reader } of topics) {
-    const events = mirror.events.get(captured.topic.name)
-    if (events && isMeant(events, request)) await redriveEvents(parts, events, reader, request, found)
+  try {
+    for (const checked of tables) {
+      const table = mirror.tables.get(checked.setup.contract.name)
+      if (table && isMeant(table, request)) await redriveRows(parts, table, readerOf(checked), request, found)
+    }
+    for (const { captured, reader } of topics) {
+      const events = mirror.events.get(captured.topic.name)
+      if (events && isMeant(events, request)) await redriveEvents(parts, events, reader, request, found)
+    }
+  } catch (error) {
+    parts.giveUp(error)
+    throw error
   }
   return { ...found, position: pipeline.position }
 }

@@ -73,7 +73,7 @@ test('the workload holds nothing after it stopped, and can be started again', as
   await using databases = await openDatabases()
   const workload = new Workload({ ...databases, ratePerSecond: 500 })
   await workload.start()
-  await vi.waitFor(() => expect(workload.changes).toBeGreaterThan(0))
+  await vi.waitFor(() => expect(workload.changes).toBeGreaterThan(0), { timeout: 30_000 })
   await workload.stop()
   const stopped = workload.changes
   const { rows } = await databases.shop.query(
@@ -87,7 +87,7 @@ test('the workload holds nothing after it stopped, and can be started again', as
   ])
   expect(workload.changes).toBe(stopped)
   await workload.start()
-  await vi.waitFor(() => expect(workload.changes).toBeGreaterThan(stopped))
+  await vi.waitFor(() => expect(workload.changes).toBeGreaterThan(stopped), { timeout: 30_000 })
   await workload.stop()
 })
 
@@ -99,6 +99,6 @@ test('a database that goes away ends the workload with its error', async () => {
   await databases.billing.query(
     `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`,
   )
-  await vi.waitFor(() => expect(workload.failure).toBeDefined())
+  await vi.waitFor(() => expect(workload.failure).toBeDefined(), { timeout: 30_000 })
   await expect(workload.stop()).rejects.toThrow()
 })

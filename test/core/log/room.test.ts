@@ -138,7 +138,7 @@ describe('a log with a limit', () => {
     await log.close()
     const sealing = await opened({ bytesMax: 100_000, segmentBytesMax: 10_000 }, disk)
     await log.room()
-    await vi.waitFor(() => expect(log.pressure).toBeNull())
+    await vi.waitFor(() => expect(log.pressure).toBeNull(), { timeout: 30_000 })
     expect(log.status().state).toBe('open')
     expect(sealing.names().at(-1)).toBe('log-open')
     await sealing.append(1_000)
@@ -186,7 +186,7 @@ describe('the floor of free space', () => {
     await log.room()
     expect(log.pressure).not.toBeNull()
     disk.capacityBytes += MIB
-    await vi.waitFor(() => expect(log.pressure).toBeNull())
+    await vi.waitFor(() => expect(log.pressure).toBeNull(), { timeout: 30_000 })
     await append(n, blob)
     expect(names()).toEqual(['log-nearly-full', 'log-limited', 'log-nearly-full', 'log-open'])
     expect(await wholeBatches(log)).toHaveLength(n)
