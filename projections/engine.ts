@@ -1,6 +1,7 @@
 // The port by which reads and operations see projections, however many shards there are.
 import type { AnyRow, ErrorReport, KeyCodec, MainstemError, ObjectType } from '../core/index.ts'
 import type { Past } from './past/past.ts'
+import type { Policy } from './policy.ts'
 import type { Replays } from './replay/replayer.ts'
 import type { Savepoints } from './savepoint/savepoints.ts'
 import type { DeadLetterDesk } from './skip/redrive.ts'
@@ -60,6 +61,8 @@ export interface LiveView {
   readonly value: ObjectType
   /** The sources whose changes reach it, through other views too. */
   readonly sources: readonly string[]
+  /** Which rows a client may see; undefined: all. */
+  readonly policy: Policy | undefined
   status(): ViewStatus
   /** @throws VIEW_STOPPED, VIEW_REBUILDING: why it cannot be read now */
   check(): void

@@ -17,6 +17,7 @@ export type { EngineEvent, EngineOptions } from './engine-options.ts'
 export { fingerprintOf, shapeOf } from './fingerprint.ts'
 export type { FieldRange, IndexableField, Indexed, NoIndexFor, Where } from './indexes/where.ts'
 export type * from './past/past.ts'
+export type { Policy } from './policy.ts'
 export { type Preview, previewStart } from './preview.ts'
 export {
   type Context,

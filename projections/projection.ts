@@ -23,6 +23,7 @@ import { type Aggregate, type Aggregates, areAggregates } from './aggregate.ts'
 import { checkIndex } from './indexes/index-shape.ts'
 import type { IndexableField, Indexed, Where } from './indexes/where.ts'
 import type { Migration } from './migrate.ts'
+import { declarePolicy, type Policy } from './policy.ts'
 
 type Columns<R, V> = { [C in keyof R & string]: NonNullable<R[C]> extends V ? C : never }[keyof R & string]
 type Scalar<V> = V extends Atom ? true : false
@@ -164,6 +165,18 @@ export interface Projection<N extends string, P extends ProjectionSpec, X = neve
    * @throws HANDLER_ASYNC, DEFINITION_INVALID; at a start MIGRATION_FAILED naming the key, and the checkpoint stays as it was
    */
   migrate<Z extends z.ZodObject>(from: Z, to: (old: z.output<Z>) => Value<P>): Projection<N, P, X>
+  /**
+   * Which rows a client may see, as a function of what its API key or JWT says of it. Every way to read rows goes through it; a row that
+   * may not be seen is answered as one that is absent. Where nobody is asked who they are, and in this process, all rows are seen.
+   * @param claims the claims it needs; a client whose claims are others is refused
+   * @param sees at once, true or false
+   * @throws HANDLER_ASYNC, DEFINITION_INVALID
+   * @example accounts.policy(z.object({ city: z.string() }), ({ city }, account) => account.city === city)
+   */
+  policy<Z extends z.ZodObject>(
+    claims: Z,
+    sees: (claims: z.output<Z>, row: Show<Value<P>>, key: Key<P>) => boolean,
+  ): Projection<N, P, X>
 }
 
 function checkTtl(name: string, { ttl }: ProjectionSpec): void {
@@ -207,6 +220,7 @@ interface DefinitionParts {
   readonly ons?: readonly On[]
   readonly migrations?: readonly Migration[]
   readonly indexes?: readonly (readonly string[])[]
+  readonly rowPolicy?: Policy | undefined
 }
 
 /** A projection as the runtime sees it. */
@@ -220,6 +234,8 @@ export class ProjectionDefinition {
   readonly migrations: readonly Migration[]
   /** The fields of each declared index. */
   readonly indexes: readonly (readonly string[])[]
+  /** Who may see which rows; undefined: everybody all. */
+  readonly rowPolicy: Policy | undefined
 
   constructor(name: string, spec: ProjectionSpec, parts: DefinitionParts = {}, origin?: ProjectionDefinition) {
     this.name = name
@@ -227,6 +243,7 @@ export class ProjectionDefinition {
     this.ons = parts.ons ?? []
     this.migrations = parts.migrations ?? []
     this.indexes = parts.indexes ?? []
+    this.rowPolicy = parts.rowPolicy
     this.origin = origin ?? this
   }
 
@@ -253,6 +270,10 @@ export class ProjectionDefinition {
     if (typeof to !== 'function') throw fail('DEFINITION_INVALID', `${this.name}.migrate needs a function`)
     if (to.constructor.name === 'AsyncFunction') throw fail('HANDLER_ASYNC', `${this.name}.migrate is async`)
     return this.#with({ migrations: [...this.migrations, { from, to }] })
+  }
+
+  policy(claims: z.ZodObject, sees: Policy['sees']): ProjectionDefinition {
+    return this.#with({ rowPolicy: declarePolicy(this.name, claims, sees, this.rowPolicy) })
   }
 }
 

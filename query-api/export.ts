@@ -1,8 +1,9 @@
 // A view as a file: rows as lines of JSON, or of comma-separated values (RFC 4180). Both say at which position they are and how
 // many rows they have, so that one that was cut short is noticed: in the answer's head, and JSON in a last line too.
 import { type Field, toWire, type ValueType } from '../core/index.ts'
-import type { LiveView, ViewRow, ViewRows } from '../projections/index.ts'
+import type { LiveView, ViewRow } from '../projections/index.ts'
 import type { ServedView } from './reads.ts'
+import type { ShownRows } from './security/seen-rows.ts'
 
 export const EXPORT_FORMATS = ['ndjson', 'csv'] as const
 export type ExportFormat = (typeof EXPORT_FORMATS)[number]
@@ -13,7 +14,7 @@ export const EXPORT_TYPES: Readonly<Record<ExportFormat, string>> = {
 }
 
 /** The file, some rows at a time. */
-export async function* exportText(served: ServedView, rows: ViewRows, format: ExportFormat): AsyncGenerator<string> {
+export async function* exportText(served: ServedView, rows: ShownRows, format: ExportFormat): AsyncGenerator<string> {
   const { head, row, tail } = format === 'csv' ? csvOf(served.live) : ndjsonOf(served, rows)
   if (head !== '') yield head
   let count = 0
@@ -21,21 +22,22 @@ export async function* exportText(served: ServedView, rows: ViewRows, format: Ex
     count += batch.length
     yield batch.map(row).join('')
   }
-  if (count !== rows.rows) throw new RangeError(`an export of ${rows.rows} rows has ${count}`)
-  if (tail !== '') yield tail
+  if (rows.rows !== undefined && count !== rows.rows)
+    throw new RangeError(`an export of ${rows.rows} rows has ${count}`)
+  if (tail) yield tail(count)
 }
 
 interface Lines {
   readonly head: string
   readonly row: (row: ViewRow) => string
-  readonly tail: string
+  readonly tail?: (count: number) => string
 }
 
 /** The last line has no key. */
-const ndjsonOf = ({ writeKey, writeValue }: ServedView, { position, rows, final }: ViewRows): Lines => ({
+const ndjsonOf = ({ writeKey, writeValue }: ServedView, { position, final }: ShownRows): Lines => ({
   head: '',
   row: ({ key, value }) => `{"key":${writeKey(key)},"value":${writeValue(value)}}\n`,
-  tail: `{"position":"${position}","rows":${rows},"final":${final}}\n`,
+  tail: count => `{"position":"${position}","rows":${count},"final":${final}}\n`,
 })
 
 /**
@@ -56,7 +58,7 @@ function csvOf({ key, value }: LiveView): Lines {
       ...value.fields.map(({ name, type }) => csvCell(type, each.value[name])),
     ])
   }
-  return { head, row, tail: '' }
+  return { head, row }
 }
 
 const csvLine = (cells: readonly string[]): string => `${cells.join(',')}\r\n`

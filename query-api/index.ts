@@ -20,13 +20,22 @@ export { openReads, Reads, type ReadsOptions } from './reads.ts'
 export type { ReplayWire } from './replay-wire.ts'
 export type { Entry, KeyPrefix, KeyRange, Page, Rows, RowsOptions } from './rows.ts'
 export type { SavepointsWire, SavepointWire } from './savepoints.ts'
-export type { RunningServer, ServerOptions } from './server-options.ts'
+export {
+  createKey,
+  type KeyRequest,
+  listKeys,
+  revokeKey,
+  type StoredKey,
+} from './security/api-keys.ts'
+export type { JwtOptions } from './security/jwt.ts'
+export { Viewer } from './security/viewer.ts'
+export type { RunningServer, ServerOptions, ServerSettings } from './server-options.ts'
 export { formatLogToken, formatSourceToken, parseToken, type Token } from './token.ts'
 export type { VerifiedViewWire, VerifyWire } from './verify-wire.ts'
 
 /**
  * Serves a running application over HTTP.
- * @throws ADDRESS_IN_USE, ADDRESS_INVALID
+ * @throws ADDRESS_IN_USE, ADDRESS_INVALID, ACCESS_UNGUARDED, ACCESS_INVALID, TLS_INVALID
  */
 export async function openServer(options: ServerOptions): Promise<RunningServer> {
   const server = await import('./server.ts')

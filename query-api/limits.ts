@@ -30,6 +30,15 @@ export const LOG_PAGE_CHARS_MAX = 4 * 1024 * 1024
 export const SLICE_MS = 2
 /** Longer than Node's own limit for a request's head (16 KiB), so that no key is cut by the router. */
 export const PARAMETER_CHARS_MAX = 16_384
+/** Connections at a time: each costs a socket and some 10 KiB, and a subscriber holds one. */
+export const CONNECTIONS_MAX = 20_000
+/** What a client has for sending a request's head, and all of it: who sends a byte a second does not hold a connection for ever. */
+export const HEADERS_TIMEOUT_MS = 20_000
+export const REQUEST_TIMEOUT_MS = 60_000
+/** How often connections are looked through for those that took longer. */
+export const CONNECTIONS_CHECK_MS = 5_000
+/** How long a browser may remember what an origin may do. */
+export const CORS_MAX_AGE_SECONDS = 600
 /** What close() gives to requests in flight. */
 export const CLOSE_MS_MAX = 5_000
 /** How often the end of the log is noted, to tell how old a view is that lags behind it. */

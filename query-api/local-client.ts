@@ -47,7 +47,7 @@ async function readLineage(
   if (field !== undefined) checkField(served, field)
   if (!Number.isInteger(limit) || limit < 1 || limit > LINEAGE_MAX)
     throw fail('REQUEST_INVALID', `a limit of ${limit} is not valid`, { hint: `1 to ${LINEAGE_MAX}` })
-  const { steps } = await reads.engine.past.lineage(view, key, {
+  const { steps } = await reads.lineage(served, key, undefined, {
     limit,
     before: before === undefined ? undefined : Number(before),
     field,
@@ -82,8 +82,8 @@ async function readRows(
   const past = at !== undefined
   options?.signal?.throwIfAborted()
   const read = past
-    ? await reads.engine.past.read(requests, atOf(at), options?.signal && { signal: options.signal })
-    : await reads.read(requests)
+    ? await reads.readPast(requests, atOf(at), undefined, options?.signal && { signal: options.signal })
+    : await reads.read(requests, undefined)
   const value = read.rows.map((row, n) => copyRow(reads.view(requests[n]!.view).live, row))
   const { position, ageMs, final } = reads.freshness(views, { ...read, past })
   const answer = { value, position: position as Position, ageMs, final }

@@ -1,10 +1,22 @@
 // The read service, for HTTP and for clients in this process: waits for tokens, then reads at one cut, without a promise where
-// the rows are in this thread.
-import type { Log, SourceConnector, ValueType } from '../core/index.ts'
-import { type CutRead, type Engine, type LiveView, type RowRequest, unknownView } from '../projections/index.ts'
+// the rows are in this thread. Whatever gives rows to a client goes through here, where they are left out that it may not see.
+import type { AnyRow, Log, SourceConnector, ValueType } from '../core/index.ts'
+import {
+  type At,
+  type CutRead,
+  type Engine,
+  type Lineage,
+  type LineageOptions,
+  type LiveView,
+  type PastOptions,
+  type RowRequest,
+  unknownView,
+} from '../projections/index.ts'
 import { AgeTracker } from './age.ts'
 import { compileWriter, type JsonWriter, wireTypes } from './json-writer.ts'
 import { AGE_SAMPLE_MS } from './limits.ts'
+import { SeenRows, type ShownRows } from './security/seen-rows.ts'
+import type { RowFilter, Viewer } from './security/viewer.ts'
 import { type WaitFor, Waits } from './waits.ts'
 
 export interface ReadsOptions {
@@ -84,9 +96,64 @@ export class Reads {
     return this.#waits.wait(wait)
   }
 
-  /** Reads rows of one cut. @throws VIEW_STOPPED, VIEW_REBUILDING */
-  read(requests: readonly RowRequest[]): CutRead | Promise<CutRead> {
-    return this.engine.read(requests)
+  /**
+   * Reads rows of one cut.
+   * @param viewer who asks; undefined: whoever may see all
+   * @throws VIEW_STOPPED, VIEW_REBUILDING; FORBIDDEN
+   */
+  read(requests: readonly RowRequest[], viewer: Viewer | undefined): CutRead | Promise<CutRead> {
+    const filters = this.#filters(requests, viewer)
+    const read = this.engine.read(requests)
+    if (filters === undefined) return read
+    return read instanceof Promise ? read.then(rows => seen(rows, requests, filters)) : seen(read, requests, filters)
+  }
+
+  /** Rows as they were. @throws as `Past.read`; FORBIDDEN */
+  async readPast(
+    requests: readonly RowRequest[],
+    at: At,
+    viewer: Viewer | undefined,
+    options?: PastOptions,
+  ): Promise<CutRead> {
+    const filters = this.#filters(requests, viewer)
+    const read = await this.engine.past.read(requests, at, options)
+    return filters === undefined ? read : seen(read, requests, filters)
+  }
+
+  /** The records that made a row, those left out before or after which it may not be seen. @throws as `Past.lineage`; FORBIDDEN */
+  async lineage(
+    { live }: ServedView,
+    key: unknown,
+    viewer: Viewer | undefined,
+    options: LineageOptions,
+  ): Promise<Lineage> {
+    const filter = viewer?.filter(live)
+    const lineage = await this.engine.past.lineage(live.name, key, options)
+    if (filter === undefined) return lineage
+    const isSeen = (row: AnyRow | null) => row === null || filter(row, key)
+    return { ...lineage, steps: lineage.steps.filter(({ before, after }) => isSeen(before) && isSeen(after)) }
+  }
+
+  /** All rows of a view that may be seen. @throws as `Past.rows`; FORBIDDEN */
+  async rows(
+    { live }: ServedView,
+    at: At | undefined,
+    viewer: Viewer | undefined,
+    options?: PastOptions,
+  ): Promise<ShownRows> {
+    const filter = viewer?.filter(live)
+    const rows = await this.engine.past.rows(live.name, at, options)
+    return filter === undefined ? rows : new SeenRows(rows, filter)
+  }
+
+  /** By request; undefined where all may be seen. @throws FORBIDDEN, VIEW_UNKNOWN */
+  #filters(
+    requests: readonly RowRequest[],
+    viewer: Viewer | undefined,
+  ): readonly (RowFilter | undefined)[] | undefined {
+    if (viewer === undefined) return undefined
+    const filters = requests.map(({ view }) => viewer.filter(this.view(view).live))
+    return filters.some(filter => filter !== undefined) ? filters : undefined
   }
 
   /**
@@ -125,6 +192,11 @@ export class Reads {
     clearInterval(this.#sampler)
     this.#waits.close()
   }
+}
+
+function seen(read: CutRead, requests: readonly RowRequest[], filters: readonly (RowFilter | undefined)[]): CutRead {
+  const isSeen = (row: AnyRow, n: number) => filters[n]?.(row, requests[n]?.key) ?? true
+  return { ...read, rows: read.rows.map((row, n) => (row !== undefined && isSeen(row, n) ? row : undefined)) }
 }
 
 /** Opens the read service of one running application. `close()` ends waiting reads. */

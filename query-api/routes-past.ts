@@ -29,7 +29,7 @@ export function addPastRoutes(server: FastifyInstance, reads: Reads): void {
     const before = integer(query, 'before', { min: 0, max: all, fallback: all })
     const at = placeOf(query)
     const lineage = await whileConnected(reply, signal =>
-      reads.engine.past.lineage(live.name, key, { limit, before, field, at, signal }),
+      reads.lineage(served, key, request.viewer, { limit, before, field, at, signal }),
     )
     const types = headerOf(served)
     if (types !== undefined) reply.header('mainstem-types', types)
@@ -48,7 +48,7 @@ export function addPastRoutes(server: FastifyInstance, reads: Reads): void {
     const gone = new AbortController()
     const rows = await whileConnected(reply, signal => {
       signal.addEventListener('abort', () => gone.abort(signal.reason), { once: true })
-      return reads.engine.past.rows(name, at, { signal: gone.signal })
+      return reads.rows(served, at, request.viewer, { signal: gone.signal })
     })
     const stream: Readable = Readable.from(
       watched(exportText(served, rows, format), () => {
@@ -62,7 +62,7 @@ export function addPastRoutes(server: FastifyInstance, reads: Reads): void {
       'content-type': EXPORT_TYPES[format],
       'content-disposition': `attachment; filename="${name}-${rows.position}.${format}"`,
       'mainstem-position': String(rows.position),
-      'mainstem-rows': String(rows.rows),
+      ...(rows.rows === undefined ? {} : { 'mainstem-rows': String(rows.rows) }),
       'mainstem-final': String(rows.final),
     })
     return reply.send(stream)

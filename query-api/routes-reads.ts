@@ -33,7 +33,8 @@ export function headerOf(served: ServedView): string | undefined {
 export function addReadRoutes(server: FastifyInstance, reads: Reads): void {
   server.get('/v1/views', (request, reply) => {
     checkNames(queryOf(request), [])
-    const views = [...reads.engine.views.keys()].map(name => viewSummary(reads, reads.view(name)))
+    const names = [...reads.engine.views.keys()].filter(name => request.viewer?.allows(`view:${name}`) ?? true)
+    const views = names.map(name => viewSummary(reads, reads.view(name)))
     sendJson(reply, JSON.stringify({ views, position: String(reads.engine.position), logEnd: String(reads.log.end) }))
   })
 
@@ -69,7 +70,7 @@ export function addReadRoutes(server: FastifyInstance, reads: Reads): void {
     const served = reads.view(request.params.view)
     const key = parseKey(served.live.key, keySegment(url))
     if (url.includes('?')) return answerRowLater(request, reply, served, key)
-    const read = reads.read([{ view: served.live.name, key }])
+    const read = reads.read([{ view: served.live.name, key }], request.viewer)
     if (read instanceof Promise) {
       return read.then(rows => {
         answerRow(request, reply, served, key, rows)
@@ -95,6 +96,7 @@ export function addReadRoutes(server: FastifyInstance, reads: Reads): void {
 
   server.post('/v1/read', async (request, reply) => {
     const wanted = readsOf(bodyJson(request.body)).map(({ view, key }, n) => {
+      request.viewer?.demand(`view:${view}`)
       const served = reads.view(view)
       return { served, view, key: keyAt(served.live, key, n) }
     })
@@ -138,14 +140,14 @@ async function readWhen(
     return { ...read, sources: await reads.sourcePositions(live, read.position) }
   }
   if (at !== undefined) {
-    const read = await whileConnected(reply, signal => reads.engine.past.read(requests, at, { signal }))
+    const read = await whileConnected(reply, signal => reads.readPast(requests, at, request.viewer, { signal }))
     return withSources({ ...read, past: true })
   }
   if (wait.after.length > 0) {
     for (const { live } of views) tryBeforeWait(() => live.check())
     await whileConnected(reply, signal => reads.wait({ ...wait, signal }))
   }
-  return withSources(await reads.read(requests))
+  return withSources(await reads.read(requests, request.viewer))
 }
 
 /**

@@ -1,18 +1,42 @@
 // What a server is opened with. Apart from the server, so that asking for these types does not load fastify.
 import type { LogTopic } from '../core/index.ts'
 import type { Reads } from './reads.ts'
+import type { AccessOptions } from './security/access.ts'
+import type { TlsOptions } from './security/tls.ts'
 
-export interface ServerOptions {
+/** How an application is served: where, to whom, and how much of it. */
+export interface ServerSettings {
+  /** Default 127.0.0.1: reachable from this machine only. Elsewhere `access` is needed, or `allowAnonymous`. */
+  readonly host?: string
+  /** Default 7070; 0 takes any free port. */
+  readonly port?: number
+  /** How clients are known, and so what each may do. Default: nobody is asked, and everybody may do all. */
+  readonly access?: Omit<AccessOptions, 'onKeysFailed'>
+  /** Listen on an address that other machines reach although nobody is asked. Not where a view has a policy. Default false. */
+  readonly allowAnonymous?: boolean
+  /** Serve https. Both files are read again when they change. Default: http. */
+  readonly tls?: TlsOptions
+  /** Origins of web pages that may call, as `https://app.example.com`. Default none. */
+  readonly corsOrigins?: readonly string[]
+  /** Bytes of a request's body. Default 1 MiB. */
+  readonly bodyBytesMax?: number
+  /** Connections at a time; further ones are closed at once. Default 20,000. */
+  readonly connectionsMax?: number
+  /** Requests that a client may send in a second: a key or token, or an address where nobody is asked. Default: as many as it likes. */
+  readonly requestsPerSecondMax?: number
+  /** Milliseconds that a client has for sending a request's head. Default 20,000. */
+  readonly headersTimeoutMs?: number
+  /** Milliseconds that it has for sending all of a request. Default 60,000. */
+  readonly requestTimeoutMs?: number
+}
+
+export interface ServerOptions extends ServerSettings {
   /** The application's name. */
   readonly application: string
   /** The read service of the running application; `close()` of the server closes it. */
   readonly reads: Reads
   /** The application's own topics by name: those that take appends. */
   readonly topics: ReadonlyMap<string, LogTopic>
-  /** Default 127.0.0.1: reachable from this machine only. */
-  readonly host?: string
-  /** Default 7070; 0 takes any free port. */
-  readonly port?: number
   /** Of the package, for OpenAPI's `info.version`. */
   readonly version?: string
   /** Where errors of our own go, with the request that met them. Default: standard error. */

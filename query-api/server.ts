@@ -1,6 +1,8 @@
 // The HTTP server: Fastify, its limits, and what it answers where no route does. The only file that loads fastify;
 // `openServer` of the index imports it when HTTP is wanted.
 import type { Socket } from 'node:net'
+import { Server as TlsServer } from 'node:tls'
+import cors from '@fastify/cors'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { fail, isMainstemError, type MainstemError, textOf } from '../core/index.ts'
 import { Appends } from './append.ts'
@@ -8,10 +10,15 @@ import { HealthMonitor } from './health.ts'
 import {
   BODY_BYTES_MAX,
   CLOSE_MS_MAX,
+  CONNECTIONS_CHECK_MS,
+  CONNECTIONS_MAX,
+  CORS_MAX_AGE_SECONDS,
+  HEADERS_TIMEOUT_MS,
   HEALTH_SAMPLE_MS,
   HOST_DEFAULT,
   PARAMETER_CHARS_MAX,
   PORT_DEFAULT,
+  REQUEST_TIMEOUT_MS,
 } from './limits.ts'
 import { createOpenApi } from './openapi.ts'
 import { isInternal, PROBLEM_JSON, problemOf } from './problem.ts'
@@ -25,12 +32,22 @@ import { addReadRoutes } from './routes-reads.ts'
 import { addTableRoutes } from './routes-tables.ts'
 import { addWriteRoutes } from './routes-writes.ts'
 import { addSavepointRoutes } from './savepoints.ts'
+import { Access } from './security/access.ts'
+import { checkExposure } from './security/exposure.ts'
+import { addGuard } from './security/guard.ts'
+import { RateLimit } from './security/rate-limit.ts'
+import { readTls, reloadTls } from './security/tls.ts'
 import type { RunningServer, ServerOptions } from './server-options.ts'
 import { addSnapshotRoutes } from './snapshots.ts'
 
-/** @throws ADDRESS_IN_USE, ADDRESS_INVALID */
+/** @throws ADDRESS_IN_USE, ADDRESS_INVALID, ACCESS_UNGUARDED, ACCESS_INVALID, TLS_INVALID */
 export async function openServer(options: ServerOptions): Promise<RunningServer> {
-  const { reads, topics } = options
+  const { reads, topics, host = HOST_DEFAULT, allowAnonymous = false } = options
+  checkExposure({ host, allowAnonymous, guarded: options.access !== undefined, views: reads.engine.views.values() })
+  const report = options.onInternalError ?? ((error, request) => console.error(`${request}:`, error))
+  const access =
+    options.access &&
+    (await Access.open({ ...options.access, onKeysFailed: error => report(error, 'reading the file of API keys') }))
   const health = new HealthMonitor(reads)
   const rates = new SourceRates()
   const sampler = setInterval(() => {
@@ -39,7 +56,17 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   }, HEALTH_SAMPLE_MS)
   rates.observe(reads.sources)
   sampler.unref()
-  const server = createFastify(options)
+  const server = createFastify(options, report)
+  const listener: unknown = server.server
+  const tls =
+    options.tls && listener instanceof TlsServer
+      ? reloadTls(listener, options.tls, error => report(error, 'reading TLS files'))
+      : undefined
+  await addCors(server, options.corsOrigins ?? [])
+  addGuard(server, {
+    access,
+    rateLimit: options.requestsPerSecondMax === undefined ? undefined : new RateLimit(options.requestsPerSecondMax),
+  })
   const appends = new Appends(reads.log, topics)
   const openapi = createOpenApi(options)
   addReadRoutes(server, reads)
@@ -60,11 +87,13 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   addSnapshotRoutes(server, reads)
   const close = async () => {
     clearInterval(sampler)
+    access?.close()
+    tls?.close()
     reads.close()
     await closeServer(server)
   }
   try {
-    const url = await listen(server, options.host ?? HOST_DEFAULT, options.port ?? PORT_DEFAULT)
+    const url = await listen(server, host, options.port ?? PORT_DEFAULT)
     let closing: Promise<void> | undefined
     const closeOnce = () => {
       closing ??= close()
@@ -77,33 +106,63 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   }
 }
 
-function createFastify(options: ServerOptions): FastifyInstance {
-  const report = options.onInternalError ?? ((error, request) => console.error(`${request}:`, error))
-  const server = Fastify({
+function createFastify(options: ServerOptions, report: Report): FastifyInstance {
+  const requestTimeout = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS
+  const headersTimeout = Math.min(options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS, requestTimeout)
+  const connections = {
+    requestTimeout,
+    headersTimeout,
+    connectionsCheckingInterval: Math.min(CONNECTIONS_CHECK_MS, headersTimeout),
+  }
+  const bodyBytesMax = options.bodyBytesMax ?? BODY_BYTES_MAX
+  const answerError = (error: FastifyError | Error, request: FastifyRequest, reply: FastifyReply) =>
+    sendError(asProblem(error, bodyBytesMax), error, request, reply, report)
+  const server: FastifyInstance = Fastify({
     logger: false,
-    bodyLimit: BODY_BYTES_MAX,
+    bodyLimit: bodyBytesMax,
     // Requests that arrive while closing are still answered; reads that would wait get SHUTTING_DOWN from the reads.
     return503OnClosing: false,
     forceCloseConnections: 'idle',
-    requestTimeout: 60_000,
+    requestTimeout,
+    ...(options.tls ? { https: { ...readTls(options.tls), ...connections } as never } : { http: connections }),
     routerOptions: { maxParamLength: PARAMETER_CHARS_MAX },
-    frameworkErrors: (error, request, reply) => sendError(error, request, reply, report),
+    frameworkErrors: answerError,
     clientErrorHandler: answerBrokenRequest,
   })
+  server.server.maxConnections = options.connectionsMax ?? CONNECTIONS_MAX
   // Whatever a client calls it, a body is JSON: `curl -d` says application/x-www-form-urlencoded.
   server.removeAllContentTypeParsers()
   server.addContentTypeParser('*', { parseAs: 'string' }, (_, body, done) => done(null, body))
-  server.setErrorHandler<FastifyError>((error, request, reply) => sendError(error, request, reply, report))
+  server.setErrorHandler<FastifyError>(answerError)
   server.setNotFoundHandler(answerUnknownRoute)
   return server
 }
 
+/** Pages of the origins that are listed may call from browsers, with a key or token, and see what our headers say. */
+async function addCors(server: FastifyInstance, origins: readonly string[]): Promise<void> {
+  server.decorate('corsOrigins', new Set(origins))
+  if (origins.length === 0) return
+  await server.register(cors, {
+    origin: [...origins],
+    methods: ['GET', 'HEAD', 'POST', 'DELETE'],
+    exposedHeaders: ['mainstem-types', 'mainstem-position', 'mainstem-rows', 'mainstem-final', 'etag', 'retry-after'],
+    maxAge: CORS_MAX_AGE_SECONDS,
+  })
+}
+
 type Report = NonNullable<ServerOptions['onInternalError']>
 
-function sendError(error: FastifyError | Error, request: FastifyRequest, reply: FastifyReply, report: Report): void {
-  const known = asProblem(error)
+function sendError(
+  known: MainstemError,
+  error: Error,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  report: Report,
+): void {
   if (isInternal(known)) report(error, `${request.method} ${request.url}`)
   if (known.status === 503 && known.retriable) reply.header('retry-after', '1')
+  if (known.status === 429) reply.header('retry-after', String(known.data?.['retryAfterSeconds'] ?? 1))
+  if (known.status === 401) reply.header('www-authenticate', 'Bearer')
   // RFC 9110 wants to know what is allowed instead: nothing.
   if (known.status === 405) reply.header('allow', '')
   sendProblem(known, request, reply)
@@ -115,7 +174,7 @@ export function sendProblem(error: MainstemError, request: FastifyRequest, reply
 }
 
 /** Fastify's own errors under our codes; what is not expected becomes INTERNAL, and its text stays inside. */
-function asProblem(error: FastifyError | Error): MainstemError {
+function asProblem(error: FastifyError | Error, bodyBytesMax: number): MainstemError {
   if (isMainstemError(error)) {
     // A key that cannot be stored cannot be asked for either; here it came with the request.
     if (error.code !== 'KEY_INVALID') return error
@@ -129,7 +188,7 @@ function asProblem(error: FastifyError | Error): MainstemError {
   const status = 'statusCode' in error ? error.statusCode : undefined
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
     return fail('BODY_TOO_LARGE', 'the body is too large', {
-      hint: `send at most ${BODY_BYTES_MAX} bytes; larger sets as several requests`,
+      hint: `send at most ${bodyBytesMax} bytes; larger sets as several requests`,
     })
   }
   if (code === 'FST_ERR_BAD_URL') {
@@ -187,7 +246,9 @@ async function listen(server: FastifyInstance, host: string, port: number): Prom
   }
   const address = server.server.address()
   const actual = typeof address === 'object' && address !== null ? address.port : port
-  return `http://${host.includes(':') ? `[${host}]` : host}:${actual}`
+  const listener: unknown = server.server
+  const scheme = listener instanceof TlsServer ? 'https' : 'http'
+  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${actual}`
 }
 
 /** Stops accepting, gives requests in flight their time, then cuts what is left. */

@@ -1,6 +1,7 @@
 // A view as reads see it.
 import { type AnyRow, fail, type KeyCodec, type ObjectType, reportOf } from '../../core/index.ts'
 import type { LiveView, LocalView, Progress, ViewCheckpointStatus, ViewState, ViewStatus } from '../engine.ts'
+import type { Policy } from '../policy.ts'
 import type { ContinuedFrom, ViewPlan } from '../start-plan.ts'
 import type { FoldedView } from '../view.ts'
 
@@ -44,6 +45,10 @@ export class ReadView implements LiveView {
 
   get value(): ObjectType {
     return this.#view.value
+  }
+
+  get policy(): Policy | undefined {
+    return this.#view.definition.rowPolicy
   }
 
   get final(): boolean {
