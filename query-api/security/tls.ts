@@ -17,7 +17,7 @@ export interface TlsContext {
 }
 
 /** How often it is looked whether the files have changed, milliseconds. */
-const POLL_MS = 2_000
+const POLL_MS = 1_000
 
 /** @throws TLS_INVALID */
 export function readTls({ certFile, keyFile }: TlsOptions): TlsContext {

@@ -36,7 +36,14 @@ import {
   partsOf,
   projection,
 } from '../../projections/index.ts'
-import { Appends, openReads, openServer, type Reads, type RunningServer } from '../../query-api/index.ts'
+import {
+  Appends,
+  openReads,
+  openServer,
+  type Reads,
+  type RunningServer,
+  type ServerOptions,
+} from '../../query-api/index.ts'
 
 export const purchases = topic('purchases', {
   key: 'customer',
@@ -251,10 +258,14 @@ export interface Reply {
   readonly body: Readonly<Record<string, unknown>>
 }
 
-/** @param options of the engine: where what is kept matters, checkpoints must not come by the clock */
+/**
+ * @param options of the engine: where what is kept matters, checkpoints must not come by the clock
+ * @param settings how it is served
+ */
 export async function openWorld(
   app: Application = shop,
   options: Pick<EngineOptions, 'checkpointIntervalMs'> = {},
+  settings: Partial<ServerOptions> = {},
 ): Promise<World> {
   const folder = await mkdtemp(path.join(tmpdir(), 'mainstem-query-api-'))
   const log = await openEmbeddedLog({ path: path.join(folder, 'log') })
@@ -274,6 +285,7 @@ export async function openWorld(
     port: 0,
     version: '1.2.3',
     onInternalError: error => internalErrors.push(error),
+    ...settings,
   })
   const send = async (target: string, init?: RequestInit): Promise<Reply> => {
     const response = await fetch(server.url + target, init)
