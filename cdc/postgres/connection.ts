@@ -1,5 +1,6 @@
 // Connections: drivers are loaded when the first one opens, sessions are set so that values have one text form, and every
 // failure becomes an error of ours that never shows a password.
+import type { Socket } from 'node:net'
 import type { Client, ClientConfig } from 'pg'
 import { fail, type MainstemError, readSetting, type Setting, textOf } from '../../core/index.ts'
 import { type TlsOptions, tlsError, tlsOptions } from '../connector/tls.ts'
@@ -125,12 +126,12 @@ export const quoteName = (name: string): string => `"${name.replaceAll('"', '""'
 export const quoteTable = (table: { readonly schema: string; readonly name: string }): string =>
   `${quoteName(table.schema)}.${quoteName(table.name)}`
 
-/** The only use of pg's inner connection: to pause and resume the socket, and to see what the server says. */
+/** The only use of pg's inner connection: to pause and resume the socket, and to read what comes by COPY from it. */
 interface InnerConnection {
-  readonly stream: { pause(): unknown; resume(): unknown; destroy(): unknown }
+  readonly stream: Socket
 }
 
-export function socketOf(client: unknown): InnerConnection['stream'] {
+export function socketOf(client: unknown): Socket {
   const { connection } = client as { connection: InnerConnection }
   return connection.stream
 }

@@ -1,6 +1,7 @@
 // COPY … TO STDOUT in text form: rows as the server sends them, one per message, into the same cursor that the stream uses.
 import { type Image, NULL, VALUE } from '../connector/image.ts'
 import type { Client } from './connection.ts'
+import { type OnCopyData, takeCopyData } from './copy-data.ts'
 
 const TAB = 9
 const NEWLINE = 10
@@ -10,21 +11,18 @@ const LETTER_N = 78
 /** What pg's client calls of a query of one's own (its `Submittable`). */
 class CopyQuery {
   readonly #sql: string
-  readonly #onRow: (row: Buffer) => void
+  readonly #begin: () => void
   readonly #done: (error?: unknown) => void
 
-  constructor(sql: string, onRow: (row: Buffer) => void, done: (error?: unknown) => void) {
+  constructor(sql: string, begin: () => void, done: (error?: unknown) => void) {
     this.#sql = sql
-    this.#onRow = onRow
+    this.#begin = begin
     this.#done = done
   }
 
   submit(connection: { query(sql: string): void }): void {
+    this.#begin()
     connection.query(this.#sql)
-  }
-
-  handleCopyData({ chunk }: { readonly chunk: Buffer }): void {
-    this.#onRow(chunk)
   }
 
   handleError(error: unknown): void {
@@ -46,45 +44,58 @@ class CopyQuery {
  * Runs `copy (…) to stdout`. `onRow` is called for each row while the socket is read; the bytes are valid only during the
  * call. What it throws ends the copy.
  */
-export function copyOut(client: Client, sql: string, onRow: (row: Buffer) => void): Promise<void> {
+export function copyOut(client: Client, sql: string, onRow: OnCopyData): Promise<void> {
   return new Promise((resolve, reject) => {
     let failed = false
-    const guarded = (row: Buffer) => {
+    let end = () => {}
+    const guarded: OnCopyData = (bytes, from, to) => {
       if (failed) return
       try {
-        onRow(row)
+        onRow(bytes, from, to)
       } catch (error) {
         failed = true
         reject(error)
       }
     }
-    client.query(new CopyQuery(sql, guarded, error => (error ? reject(error) : resolve())) as never)
+    const begin = () => {
+      end = takeCopyData(client, guarded)
+    }
+    const done = (error?: unknown) => {
+      end()
+      if (error) reject(error)
+      else resolve()
+    }
+    client.query(new CopyQuery(sql, begin, done) as never)
   })
 }
 
 /** Reads a row of COPY's text form: columns between tabs, `\N` for NULL, backslash escapes. */
-export function readCopyRow(row: Buffer, tuple: Image): void {
-  const end = row[row.length - 1] === NEWLINE ? row.length - 1 : row.length
-  if (row.includes(BACKSLASH)) {
-    readEscapedRow(row, end, tuple)
-    return
-  }
+export function readCopyRow(bytes: Buffer, from: number, to: number, tuple: Image): void {
+  const end = bytes[to - 1] === NEWLINE ? to - 1 : to
   let column = 0
-  let start = 0
-  for (let at = 0; at <= end; at++) {
-    if (at !== end && row[at] !== TAB) continue
+  let start = from
+  for (let at = from; at < end; at++) {
+    const byte = bytes[at]
+    if (byte === BACKSLASH) {
+      readEscapedRow(bytes, from, end, tuple)
+      return
+    }
+    if (byte !== TAB) continue
     tuple.kinds[column] = VALUE
     tuple.starts[column] = start
     tuple.ends[column] = at
     column++
     start = at + 1
   }
-  tuple.bytes = row
-  tuple.count = column
+  tuple.kinds[column] = VALUE
+  tuple.starts[column] = start
+  tuple.ends[column] = end
+  tuple.bytes = bytes
+  tuple.count = column + 1
 }
 
-function readEscapedRow(row: Buffer, end: number, tuple: Image): void {
-  const bytes = Buffer.allocUnsafe(end)
+function readEscapedRow(row: Buffer, from: number, end: number, tuple: Image): void {
+  const bytes = Buffer.allocUnsafe(end - from)
   let out = 0
   let column = 0
   let start = 0
@@ -97,7 +108,7 @@ function readEscapedRow(row: Buffer, end: number, tuple: Image): void {
     start = out
     isNull = false
   }
-  for (let at = 0; at < end; at++) {
+  for (let at = from; at < end; at++) {
     const byte = row[at]!
     if (byte === TAB) finish()
     else if (byte !== BACKSLASH) bytes[out++] = byte

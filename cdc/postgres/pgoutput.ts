@@ -124,7 +124,7 @@ export const readStreamedCommit = (bytes: Buffer): StreamedCommit => ({
 
 export const isTruncate = (bytes: Buffer): boolean => bytes[0] === 0x54
 
-const protocolError = (detail: string) =>
+export const protocolError = (detail: string) =>
   fail('SOURCE_PROTOCOL', 'the replication stream is not understood', { detail })
 
 const oldKind = (tag: number | undefined): OldKind => (tag === 0x4b ? 'key' : tag === 0x4f ? 'full' : undefined)

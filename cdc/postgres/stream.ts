@@ -4,7 +4,8 @@
 import type { Feed, FeedSink } from '../connector/technology.ts'
 import { readTables } from './catalog.ts'
 import { type Client, clientConfig, connect, prepareSession, quoteName, socketOf } from './connection.ts'
-import { formatLsn, parseLsn } from './lsn.ts'
+import { takeCopyData } from './copy-data.ts'
+import { formatLsn } from './lsn.ts'
 import type { PgMessages } from './messages.ts'
 import type { PgOutbox } from './outbox.ts'
 import {
@@ -12,6 +13,7 @@ import {
   isStreaming,
   isTruncate,
   ORIGIN,
+  protocolError,
   RELATION,
   type Relation,
   readRelation,
@@ -28,6 +30,10 @@ import { Spool } from './spool.ts'
 import { type KnownColumn, Transactions } from './transactions.ts'
 import { loadTypes } from './types.ts'
 
+/** Of the replication stream: a part of the server's log, with where it is and when it was sent; or where that log ends. */
+const WAL_DATA = 0x77
+const WAL_DATA_HEADER_BYTES = 25
+const KEEPALIVE = 0x6b
 /** For the server to answer the goodbye. */
 const CLOSE_PATIENCE_MS = 500
 
@@ -73,15 +79,14 @@ export class ReplicationStream implements Feed<bigint, Message> {
     })
     service.on('error', error => this.#reject(error))
     service.on('start', () => sink.started())
-    service.on('heartbeat', (lsn, _time, shouldRespond) => this.#onKeepalive(parseLsn(lsn), shouldRespond))
     const subscribed = service.subscribe(this.#plugin(), setup.slot, formatLsn(start))
     subscribed.catch(() => {})
     await Promise.race([subscribed, failed])
   }
 
-  /** What the service asks of an output plugin; the bytes are decoded here, whatever it returns is ignored. */
+  /** What the service asks of an output plugin. It starts and confirms; what the server sends is taken from the socket here. */
   #plugin() {
-    const { setup, sink } = this.#options
+    const { setup } = this.#options
     const publication = quoteName(setup.publication).replaceAll("'", "''")
     // While it runs a transaction's messages do not say of which subtransaction they are: one that is rolled back could not be told.
     const streaming = this.#options.messages.length > 0 ? 'off' : 'on'
@@ -91,12 +96,19 @@ export class ReplicationStream implements Feed<bigint, Message> {
       start: async (client: Client, slot: string, lsn: string): Promise<unknown> => {
         this.#client = client
         await prepareSession(client)
+        takeCopyData(client, (bytes, from, to) => this.#onCopyData(bytes, from, to))
         return client.query(
           `START_REPLICATION SLOT ${quoteName(slot)} LOGICAL ${lsn} (proto_version '2', publication_names '${publication}', messages 'true', streaming '${streaming}')`,
         )
       },
-      parse: (bytes: Buffer): void => sink.deliver(bytes),
+      parse: (): void => {},
     }
+  }
+
+  #onCopyData(bytes: Buffer, from: number, to: number): void {
+    if (bytes[from] === WAL_DATA) this.#options.sink.deliver(bytes.subarray(from + WAL_DATA_HEADER_BYTES, to))
+    else if (bytes[from] === KEEPALIVE) this.#onKeepalive(bytes.readBigUInt64BE(from + 1), bytes[from + 17] !== 0)
+    else this.#reject(protocolError(`unknown message '${String.fromCharCode(bytes[from] ?? 0)}'`))
   }
 
   #onKeepalive(lsn: bigint, shouldRespond: boolean): void {

@@ -139,7 +139,8 @@ describe('pgoutput messages', () => {
 test('rows of COPY: tabs, newlines, backslashes, \\N and a text that looks like it', () => {
   const row = new Tuple()
   const read = (text: string) => {
-    readCopyRow(Buffer.from(text), row)
+    const bytes = Buffer.from(`before${text}after`)
+    readCopyRow(bytes, 6, bytes.length - 5, row)
     return values(row)
   }
   expect(read('1\tabc\t\n')).toEqual(['1', 'abc', ''])
