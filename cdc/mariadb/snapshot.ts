@@ -170,9 +170,9 @@ function whereCode(conditions: readonly (string | null)[]): string {
   return given.length === 0 ? '' : ` where ${given.map(each => `(${each}\n)`).join(' and ')}`
 }
 
-/** A float is shown with six digits, as a double with all of them. */
+/** A float is shown with six digits, as a double with all of them; MySQL's CAST knows no double before 8.0.17. */
 const selectCode = (name: string, typeClass: string | undefined): string =>
-  typeClass === 'float' ? `cast(${quoteName(name)} as double)` : quoteName(name)
+  typeClass === 'float' ? `${quoteName(name)} * 1e0` : quoteName(name)
 
 /** Reads rows whose values are texts, one for each of the contract's columns. */
 export function textReader({ setup, catalog }: MariadbTable): RowReader {

@@ -9,7 +9,11 @@ export async function expectExact(captured: CapturedSource, expected: readonly A
   await captured.level()
   expect(captured.connector.parked(10)).toEqual([])
   expect(await captured.rows('everything')).toEqual(expected)
-  await captured.run('create table copy as select * from everything', 'delete from everything')
+  await captured.run(
+    'create table copy (like everything)',
+    'insert into copy select * from everything',
+    'delete from everything',
+  )
   await captured.level()
   expect(await captured.rows('everything')).toEqual([])
   await captured.run('insert into everything select * from copy')

@@ -25,7 +25,8 @@ export function whyNoJava(): string | undefined {
   return undefined
 }
 
-const cacheFolder = (): string => path.join(process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache'), 'mainstem')
+export const cacheFolder = (): string =>
+  path.join(process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache'), 'mainstem')
 
 /**
  * The class path of what a folder's pom.xml declares, jars that are missing downloaded first.

@@ -1,30 +1,19 @@
-// MariaDB servers for tests, each with its own folder and port, from the system's packages (apt-get install mariadb-server);
-// and a MySQL server where MAINSTEM_TEST_MYSQL_URL names one. What is missing is skipped, says so, and fails where CI=true.
-//
-// A server never outlives the process that opened it: a guard (a few lines of shell) holds the other end of a pipe, and
-// when the pipe closes, SIGKILL included, it kills the server and removes the folder.
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+// MariaDB servers for tests, from the system's packages (apt-get install mariadb-server). Where it is missing its tests are skipped,
+// which they say, and fail where CI=true.
+import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { chown, mkdtemp, open, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { setTimeout as wait } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import mysql from 'mysql2/promise'
-import { findFreePort } from '../../samples/support/free-port.ts'
+import { type MariadbServer, openServer, withMariadb } from './mysqld.ts'
+
+export { type MariadbClient, type MariadbServer, withMariadb } from './mysqld.ts'
 
 const execute = promisify(execFile)
-const START_TIMEOUT_MS = 60_000
-const STOP_TIMEOUT_MS = 10_000
 
 const PROGRAMS = ['/usr/sbin/mariadbd', '/usr/libexec/mariadbd', '/usr/local/sbin/mariadbd']
 const INSTALLERS = ['/usr/bin/mariadb-install-db', '/usr/local/bin/mariadb-install-db']
 const MISSING = `no MariaDB in ${PROGRAMS.join(', ')} (apt-get install mariadb-server)`
-
-/** An administrator's URL of a MySQL 8 server for tests; databases are created on it, and its binary log is read. */
-export const MYSQL_URL = process.env['MAINSTEM_TEST_MYSQL_URL']
 
 /** For `describe.skipIf(isMariadbMissing())`. */
 export function isMariadbMissing(): boolean {
@@ -33,218 +22,29 @@ export function isMariadbMissing(): boolean {
   return true
 }
 
-/** For `describe.skipIf(isMysqlMissing())`. */
-export function isMysqlMissing(): boolean {
-  if (MYSQL_URL) return false
-  process.stderr.write('skipped: no MySQL, MAINSTEM_TEST_MYSQL_URL is not set\n')
-  return true
-}
-
-export interface MariadbServer extends AsyncDisposable {
-  readonly port: number
-  readonly folder: string
-  readonly pid: number
-  /** A connection string for the user `root`. */
-  url(database?: string): string
-  /** Stops (`SIGTERM`) or kills it and starts it on the same port. */
-  restart(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>
-  stop(): Promise<void>
-}
-
-// $1 = file with the server's process id, $2 = folder to remove. Ends without doing anything when it reads `done`.
-const GUARD = `
-while read -r word; do [ "$word" = done ] && exit 0; done
-pid=$(cat "$1" 2>/dev/null) && [ -n "$pid" ] && kill -KILL "$pid" 2>/dev/null && sleep 1
-rm -rf "$2"
-`
-
-/** Starts a server: row-based binary log with names, GTIDs, no fsync. `settings` are options of mariadbd. */
+/** Starts a server. `settings` are options of mariadbd. */
 export async function openTestMariadb(settings: Readonly<Record<string, string>> = {}): Promise<MariadbServer> {
   const program = PROGRAMS.find(existsSync)
   const installer = INSTALLERS.find(existsSync)
   if (!program || !installer) throw new Error(MISSING)
-  const folder = await mkdtemp(path.join(tmpdir(), 'mainstem-mariadb-'))
   const owner = await findOwner()
-  if (owner) await chown(folder, owner.uid, owner.gid)
-  const guard = spawn('sh', ['-c', GUARD, 'mainstem-mariadb-guard', path.join(folder, 'pid'), folder], {
-    cwd: '/',
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-  })
-  guard.unref()
-  ;(guard.stdin as unknown as { unref(): void }).unref()
-  guard.stdin?.on('error', () => undefined)
-  const server = new RunningServer({ program, folder, owner: owner?.name, guard, settings })
-  try {
-    const install = [
+  const install = (folder: string) =>
+    execute(installer, [
+      '--no-defaults',
       `--datadir=${path.join(folder, 'data')}`,
       '--auth-root-authentication-method=normal',
       '--skip-test-db',
-    ]
-    await execute(installer, [
-      '--no-defaults',
-      ...install,
       '--innodb-flush-method=nosync',
       '--innodb-log-file-size=8M',
       ...(owner ? [`--user=${owner.name}`] : []),
     ])
-    await server.start()
-    return server
-  } catch (error) {
-    await server.stop()
-    throw error
-  }
+  return openServer({ technology: 'mariadb', program, owner, install, settings })
 }
 
 async function findOwner(): Promise<{ name: string; uid: number; gid: number } | undefined> {
   if (process.getuid?.() !== 0) return undefined
   const [uid, gid] = await Promise.all([execute('id', ['-u', 'mysql']), execute('id', ['-g', 'mysql'])])
   return { name: 'mysql', uid: Number(uid.stdout), gid: Number(gid.stdout) }
-}
-
-interface Parts {
-  readonly program: string
-  readonly folder: string
-  readonly owner: string | undefined
-  readonly guard: ChildProcess
-  readonly settings: Readonly<Record<string, string>>
-}
-
-class RunningServer implements MariadbServer {
-  readonly #parts: Parts
-  #process: ChildProcess | undefined
-  #stopping: Promise<void> | undefined
-  port = 0
-
-  constructor(parts: Parts) {
-    this.#parts = parts
-  }
-
-  get folder(): string {
-    return this.#parts.folder
-  }
-
-  get pid(): number {
-    return this.#process?.pid ?? 0
-  }
-
-  url(database = ''): string {
-    return `mariadb://root@127.0.0.1:${this.port}/${encodeURIComponent(database)}`
-  }
-
-  async start(): Promise<void> {
-    this.port = await findFreePort()
-    await this.#launch()
-  }
-
-  async restart(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
-    await this.#end(signal)
-    await this.#launch()
-  }
-
-  stop(): Promise<void> {
-    this.#stopping ??= this.#stop()
-    return this.#stopping
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.stop()
-  }
-
-  async #stop(): Promise<void> {
-    const { guard, folder } = this.#parts
-    await this.#end('SIGTERM')
-    if (guard.exitCode === null && guard.signalCode === null) {
-      const exited = once(guard, 'exit')
-      guard.stdin?.end('done\n')
-      guard.ref()
-      await exited
-    }
-    await rm(folder, { recursive: true, force: true, maxRetries: 5 })
-  }
-
-  async #launch(): Promise<void> {
-    const { program, folder, owner, settings } = this.#parts
-    const log = await open(path.join(folder, 'server.log'), 'a')
-    const all: Record<string, string> = {
-      datadir: path.join(folder, 'data'),
-      // A relative socket: the folder's path may be longer than a socket's may be.
-      socket: 'm.sock',
-      'pid-file': path.join(folder, 'pid'),
-      port: String(this.port),
-      'bind-address': '127.0.0.1',
-      'server-id': '1',
-      'log-bin': 'binlog',
-      'binlog-format': 'ROW',
-      'binlog-row-metadata': 'FULL',
-      'innodb-flush-method': 'nosync',
-      'innodb-flush-log-at-trx-commit': '0',
-      'innodb-buffer-pool-size': '64M',
-      'innodb-log-file-size': '32M',
-      'sync-binlog': '0',
-      'max-allowed-packet': '1G',
-      'character-set-server': 'utf8mb4',
-      'skip-name-resolve': '1',
-      ...settings,
-    }
-    const options = Object.entries(all).map(([name, value]) => `--${name}=${value}`)
-    const child = spawn(program, ['--no-defaults', ...options, ...(owner ? [`--user=${owner}`] : [])], {
-      cwd: folder,
-      detached: true,
-      stdio: ['ignore', log.fd, log.fd],
-      env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
-    })
-    child.unref()
-    this.#process = child
-    await log.close()
-    const deadlineMs = performance.now() + START_TIMEOUT_MS
-    while (child.exitCode === null && performance.now() < deadlineMs) {
-      if (await this.#answers()) return
-      await wait(25)
-    }
-    const text = await readFile(path.join(folder, 'server.log'), 'utf8')
-    throw new Error(`MariaDB did not start in ${folder}:\n${text.trimEnd().split('\n').slice(-10).join('\n')}`)
-  }
-
-  async #answers(): Promise<boolean> {
-    try {
-      return await withMariadb(this.url(), async client => {
-        const [rows] = await client.query<mysql.RowDataPacket[]>('select @@datadir as folder')
-        return String(rows[0]?.['folder']).startsWith(this.#parts.folder)
-      })
-    } catch {
-      return false
-    }
-  }
-
-  async #end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
-    const child = this.#process
-    if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return
-    const exited = once(child, 'exit').then(() => true)
-    child.ref()
-    child.kill(signal)
-    if (await Promise.race([exited, wait(STOP_TIMEOUT_MS, false, { ref: false })])) return
-    child.kill('SIGKILL')
-    await exited
-  }
-}
-
-export type MariadbClient = mysql.Connection
-
-/** Connects, runs `use`, and closes, also when it throws. Values are texts, exactly as the server writes them. */
-export async function withMariadb<T>(url: string, use: (client: MariadbClient) => Promise<T>): Promise<T> {
-  const client = await mysql.createConnection({
-    uri: url.replace(/^mariadb:/, 'mysql:'),
-    supportBigNumbers: true,
-    bigNumberStrings: true,
-    dateStrings: true,
-    multipleStatements: true,
-  })
-  try {
-    return await use(client)
-  } finally {
-    await client.end().catch(() => client.destroy())
-  }
 }
 
 /** A new, empty database on the server; gives root's connection string for it. */

@@ -7,11 +7,11 @@ import type { SourceDefinition, SourceTable } from '../../../core/index.ts'
 import {
   createMariadbDatabase,
   isMariadbMissing,
-  isMysqlMissing,
-  MYSQL_URL,
+  type MariadbServer,
   openTestMariadb,
   withMariadb,
 } from '../../support/mariadb.ts'
+import { isMysqlMissing, MYSQL_URL, openTestMysql } from '../../support/mysql.ts'
 import { createDatabase, isMissing, openTestPostgres, withClient } from '../../support/postgres.ts'
 import { CapturedSource } from '../captured.ts'
 
@@ -111,36 +111,39 @@ function mariadbDialect(technology: 'mariadb' | 'mysql'): Omit<Dialect, 'name'> 
   }
 }
 
+const DURABLE = { 'sync-binlog': '1', 'innodb-flush-log-at-trx-commit': '1' }
+
 const mariadbServer: Database = {
   ...mariadbDialect('mariadb'),
   name: 'MariaDB',
   isMissing: isMariadbMissing,
-  async open() {
-    const server = await openTestMariadb({ 'sync-binlog': '1', 'innodb-flush-log-at-trx-commit': '1' })
-    return {
-      createDatabase: () => createMariadbDatabase(server),
-      crash: () => server.restart('SIGKILL'),
-      [Symbol.asyncDispose]: () => server.stop(),
-    }
-  },
+  open: async () => ownServer(await openTestMariadb(DURABLE)),
 }
 
 const mysqlServer: Database = {
   ...mariadbDialect('mysql'),
   name: 'MySQL',
   isMissing: isMysqlMissing,
-  async open() {
-    const url = (database = ''): string => {
-      const named = new URL(MYSQL_URL ?? '')
-      named.pathname = `/${database}`
-      return named.href
-    }
-    return {
-      createDatabase: () => createMariadbDatabase({ url }),
-      crash: undefined,
-      [Symbol.asyncDispose]: async () => {},
-    }
-  },
+  open: async () => (MYSQL_URL ? serverAt(MYSQL_URL) : ownServer(await openTestMysql(DURABLE))),
+}
+
+const ownServer = (server: MariadbServer): TestServer => ({
+  createDatabase: () => createMariadbDatabase(server),
+  crash: () => server.restart('SIGKILL'),
+  [Symbol.asyncDispose]: () => server.stop(),
+})
+
+function serverAt(administrator: string): TestServer {
+  const url = (database = ''): string => {
+    const named = new URL(administrator)
+    named.pathname = `/${database}`
+    return named.href
+  }
+  return {
+    createDatabase: () => createMariadbDatabase({ url }),
+    crash: undefined,
+    [Symbol.asyncDispose]: async () => {},
+  }
 }
 
 export const DATABASES: readonly Database[] = [

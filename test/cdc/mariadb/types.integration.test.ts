@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { minorUnits } from '../../../core/index.ts'
-import { createMariadbDatabase, isMariadbMissing, type MariadbServer, openTestMariadb } from '../../support/mariadb.ts'
+import { createMariadbDatabase, type MariadbServer } from '../../support/mariadb.ts'
 import { expectExact } from '../round-trip.ts'
+import { SERVERS } from './servers.ts'
 import { Captured, source } from './support.ts'
 
 const row = z.object({
@@ -136,40 +137,108 @@ const EMPTY = {
   span: '-00:00:00.50000',
 }
 
-describe.skipIf(isMariadbMissing())('column types of MariaDB', () => {
-  let server: MariadbServer
-  beforeAll(async () => {
-    server = await openTestMariadb({ 'default-time-zone': '+05:00' })
-  })
-  afterAll(() => server?.stop())
+/** What MySQL has not is kept as text, and its JSON is binary. */
+const TABLE_OF = {
+  MariaDB: TABLE,
+  MySQL: TABLE.replaceAll(/(uid[147]?) uuid/g, '$1 char(36)')
+    .replaceAll(/(address4?) inet./g, '$1 varchar(40)')
+    .replace(' compressed', ''),
+}
 
-  test.each([
-    ['plain', {}],
-    ['compressed', { log_bin_compress: 'ON', log_bin_compress_min_len: '10' }],
-    ['minimal', { binlog_row_image: "'MINIMAL'" }],
-    ['noblob', { binlog_row_image: "'NOBLOB'" }],
-  ])('arrive exactly from the snapshot and from a %s binary log', async (_, settings) => {
-    const url = await createMariadbDatabase(server)
-    const db = source(url)
-    const captured = new Captured(db, url, [db.table('everything', { key: 'id', row })])
-    try {
-      for (const [name, value] of Object.entries(settings)) await captured.run(`set global ${name} = ${value}`)
-      await captured.run(
-        TABLE,
-        `set time_zone = '+00:00'; insert into everything values ${FULL}`,
-        `insert into everything (id, words, bytes, fixed, moods, span) values (-9223372036854775808, '', '', '', '', '-00:00:00.5')`,
-      )
-      await expectExact(captured, [EMPTY, EXPECTED])
-      await captured.run('update everything set small = 7')
-      await captured.level()
-      expect(captured.connector.parked(10)).toEqual([])
-      expect(await captured.rows('everything')).toEqual([
-        { ...EMPTY, small: 7 },
-        { ...EXPECTED, small: 7 },
-      ])
-    } finally {
-      await captured.run('set global log_bin_compress = OFF', "set global binlog_row_image = 'FULL'")
-      await captured.close()
-    }
+const IMAGES = [
+  ['plain', {}],
+  ['minimal', { binlog_row_image: "'MINIMAL'" }],
+  ['noblob', { binlog_row_image: "'NOBLOB'" }],
+] as const
+const COMPRESSED = ['compressed', { log_bin_compress: 'ON', log_bin_compress_min_len: '10' }] as const
+
+describe.each(SERVERS)('column types of $name', ({ name: kind, isMissing, open }) => {
+  describe.skipIf(isMissing())('arrive exactly', () => {
+    let server: MariadbServer
+    beforeAll(async () => {
+      server = await open({ 'default-time-zone': '+05:00' })
+    })
+    afterAll(() => server?.stop())
+
+    test.each<readonly [string, Readonly<Record<string, string>>]>(
+      kind === 'MariaDB' ? [...IMAGES, COMPRESSED] : IMAGES,
+    )('from the snapshot and from a %s binary log', async (_, settings) => {
+      const url = await createMariadbDatabase(server)
+      const db = source(url)
+      const captured = new Captured(db, url, [db.table('everything', { key: 'id', row })])
+      try {
+        for (const [name, value] of Object.entries(settings)) await captured.run(`set global ${name} = ${value}`)
+        await captured.run(
+          TABLE_OF[kind],
+          `set time_zone = '+00:00'; insert into everything values ${FULL}`,
+          `insert into everything (id, words, bytes, fixed, moods, span) values (-9223372036854775808, '', '', '', '', '-00:00:00.5')`,
+        )
+        await expectExact(captured, [EMPTY, EXPECTED])
+        await captured.run('update everything set small = 7')
+        await captured.level()
+        expect(captured.connector.parked(10)).toEqual([])
+        expect(await captured.rows('everything')).toEqual([
+          { ...EMPTY, small: 7 },
+          { ...EXPECTED, small: 7 },
+        ])
+      } finally {
+        if ('log_bin_compress' in settings) await captured.run('set global log_bin_compress = OFF')
+        await captured.run("set global binlog_row_image = 'FULL'")
+        await captured.close()
+      }
+    })
+
+    test.skipIf(kind === 'MariaDB')('JSON, which MySQL keeps and logs in a form of its own', async () => {
+      const url = await createMariadbDatabase(server)
+      const db = source(url)
+      const doc = z.object({ id: z.int32(), doc: z.json() })
+      const captured = new Captured(db, url, [db.table('everything', { key: 'id', row: doc })])
+      try {
+        await captured.run(
+          'create table everything (id int primary key, doc json)',
+          `insert into everything values ${DOCUMENTS.map(([sql], n) => `(${n + 1}, ${sql})`).join(', ')}`,
+        )
+        await expectExact(
+          captured,
+          DOCUMENTS.map(([, value], n) => ({ id: n + 1, doc: value })).sort((a, b) =>
+            String(a.id) < String(b.id) ? -1 : 1,
+          ),
+        )
+        expect((await captured.audit()).equal).toBe(true)
+      } finally {
+        await captured.close()
+      }
+    })
   })
 })
+
+const long = (count: number) => Array.from({ length: count }, (_, n) => n * 3)
+/** SQL of a document, and what it is. */
+const DOCUMENTS: readonly (readonly [sql: string, value: unknown])[] = [
+  ['null', null],
+  [`'{}'`, {}],
+  [`'[]'`, []],
+  [`'"text é 😀 \\\\" \\\\\\\\ \\\\n"'`, 'text é 😀 " \\ \n'],
+  [`'true'`, true],
+  [
+    `'[0, -1, 32767, -32768, 65535, 65536, 2147483647, -2147483648, 4294967295, 9007199254740991]'`,
+    [0, -1, 32767, -32768, 65535, 65536, 2147483647, -2147483648, 4294967295, 9007199254740991],
+  ],
+  [`'[1.5, -0.25, 1e100, 1.0, 1e-7, 123456789012345680.0]'`, [1.5, -0.25, 1e100, 1, 1e-7, 123456789012345680]],
+  [`json_array(cast(1.10 as decimal(10, 2)), cast(-7 as decimal(5, 0)))`, [1.1, -7]],
+  [
+    `json_object('day', date '2024-02-29', 'at', timestamp '2024-02-29 12:34:56.789', 'time', time '-23:59:58.5')`,
+    { at: '2024-02-29 12:34:56.789000', day: '2024-02-29', time: '-23:59:58.500000' },
+  ],
+  [`json_array(x'00ff10')`, ['base64:type15:AP8Q']],
+  [
+    `'${JSON.stringify({ deep: { deeper: [{ a: null, b: [true, false] }] } })}'`,
+    { deep: { deeper: [{ a: null, b: [true, false] }] } },
+  ],
+  // More than 64 KiB: offsets are wider.
+  [`'${JSON.stringify(long(30_000))}'`, long(30_000)],
+  [
+    `'${JSON.stringify({ k: 'x'.repeat(70_000), n: 70_000, deep: [1, 100_000] })}'`,
+    { k: 'x'.repeat(70_000), n: 70_000, deep: [1, 100_000] },
+  ],
+]
