@@ -79,9 +79,16 @@ export class LineageObserver implements EvaluationObserver {
     return this.#target.view
   }
 
-  /** @param view the one that is folded, as it is before */
+  /** Also anew, where what it was told of before does not count. @param view the one that is folded, as it is before */
   begin(view: FoldedView): void {
     this.#view = view
+    this.#causes.clear()
+    this.#records.clear()
+    this.#steps.length = this.#position = 0
+    this.#more = this.#noted = false
+    this.whole = []
+    this.#transaction = []
+    this.#redrive = undefined
     this.#last = this.#began = this.#row()
   }
 

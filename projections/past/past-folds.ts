@@ -97,28 +97,50 @@ export class PastFolds {
 
   /** Rows of some keys. @param observer of a fold from the beginning, if there is one @throws AT_GONE, AT_TOO_FAR, STATE_TOO_LARGE, VIEW_STOPPED */
   rows(keys: Keys, work: Work, observer?: EvaluationObserver): Promise<Held> {
-    return this.#fromBase([...keys.keys()], work, async base => {
+    const fold = async (base: Base | undefined) => {
       if (base?.position === work.cut) return this.#saved(base, keys, work)
       if (base === undefined || (await this.#isShort(keys, work)))
         return this.#evaluate(keys, work, undefined, observer)
       return this.#evaluate(keys, work, base)
-    })
+    }
+    return this.#ofOneHistory(() => this.#fromBase([...keys.keys()], work, fold))
   }
 
   /** All rows of a view. @throws as `rows` */
   whole(view: string, work: Work): Promise<Held> {
-    return this.#fromBase([view], work, async base => {
+    const fold = async (base: Base | undefined) => {
       if (base?.position === work.cut) return this.#saved(base, new Map([[view, undefined]]), work)
       const definitions = this.closure([view])
       return this.#folding(definitions, work, base, async evaluation => {
         if (base) await loadAll(this.#baseRows(base, work), [...evaluation.views.values()])
         await evaluation.foldTo(work.cut, RECORDS_MAX)
       })
-    })
+    }
+    return this.#ofOneHistory(() => this.#fromBase([view], work, fold))
+  }
+
+  /** History that was removed while it was read is in one part of what was found and missing in the other: it is read again. */
+  async #ofOneHistory(read: () => Promise<Held>): Promise<Held> {
+    const { log } = this.#host
+    for (;;) {
+      const { generation } = log.base
+      const isSame = () => log.base.generation === generation
+      try {
+        const held = await read()
+        if (isSame()) return held
+        held.end()
+      } catch (error) {
+        if (isSame()) throw error
+      }
+    }
   }
 
   /** Folds some keys from the beginning, and tells of each record. @throws as `rows` */
   async observe(keys: Keys, work: Work, observer: EvaluationObserver): Promise<void> {
+    ;(await this.#ofOneHistory(() => this.#observe(keys, work, observer))).end()
+  }
+
+  async #observe(keys: Keys, work: Work, observer: EvaluationObserver): Promise<Held> {
     this.checkHorizon([...keys.keys()], work)
     // Views in full first, so that nothing has to be: once for each of the views in between.
     for (let left = this.#definitions.size; this.#wanted(keys, spanOf(work)).full.size > 0; left--) {
@@ -126,7 +148,7 @@ export class PastFolds {
         throw fail('AT_TOO_FAR', 'too many rows of other views have gone to the row whose lineage is asked for')
       ;(await this.#evaluate(keys, work, undefined)).end()
     }
-    ;(await this.#evaluate(keys, work, undefined, observer)).end()
+    return this.#evaluate(keys, work, undefined, observer)
   }
 
   /** Does the work from the nearest base; one that cannot be read, or went meanwhile, is passed over. */

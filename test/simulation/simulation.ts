@@ -367,6 +367,8 @@ class Simulation {
     if (this.#failure !== undefined) throw this.#failure
     const last = await process.during(Promise.resolve(engine.read(this.#simulated.rows)))
     this.#take('last', last.position, this.#simulated.rows, last.rows)
+    // What is still under way ends by the machine's own time.
+    this.#process = undefined
     process.turns.free()
     await this.#compare(process, 'at the end')
     await this.#compareRestarted(process)
