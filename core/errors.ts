@@ -166,6 +166,12 @@ export const ERRORS = {
   SAVEPOINT_UNUSABLE: { status: 500, retriable: false },
   // reads and appends over HTTP
   ROW_NOT_FOUND: { status: 404, retriable: true },
+  ROW_NOT_YET: {
+    status: 503,
+    retriable: true,
+    hint: "a source's snapshot is not complete: whether there is such a row is known when it is",
+  },
+  VIEW_TOO_OLD: { status: 503, retriable: true },
   ROUTE_UNKNOWN: { status: 404, retriable: false },
   TOPIC_UNKNOWN: { status: 404, retriable: false },
   TAG_UNKNOWN: { status: 400, retriable: false },

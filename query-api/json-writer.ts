@@ -75,7 +75,7 @@ function objectExpression(type: Extract<ValueType, { kind: 'object' }>, value: s
 
 /**
  * Which fields JSON cannot tell from strings (or lists), by path: `{ since: 'date-time', 'parts[].id': 'int64' }`.
- * What the header `mainstem-types` says; empty where a client needs no help.
+ * What the header `mainstem-types` says; empty where a client needs no help. `client/revive.ts` reads it.
  */
 export function wireTypes(type: ValueType, path = ''): Record<string, string> {
   switch (type.kind) {
@@ -96,12 +96,15 @@ export function wireTypes(type: ValueType, path = ''): Record<string, string> {
     case 'object':
       return Object.assign(
         {},
-        ...type.fields.map(field => wireTypes(field.type, path === '' ? field.name : `${path}.${field.name}`)),
+        ...type.fields.map(field => wireTypes(field.type, `${path === '' ? '' : `${path}.`}${pathName(field.name)}`)),
       )
     default:
       return {}
   }
 }
+
+/** A name that may have any characters, as a part of a path. */
+const pathName = (name: string): string => (name === '' ? '\\e' : name.replace(/[\\.[\]{}]/g, '\\$&'))
 
 /** The same as a header's value (ASCII), undefined where there is nothing to say. */
 export function typesHeader(types: Readonly<Record<string, unknown>>): string | undefined {

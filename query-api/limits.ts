@@ -12,6 +12,8 @@ export const TOKENS_MAX = 32
 /** How long a read waits for its tokens. */
 export const TIMEOUT_MS_DEFAULT = 5_000
 export const TIMEOUT_MS_MAX = 60_000
+/** The oldest answer that a client may name: ten days. */
+export const MAX_AGE_MS_MAX = 10 * 24 * 3_600_000
 /** Reads that wait for a token at the same time; each holds a socket, a timer and a promise. */
 export const WAITING_READS_MAX = 10_000
 /** Records of one page of the log. */

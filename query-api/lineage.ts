@@ -1,7 +1,7 @@
 // Lineage as the wire carries it, and as clients in this process get it.
-import { type AnyRow, fail, type Position, type RecordOp, type SourceMark } from '../core/index.ts'
+import { type AnyRow, fail, type LogTopic, type Position, type RecordOp, type SourceMark } from '../core/index.ts'
 import type { Lineage, LineageStep } from '../projections/index.ts'
-import { copyValue } from './json-writer.ts'
+import { copyValue, wireTypes } from './json-writer.ts'
 import { keyJson, type LogRecordWire, markJson, writerOf } from './log-page.ts'
 import type { ServedView } from './reads.ts'
 
@@ -15,7 +15,7 @@ export interface LineageEntry<V> {
   readonly appendTime: Date
   /** The source's own position (an LSN, a GTID), transaction and commit time; undefined where the application appended it. */
   readonly source: SourceMark | undefined
-  /** Its place in its transaction, from 1; null where history was removed. */
+  /** Its place in its transaction, from 1; null where history was removed, and over HTTP of what the application appended. */
   readonly sequence: number | null
   /** Null where there was no row. */
   readonly before: V | null
@@ -59,12 +59,34 @@ export interface LineageWire {
   readonly position: string
   readonly ageMs: null
   readonly final: boolean
+  /** By topic: what the header `mainstem-types` would say of its records. Only of those that need it. */
+  readonly recordTypes?: Readonly<Record<string, RecordTypesWire>>
 }
+
+/** Of a topic whose contract is a union: by the field that tells variants apart, and what is in it. */
+export type RecordTypesWire =
+  | Readonly<Record<string, string>>
+  | { readonly by: string; readonly variants: Readonly<Record<string, Readonly<Record<string, string>>>> }
 
 export function lineageJson(served: ServedView, key: unknown, { steps, more, position, final }: Lineage): string {
   const next = more ? `"${steps.at(-1)?.position ?? position}"` : 'null'
   const each = steps.map(step => stepJson(served, step)).join(',')
-  return `{"key":${served.writeKey(key)},"steps":[${each}],"next":${next},"position":"${position}","ageMs":null,"final":${final}}`
+  const types = recordTypes(new Set(steps.map(step => step.topic)))
+  const last = types === undefined ? '' : `,"recordTypes":${JSON.stringify(types)}`
+  return `{"key":${served.writeKey(key)},"steps":[${each}],"next":${next},"position":"${position}","ageMs":null,"final":${final}${last}}`
+}
+
+function recordTypes(topics: ReadonlySet<LogTopic>): Readonly<Record<string, RecordTypesWire>> | undefined {
+  const types = [...topics].flatMap(({ name, contract: { type } }): [string, RecordTypesWire][] => {
+    if (type.kind === 'object') {
+      const paths = wireTypes(type)
+      return Object.keys(paths).length > 0 ? [[name, paths]] : []
+    }
+    const variants = type.variants.map(each => [each.name, wireTypes(each.type)] as const)
+    if (variants.every(([, paths]) => Object.keys(paths).length === 0)) return []
+    return [[name, { by: type.discriminator, variants: Object.fromEntries(variants) }]]
+  })
+  return types.length > 0 ? Object.fromEntries(types) : undefined
 }
 
 function stepJson({ writeValue }: ServedView, step: LineageStep): string {

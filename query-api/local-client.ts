@@ -1,7 +1,7 @@
 // The typed client inside of the application's own process: the same reads as over HTTP, without the wire. Types come
 // from the application's own views.
 import { type AnyRow, fail, type Position } from '../core/index.ts'
-import type { LiveView, RowRequest } from '../projections/index.ts'
+import type { CutRead, LiveView, RowRequest } from '../projections/index.ts'
 import { atOf } from './at.ts'
 import type { Answer, Client, LineageQuery, ReadOptions, ViewClient } from './client/client.ts'
 import { copyValue } from './json-writer.ts'
@@ -70,6 +70,10 @@ async function readRows(
     throw fail('REQUEST_INVALID', "'at' and 'after' exclude each other", {
       hint: 'the past does not change: give one of them',
     })
+  if (options?.at !== undefined && options.maxAgeMs !== undefined)
+    throw fail('REQUEST_INVALID', "'at' and 'maxAgeMs' exclude each other", {
+      hint: 'the past has no age: give one of them',
+    })
   if (after.length > 0) {
     for (const view of views) tryBeforeWait(() => view.check())
     await reads.wait({
@@ -83,11 +87,26 @@ async function readRows(
   options?.signal?.throwIfAborted()
   const read = past
     ? await reads.readPast(requests, atOf(at), undefined, options?.signal && { signal: options.signal })
-    : await reads.read(requests, undefined)
+    : await readNow(reads, requests, views, options)
   const value = read.rows.map((row, n) => copyRow(reads.view(requests[n]!.view).live, row))
   const { position, ageMs, final } = reads.freshness(views, { ...read, past })
   const answer = { value, position: position as Position, ageMs, final }
   return options?.sources ? { ...answer, sources: await reads.sourcePositions(views, read.position) } : answer
+}
+
+function readNow(
+  reads: Reads,
+  requests: readonly RowRequest[],
+  views: readonly LiveView[],
+  { maxAgeMs, timeoutMs, signal }: ReadOptions = {},
+): CutRead | Promise<CutRead> {
+  const read = () => reads.read(requests, undefined)
+  if (maxAgeMs === undefined) return read()
+  return reads.readYoung(read, views, {
+    maxAgeMs,
+    ...(timeoutMs === undefined ? {} : { waitMs: timeoutMs }),
+    ...(signal ? { signal } : {}),
+  })
 }
 
 const copyRow = (live: LiveView, row: AnyRow | undefined): AnyRow | undefined =>

@@ -32,7 +32,9 @@ export const whole = (name: string, description: string, bounds: Json): Json => 
   schema: { type: 'integer', format: 'int64', ...bounds },
 })
 /** What reads of rows take. */
-export const WHEN = ['after', 'timeoutMs', 'at', 'sources'].map(name => ({ $ref: `#/components/parameters/${name}` }))
+export const WHEN = ['after', 'timeoutMs', 'at', 'sources', 'maxAgeMs'].map(name => ({
+  $ref: `#/components/parameters/${name}`,
+}))
 export const AT = { $ref: '#/components/parameters/at' }
 export const TYPES_HEADER = { 'mainstem-types': { $ref: '#/components/headers/mainstem-types' } }
 export const body = (schema: Json): Json => ({ required: true, content: { 'application/json': { schema } } })

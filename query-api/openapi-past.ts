@@ -47,6 +47,13 @@ export function anyPastPaths(): Paths {
   }
 }
 
+const RECORD_TYPES: Json = {
+  type: 'object',
+  additionalProperties: { type: 'object' },
+  description:
+    'By topic: path of a field → date-time, int64, base64 or map, for those whose type JSON cannot tell; of a topic of several variants `{by, variants}`: the field that tells them apart, and the paths of each. Only of topics that need it',
+}
+
 /** @param key parameter of the row's key */
 export function pastPathsOf(view: LiveView, key: Json): Paths {
   const { name } = view
@@ -86,7 +93,7 @@ function lineage(
   const freshness = SCHEMAS.Freshness
   const answer = {
     type: 'object',
-    properties: { key, steps, next, ...freshness.properties },
+    properties: { key, steps, next, ...freshness.properties, recordTypes: RECORD_TYPES },
     required: ['key', 'steps', 'next', ...freshness.required],
   }
   const field = id === 'AnyRow' ? { type: 'string', minLength: 1 } : { type: 'string', enum: fields }

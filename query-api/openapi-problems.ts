@@ -28,7 +28,7 @@ const PROBLEM_STATUSES: Readonly<Record<number, string>> = {
   410: 'The past that is asked for is gone: history was removed, or other code made it; `horizon` says from where on it can be had, where that is known',
   413: 'The body is too large',
   500: 'What is asked for is damaged, or cannot be used',
-  503: 'Not now: the view has stopped or is being rebuilt, or the application is not ready, or is shutting down',
+  503: 'Not now: the view has stopped, is being rebuilt or is too old, a snapshot is not complete, or the application is not ready, or is shutting down',
   504: 'The views have not reached what `after` names; `waitingFor` says what they wait for',
   507: 'The log is at its limit, or its disk is full',
 }

@@ -3,9 +3,10 @@
 // describes views.
 import { describeRecord, type LogTopic, wireSchema } from '../core/index.ts'
 import type { LiveView } from '../projections/index.ts'
-import { KEYS_MAX, LOG_PAGE_DEFAULT, LOG_PAGE_MAX, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, TOKENS_MAX } from './limits.ts'
+import { KEYS_MAX, LOG_PAGE_DEFAULT, LOG_PAGE_MAX } from './limits.ts'
 import { auditPaths } from './openapi-audit.ts'
 import { deadLetterPaths } from './openapi-dead-letters.ts'
+import { headers, parameters } from './openapi-parameters.ts'
 import {
   body,
   type Json,
@@ -61,13 +62,7 @@ export function createOpenApi({ application, reads, topics, version }: Omit<Serv
         ...Object.assign({}, ...[...topics.values()].map(variantSchemas)),
       },
       parameters: parameters(),
-      headers: {
-        'mainstem-types': {
-          description:
-            'JSON: path of a field → date-time, int64, base64 or map, for those whose type JSON cannot tell. Only where there are such fields.',
-          schema: { type: 'string' },
-        },
-      },
+      headers: headers(),
       responses: problemResponses(),
     },
   }
@@ -109,8 +104,13 @@ function viewPaths(): Paths {
     },
     '/v1/views/{view}/rows/{key}': {
       get: operation('getAnyRow', 'One row of any view', {
-        parameters: [view, path('key', 'The key: columns in order, comma-separated, each percent-encoded'), ...WHEN],
-        responses: { 200: json(ref('AnyRow'), 'The row', TYPES_HEADER), ...problems(400, 404, 410, 503, 504) },
+        parameters: [
+          view,
+          path('key', 'The key: columns in order, comma-separated, each percent-encoded'),
+          ...WHEN,
+          IF_NONE_MATCH,
+        ],
+        responses: rowResponses(ref('AnyRow')),
       }),
     },
     '/v1/views/{view}/lookup': {
@@ -135,6 +135,25 @@ function viewPaths(): Paths {
     },
   }
 }
+
+const IF_NONE_MATCH = { $ref: '#/components/parameters/if-none-match' }
+
+const rowResponses = (row: Json): Json => ({
+  200: json(row, 'The row', { ...TYPES_HEADER, etag: { $ref: '#/components/headers/etag' } }),
+  304: {
+    description: 'Its value is still that of `If-None-Match`; headers say at which position, and how old that is',
+    headers: {
+      etag: { $ref: '#/components/headers/etag' },
+      'mainstem-position': { description: 'The cut', schema: { type: 'string' } },
+      'mainstem-age-ms': {
+        description: '`ageMs`; not there where it is null',
+        schema: { type: 'integer', minimum: 0 },
+      },
+      'mainstem-final': { description: '`final`', schema: { type: 'boolean' } },
+    },
+  },
+  ...problems(400, 404, 410, 503, 504),
+})
 
 const keysSchema = (key: Json): Json => ({
   type: 'object',
@@ -168,8 +187,8 @@ function viewPathsOf(view: LiveView): Paths {
         operationId: `get${titled(view.name)}`,
         summary: `One row of ${view.name}`,
         tags: ['views'],
-        parameters: [keyParameter(view, key), ...WHEN],
-        responses: { 200: json(row, 'The row', TYPES_HEADER), ...problems(400, 404, 410, 503, 504) },
+        parameters: [keyParameter(view, key), ...WHEN, IF_NONE_MATCH],
+        responses: rowResponses(row),
       },
     },
     [`/v1/views/${view.name}/lookup`]: {
@@ -393,32 +412,3 @@ function operationPaths(): Paths {
     }),
   }
 }
-
-const parameters = (): Json => ({
-  after: {
-    name: 'after',
-    in: 'query',
-    description: `Tokens to wait for, at most ${TOKENS_MAX}: what an append returned, <source>:<its own position>, or a position of the log. Several times, or comma-separated.`,
-    schema: { type: 'array', items: { type: 'string', minLength: 1 } },
-    style: 'form',
-    explode: true,
-  },
-  timeoutMs: whole('timeoutMs', 'How long to wait for `after`, milliseconds', {
-    minimum: 0,
-    maximum: TIMEOUT_MS_MAX,
-    default: TIMEOUT_MS_DEFAULT,
-  }),
-  at: {
-    name: 'at',
-    in: 'query',
-    description:
-      'Read the past: a position of the log, a time of appending (ISO 8601 with a zone, or a day), or savepoint:<name>. The answer is as of the last transaction that had ended there, and `ageMs` is null. Not together with `after`.',
-    schema: { type: 'string', minLength: 1 },
-  },
-  sources: {
-    name: 'sources',
-    in: 'query',
-    description: 'true: the answer says, as `sources`, up to where each source is in it',
-    schema: { type: 'boolean', default: false },
-  },
-})

@@ -2,8 +2,9 @@
 // `?afer=` that is ignored gives an answer which looks right.
 import { fail, parseJson } from '../core/index.ts'
 import type { At } from '../projections/index.ts'
+import type { AgeLimit } from './age-waits.ts'
 import { parseAt } from './at.ts'
-import { KEYS_MAX, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, TOKENS_MAX } from './limits.ts'
+import { KEYS_MAX, MAX_AGE_MS_MAX, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, TOKENS_MAX } from './limits.ts'
 
 export type Query = Readonly<Record<string, string | readonly string[] | undefined>>
 
@@ -50,16 +51,30 @@ export interface When extends Waiting {
   readonly at: At | undefined
   /** The answer says up to where each source is in it. */
   readonly sources: boolean
+  /** How old the answer may be; undefined: as old as it is. It waits for a younger one where a time is given for that. */
+  readonly age: AgeLimit | undefined
 }
 
 /** @throws REQUEST_INVALID, AT_MALFORMED */
 export function whenOf(query: Query): When {
-  checkNames(query, ['after', 'timeoutMs', 'at', 'sources'])
+  checkNames(query, WHEN_NAMES)
   const timeoutMs = integer(query, 'timeoutMs', { min: 0, max: TIMEOUT_MS_MAX, fallback: TIMEOUT_MS_DEFAULT })
   const [after, at] = [tokensOf(query['after']), placeOf(query)]
   if (at !== undefined && after.length > 0)
     throw invalid("'at' and 'after' exclude each other", undefined, 'the past does not change: give one of them')
-  return { after, timeoutMs, at, sources: flag(query, 'sources') }
+  const age = ageOf(query, timeoutMs)
+  if (at !== undefined && age !== undefined)
+    throw invalid("'at' and 'maxAgeMs' exclude each other", undefined, 'the past has no age: give one of them')
+  return { after, timeoutMs, at, sources: flag(query, 'sources'), age }
+}
+
+/** Parameters of `whenOf`. */
+export const WHEN_NAMES: readonly string[] = ['after', 'timeoutMs', 'at', 'sources', 'maxAgeMs']
+
+function ageOf(query: Query, timeoutMs: number): AgeLimit | undefined {
+  if (query['maxAgeMs'] === undefined) return undefined
+  const maxAgeMs = integer(query, 'maxAgeMs', { min: 0, max: MAX_AGE_MS_MAX, fallback: 0 })
+  return query['timeoutMs'] === undefined ? { maxAgeMs } : { maxAgeMs, waitMs: timeoutMs }
 }
 
 /** What `at` names, if it is there. @throws REQUEST_INVALID, AT_MALFORMED */

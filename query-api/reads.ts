@@ -1,6 +1,6 @@
 // The read service, for HTTP and for clients in this process: waits for tokens, then reads at one cut, without a promise where
 // the rows are in this thread. Whatever gives rows to a client goes through here, where they are left out that it may not see.
-import type { AnyRow, Log, SourceConnector, ValueType } from '../core/index.ts'
+import { type AnyRow, fail, type Log, type SourceConnector, type ValueType } from '../core/index.ts'
 import {
   type At,
   type CutRead,
@@ -13,6 +13,7 @@ import {
   unknownView,
 } from '../projections/index.ts'
 import { AgeTracker } from './age.ts'
+import { type AgeLimit, AgeWaits, youngEnough } from './age-waits.ts'
 import { compileWriter, type JsonWriter, wireTypes } from './json-writer.ts'
 import { AGE_SAMPLE_MS } from './limits.ts'
 import { SeenRows, type ShownRows } from './security/seen-rows.ts'
@@ -57,6 +58,7 @@ export class Reads {
   readonly sources: ReadonlyMap<string, SourceConnector>
   readonly #ages: AgeTracker
   readonly #waits: Waits
+  readonly #ageWaits = new AgeWaits(views => this.freshness(views).ageMs)
   readonly #served = new Map<LiveView, ServedView>()
   readonly #sampler: NodeJS.Timeout
 
@@ -157,6 +159,44 @@ export class Reads {
   }
 
   /**
+   * Reads until the answer is young enough, at least once.
+   * @throws VIEW_TOO_OLD naming what it waits for; SHUTTING_DOWN; OVERLOADED
+   */
+  async readYoung(
+    read: () => CutRead | Promise<CutRead>,
+    views: readonly LiveView[],
+    { maxAgeMs, waitMs = 0, signal }: AgeLimit,
+  ): Promise<CutRead> {
+    const untilMs = performance.now() + waitMs
+    for (;;) {
+      const cut = await read()
+      const { ageMs } = this.freshness(views, cut)
+      if (youngEnough(ageMs, maxAgeMs)) return cut
+      if (performance.now() >= untilMs) throw this.#tooOld(views, ageMs, maxAgeMs)
+      await this.#ageWaits.wait(views, maxAgeMs, untilMs, signal)
+    }
+  }
+
+  #tooOld(views: readonly LiveView[], ageMs: number | null, maxAgeMs: number) {
+    const { engine, log } = this
+    const position = String(engine.position)
+    const late = new Set(views.flatMap(view => view.sources))
+    const waitingFor = [...late].flatMap(name => {
+      const status = this.sources.get(name)?.status()
+      if (!status || youngEnough(status.ageMs, maxAgeMs)) return []
+      const { ageMs } = status
+      return [{ source: name, ageMs, waitingFor: status.waitingFor ?? status.error?.message ?? status.state }]
+    })
+    const parts = waitingFor.map(each => `source ${each.source}: ${ageText(each.ageMs)} (${each.waitingFor})`)
+    if (engine.position < log.end) parts.push(`the views: at ${position}, the log ends at ${log.end}`)
+    return fail('VIEW_TOO_OLD', `the answer would be older than ${maxAgeMs} ms`, {
+      detail: [`it is ${ageText(ageMs)}`, ...parts].join('; '),
+      hint: 'ask again, give a larger maxAgeMs, or a timeoutMs to wait for so long',
+      data: { ageMs, maxAgeMs, position, waitingFor },
+    })
+  }
+
+  /**
    * How fresh an answer about views is: what was read of them, or, without that, how they are at this moment. The past has no age.
    */
   freshness(
@@ -191,6 +231,7 @@ export class Reads {
   close(): void {
     clearInterval(this.#sampler)
     this.#waits.close()
+    this.#ageWaits.close()
   }
 }
 
@@ -198,6 +239,8 @@ function seen(read: CutRead, requests: readonly RowRequest[], filters: readonly 
   const isSeen = (row: AnyRow, n: number) => filters[n]?.(row, requests[n]?.key) ?? true
   return { ...read, rows: read.rows.map((row, n) => (row !== undefined && isSeen(row, n) ? row : undefined)) }
 }
+
+const ageText = (ageMs: number | null): string => (ageMs === null ? 'of an age not known' : `${ageMs} ms old`)
 
 /** Opens the read service of one running application. `close()` ends waiting reads. */
 export const openReads = (options: ReadsOptions): Reads => new Reads(options)

@@ -5,6 +5,7 @@ import { type AnyRow, fail, isMainstemError, type KeyCodec } from '../core/index
 import type { CutRead, LiveView, RowRequest } from '../projections/index.ts'
 import { viewDetail, viewSummary } from './catalog.ts'
 import { whileConnected } from './connected.ts'
+import { etagOf, hasIt } from './etag.ts'
 import { typesHeader } from './json-writer.ts'
 import { bodyJson, checkNames, keysOf, type Query, readsOf, whenOf } from './parameters.ts'
 import { PROBLEM_JSON, problem } from './problem.ts'
@@ -53,12 +54,18 @@ export function addReadRoutes(server: FastifyInstance, reads: Reads): void {
   ): void => {
     const freshness = reads.freshness([served.live], read)
     if (row === undefined) {
-      sendRowMissing(request, reply, served, freshness)
+      sendRowMissing(request, reply, served, freshness, read.past ?? false)
       return
     }
     const types = headerOf(served)
     if (types !== undefined) reply.header('mainstem-types', types)
-    sendJson(reply, `{"key":${served.writeKey(key)},"value":${served.writeValue(row)},${freshnessJson(freshness)}}`)
+    const value = served.writeValue(row)
+    const etag = etagOf(value)
+    // Whoever keeps an answer and shows it again would show a position and an age that were those of then.
+    reply.header('etag', etag).header('cache-control', 'no-store')
+    const known = request.headers['if-none-match']
+    if (known !== undefined && hasIt(known, etag)) sendUnchanged(reply, freshness)
+    else sendJson(reply, `{"key":${served.writeKey(key)},"value":${value},${freshnessJson(freshness)}}`)
   }
   const answerRowLater = async (request: FastifyRequest, reply: FastifyReply, served: ServedView, key: unknown) => {
     const requests = [{ view: served.live.name, key }]
@@ -133,7 +140,7 @@ async function readWhen(
   views: readonly ServedView[],
   requests: readonly RowRequest[],
 ): Promise<PlacedRead> {
-  const { at, sources, ...wait } = whenOf(queryOf(request))
+  const { at, sources, age, ...wait } = whenOf(queryOf(request))
   const withSources = async (read: PlacedRead): Promise<PlacedRead> => {
     if (!sources) return read
     const live = views.map(view => view.live)
@@ -147,7 +154,10 @@ async function readWhen(
     for (const { live } of views) tryBeforeWait(() => live.check())
     await whileConnected(reply, signal => reads.wait({ ...wait, signal }))
   }
-  return withSources(await reads.read(requests, request.viewer))
+  const read = () => reads.read(requests, request.viewer)
+  if (age === undefined) return withSources(await read())
+  const live = views.map(view => view.live)
+  return withSources(await whileConnected(reply, signal => reads.readYoung(read, live, { ...age, signal })))
 }
 
 /**
@@ -191,14 +201,30 @@ const valueJson = (served: ServedView, row: AnyRow | undefined): string =>
 const freshnessJson = ({ position, ageMs, final, sources }: Freshness): string =>
   `"position":"${position}","ageMs":${ageMs},"final":${final}${sources ? `,"sources":${JSON.stringify(sources)}` : ''}`
 
+/** What the client has is what there is now: how it is now, the head says. */
+function sendUnchanged(reply: FastifyReply, { position, ageMs, final }: Freshness): void {
+  reply.header('mainstem-position', position).header('mainstem-final', String(final))
+  if (ageMs !== null) reply.header('mainstem-age-ms', String(ageMs))
+  reply.code(304).send()
+}
+
 function sendRowMissing(
   request: FastifyRequest,
   reply: FastifyReply,
   { live }: ServedView,
   freshness: Freshness,
+  past: boolean,
 ): void {
   const url = request.raw.url ?? ''
-  const title = `view '${live.name}' has no row ${keySegment(url).slice(0, 200)}`
-  const body = problem('ROW_NOT_FOUND', title, url.split('?', 1)[0] ?? url, { ...freshness })
-  reply.code(404).header('content-type', PROBLEM_JSON).send(JSON.stringify(body))
+  const key = keySegment(url).slice(0, 200)
+  const instance = url.split('?', 1)[0] ?? url
+  // While a snapshot runs nobody knows whether the row is there.
+  const [code, title] =
+    past || freshness.final
+      ? (['ROW_NOT_FOUND', `view '${live.name}' has no row ${key}`] as const)
+      : (['ROW_NOT_YET', `view '${live.name}' has no row ${key} yet`] as const)
+  const body = problem(code, title, instance, { ...freshness })
+  reply.code(body.status).header('content-type', PROBLEM_JSON)
+  if (body.status === 503) reply.header('retry-after', '1')
+  reply.send(JSON.stringify(body))
 }

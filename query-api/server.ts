@@ -145,7 +145,15 @@ async function addCors(server: FastifyInstance, origins: readonly string[]): Pro
   await server.register(cors, {
     origin: [...origins],
     methods: ['GET', 'HEAD', 'POST', 'DELETE'],
-    exposedHeaders: ['mainstem-types', 'mainstem-position', 'mainstem-rows', 'mainstem-final', 'etag', 'retry-after'],
+    exposedHeaders: [
+      'mainstem-types',
+      'mainstem-position',
+      'mainstem-age-ms',
+      'mainstem-rows',
+      'mainstem-final',
+      'etag',
+      'retry-after',
+    ],
     maxAge: CORS_MAX_AGE_SECONDS,
   })
 }

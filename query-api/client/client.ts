@@ -22,7 +22,7 @@ export interface Answer<T> {
 export interface ReadOptions {
   /** Tokens to wait for: what `append` or `writeToken` gave. */
   readonly after?: string | readonly string[]
-  /** How long to wait for them, milliseconds. Default 5,000. */
+  /** How long to wait, milliseconds: for the tokens by default 5,000, for a younger answer (`maxAgeMs`) not at all. */
   readonly timeoutMs?: number
   /**
    * Read the past: a position, a time (of appending), or a savepoint. The answer is as of the last transaction that had ended
@@ -31,6 +31,11 @@ export interface ReadOptions {
   readonly at?: AtOption
   /** The answer says up to where each source is in it. Default false. */
   readonly sources?: boolean
+  /**
+   * How old the answer may be, milliseconds; with `timeoutMs` an older one is waited for so long. Not together with `at`.
+   * Default: as old as it is.
+   */
+  readonly maxAgeMs?: number
   /** Ends the call with the signal's reason. */
   readonly signal?: AbortSignal
 }
@@ -51,7 +56,7 @@ export interface LineageQuery<V> {
 export interface ViewClient<K, V, W = unknown> {
   /**
    * One row; `value` is undefined where it is absent. The value is a copy.
-   * @throws NOT_REACHED when the time is up; TOKEN_MALFORMED, TOKEN_OTHER_LOG, KEY_INVALID, VIEW_STOPPED, VIEW_REBUILDING; with
+   * @throws NOT_REACHED when the time is up, VIEW_TOO_OLD; TOKEN_MALFORMED, TOKEN_OTHER_LOG, KEY_INVALID, VIEW_STOPPED, VIEW_REBUILDING; with
    * `at`: AT_MALFORMED, AT_AHEAD, AT_GONE where history was removed, AT_TOO_FAR, SAVEPOINT_UNKNOWN, STATE_TOO_LARGE
    */
   get(key: K, options?: ReadOptions): Promise<Answer<V | undefined>>

@@ -1,7 +1,7 @@
 // Where an answer is in each of its sources: the vector of its cut.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
-import { contractOfTable, type LogTopic, type SourceDefinition, type Table } from '../../core/index.ts'
+import { contractOfTable, type LogTopic } from '../../core/index.ts'
 import { application, projection } from '../../projections/index.ts'
 import { createLocalClient } from '../../query-api/index.ts'
 import { tableSource } from '../support/table-source.ts'
@@ -9,13 +9,8 @@ import { openWorld, type World } from './support.ts'
 
 const row = z.object({ id: z.int(), cents: z.int() })
 
-function captured(name: string) {
-  const source: SourceDefinition = { ...tableSource(), name }
-  const table = { ...tableSource().table('bills', { key: 'id', row }), name: `${name}.bills`, source }
-  return table as unknown as Table<string, typeof row, 'id'>
-}
-
-const [shop, billing] = [captured('store'), captured('billing')]
+const shop = tableSource('store').table('bills', { key: 'id', row })
+const billing = tableSource('billing').table('bills', { key: 'id', row })
 const totals = projection('totals', { key: z.int(), state: z.object({ cents: z.int() }) })
   .on(shop, 'id', {
     add: (total, { cents }) => {

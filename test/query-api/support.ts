@@ -11,6 +11,7 @@ import {
   type AuditRequest,
   compileContract,
   type DropReport,
+  type EmbeddedLogOptions,
   fail,
   Job,
   type Log,
@@ -264,11 +265,14 @@ export interface Reply {
  */
 export async function openWorld(
   app: Application = shop,
-  options: Pick<EngineOptions, 'checkpointIntervalMs'> = {},
+  {
+    segmentBytesMax,
+    ...options
+  }: Pick<EngineOptions, 'checkpointIntervalMs'> & Pick<EmbeddedLogOptions, 'segmentBytesMax'> = {},
   settings: Partial<ServerOptions> = {},
 ): Promise<World> {
   const folder = await mkdtemp(path.join(tmpdir(), 'mainstem-query-api-'))
-  const log = await openEmbeddedLog({ path: path.join(folder, 'log') })
+  const log = await openEmbeddedLog({ path: path.join(folder, 'log'), ...(segmentBytesMax && { segmentBytesMax }) })
   const parts = partsOf(app)
   const topics = new Map<string, LogTopic>()
   for (const each of parts.topics)

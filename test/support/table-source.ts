@@ -13,24 +13,24 @@ import {
   type Table,
 } from '../../core/index.ts'
 
-export interface TableSource extends SourceDefinition {
+export interface TableSource<N extends string = string> extends SourceDefinition {
   table<const T extends string, Z extends z.ZodObject, const K extends KeyColumns<z.output<Z>>>(
     table: T,
     contract: { key: K; row: Z },
-  ): Table<`test.${T}`, Z, K>
+  ): Table<`${N}.${T}`, Z, K>
 }
 
-/** A source named `test` whose tables are written by `Writer`. */
-export function tableSource(): TableSource {
-  const source: TableSource = {
+/** A source whose tables are written by `Writer`. */
+export function tableSource<const N extends string = 'test'>(name = 'test' as N): TableSource<N> {
+  const source: TableSource<N> = {
     kind: 'source',
-    name: 'test',
+    name,
     technology: 'test',
     open: () => Promise.reject(new Error('tests append by themselves')) as Promise<SourceConnector>,
-    drop: async () => ({ source: 'test', dropped: [] }),
+    drop: async () => ({ source: name, dropped: [] }),
     table: (table, contract) => {
-      const made = { kind: 'table', name: `test.${table}`, table, source, ...contract }
-      const changes = { kind: 'changes', name: `test.${table}.changes`, table: made }
+      const made = { kind: 'table', name: `${name}.${table}`, table, source, ...contract }
+      const changes = { kind: 'changes', name: `${name}.${table}.changes`, table: made }
       return Object.assign(made, { changes }) as never
     },
   }
