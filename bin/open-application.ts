@@ -35,7 +35,15 @@ import {
   type Savepoint,
   shapeOf,
 } from '../projections/index.ts'
-import { Appends, type Client, createLocalClient, openReads, openServer, type Reads } from '../query-api/index.ts'
+import {
+  Appends,
+  type Client,
+  createLocalClient,
+  openReads,
+  openServer,
+  type Reads,
+  type ServerSettings,
+} from '../query-api/index.ts'
 import { createEventStore, type EventStore } from './event-store.ts'
 import { openAnyEngine } from './open-engine.ts'
 
@@ -49,8 +57,8 @@ export type ApplicationEvent =
 export interface OpenOptions {
   /** Where log, mirrors and checkpoints live. Default `.mainstem/<application>` under the working folder. */
   readonly dataDir?: string
-  /** Serve HTTP: an address, or `true` for 127.0.0.1:7070. Default: no server. */
-  readonly listen?: boolean | { readonly host?: string; readonly port?: number }
+  /** Serve HTTP: where, to whom and how much, or `true` for 127.0.0.1:7070, this machine only. Default: no server. */
+  readonly listen?: boolean | ServerSettings
   /** Names of sources to read again at this start; only differences become records. Repairs a lost slot, a log behind it, added tables. */
   readonly resnapshot?: readonly string[]
   /** Milliseconds between checkpoints. Default 1,000. */
@@ -320,11 +328,11 @@ async function openSources(
 async function listen(
   app: Application,
   options: OpenOptions,
-  parts: { reads: Reads; topics: ReadonlyMap<string, LogTopic>; closers: (() => Promise<void>)[] },
+  parts: { reads: Reads<Log & Streams>; topics: ReadonlyMap<string, LogTopic>; closers: (() => Promise<void>)[] },
 ): Promise<string | undefined> {
   if (!options.listen) return undefined
-  const address = options.listen === true ? {} : options.listen
-  const server = await openServer({ application: app.name, reads: parts.reads, topics: parts.topics, ...address })
+  const settings = options.listen === true ? {} : options.listen
+  const server = await openServer({ application: app.name, reads: parts.reads, topics: parts.topics, ...settings })
   parts.closers.push(() => server.close())
   return server.url
 }

@@ -2,6 +2,7 @@
 // application without HTTP never pays for it.
 import type { RunningServer, ServerOptions } from './server-options.ts'
 
+export type { ActionsWire, ActionWire } from './actions.ts'
 export { type AppendResult, Appends } from './append.ts'
 export type { AtOption } from './at.ts'
 export type { LogWire, ViewDetail, ViewSummary } from './catalog.ts'

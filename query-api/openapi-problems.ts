@@ -21,12 +21,14 @@ export const problemSchema = (): Json => ({
 
 const PROBLEM_STATUSES: Readonly<Record<number, string>> = {
   400: 'The request is not valid',
-  403: 'A page of another origin',
+  401: 'The API key or token is missing, not known, or has expired',
+  403: 'A page of another origin, or a client without the scope that `scope` names',
   404: 'There is no such thing; a missing row says at which position',
   405: 'The topic takes no appends',
   409: 'There is such a thing already',
   410: 'The past that is asked for is gone: history was removed, or other code made it; `horizon` says from where on it can be had, where that is known',
   413: 'The body is too large',
+  429: 'The client asks too often; Retry-After says when to come again',
   500: 'What is asked for is damaged, or cannot be used',
   503: 'Not now: the view has stopped, is being rebuilt or is too old, a snapshot is not complete, or the application is not ready, or is shutting down',
   504: 'The views have not reached what `after` names; `waitingFor` says what they wait for',

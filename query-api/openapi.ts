@@ -4,6 +4,7 @@
 import { describeRecord, type LogTopic, wireSchema } from '../core/index.ts'
 import type { LiveView } from '../projections/index.ts'
 import { KEYS_MAX, LOG_PAGE_DEFAULT, LOG_PAGE_MAX } from './limits.ts'
+import { ACTION_SCHEMAS, actionPaths } from './openapi-actions.ts'
 import { auditPaths } from './openapi-audit.ts'
 import { deadLetterPaths } from './openapi-dead-letters.ts'
 import { headers, parameters } from './openapi-parameters.ts'
@@ -54,17 +55,23 @@ export function createOpenApi({ application, reads, topics, version }: Omit<Serv
       ...auditPaths(),
       ...savepointPaths(),
       ...snapshotPaths(),
+      ...actionPaths(),
     }),
     components: {
       schemas: {
         ...SCHEMAS,
+        ...ACTION_SCHEMAS,
         Problem: problemSchema(),
         ...Object.assign({}, ...[...topics.values()].map(variantSchemas)),
       },
       parameters: parameters(),
       headers: headers(),
       responses: problemResponses(),
+      securitySchemes: {
+        bearer: { type: 'http', scheme: 'bearer', description: 'An API key or a JWT, where the server asks for one' },
+      },
     },
+    security: [{}, { bearer: [] }],
   }
 }
 

@@ -18,6 +18,12 @@ export interface Problem {
   readonly [member: string]: unknown
 }
 
+/** The path of a URL as requests have it. */
+export const pathOf = (url: string): string => {
+  const end = url.indexOf('?')
+  return end < 0 ? url : url.slice(0, end)
+}
+
 /** A code's URI: it names the kind of problem, and is not meant to be opened. */
 export const problemType = (code: ErrorCode): string => `urn:mainstem:problem:${code}`
 

@@ -20,9 +20,9 @@ import { SeenRows, type ShownRows } from './security/seen-rows.ts'
 import type { RowFilter, Viewer } from './security/viewer.ts'
 import { type WaitFor, Waits } from './waits.ts'
 
-export interface ReadsOptions {
+export interface ReadsOptions<L extends Log = Log> {
   readonly engine: Engine
-  readonly log: Log
+  readonly log: L
   readonly sources: ReadonlyMap<string, SourceConnector>
   /** A monotone clock, milliseconds. Default: `performance.now`. */
   readonly nowMs?: () => number
@@ -52,9 +52,9 @@ export interface ServedView {
   readonly types: Readonly<Record<string, string>>
 }
 
-export class Reads {
+export class Reads<L extends Log = Log> {
   readonly engine: Engine
-  readonly log: Log
+  readonly log: L
   readonly sources: ReadonlyMap<string, SourceConnector>
   readonly #ages: AgeTracker
   readonly #waits: Waits
@@ -62,7 +62,7 @@ export class Reads {
   readonly #served = new Map<LiveView, ServedView>()
   readonly #sampler: NodeJS.Timeout
 
-  constructor(options: ReadsOptions) {
+  constructor(options: ReadsOptions<L>) {
     this.engine = options.engine
     this.log = options.log
     this.sources = options.sources
@@ -243,7 +243,7 @@ function seen(read: CutRead, requests: readonly RowRequest[], filters: readonly 
 const ageText = (ageMs: number | null): string => (ageMs === null ? 'of an age not known' : `${ageMs} ms old`)
 
 /** Opens the read service of one running application. `close()` ends waiting reads. */
-export const openReads = (options: ReadsOptions): Reads => new Reads(options)
+export const openReads = <L extends Log>(options: ReadsOptions<L>): Reads<L> => new Reads(options)
 
 /** A view's key as a described value: one column's type, or an object of the columns. */
 export function keyType({ key }: Pick<LiveView, 'key'>): ValueType {

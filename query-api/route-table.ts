@@ -44,6 +44,7 @@ export const ROUTES: readonly RoutePath[] = [
   { path: '/v1/verify', methods: { GET: 'admin:verify', POST: 'admin:verify' } },
   { path: '/v1/savepoints', methods: { GET: 'admin:savepoint', POST: 'admin:savepoint' } },
   { path: '/v1/savepoints/{name}', methods: { GET: 'admin:savepoint', DELETE: 'admin:savepoint' } },
+  { path: '/v1/actions', methods: { GET: 'admin:actions' } },
   { path: '/health/live', methods: { GET: 'open' } },
   { path: '/health/ready', methods: { GET: 'open' } },
   { path: '/metrics', methods: { GET: 'metrics' } },

@@ -5,7 +5,7 @@ import { logWire } from './catalog.ts'
 import { type Ailing, ailingText, type HealthMonitor } from './health.ts'
 import { LOG_PAGE_DEFAULT, LOG_PAGE_MAX } from './limits.ts'
 import { readLogPage } from './log-page.ts'
-import { METRICS_TYPE, metricsText } from './metrics.ts'
+import type { Metrics } from './metrics.ts'
 import { bodyJson, checkNames, integer } from './parameters.ts'
 import { parkedRetryOf, parkedWire, retriedWire } from './parked.ts'
 import type { SourceRates } from './rates.ts'
@@ -19,6 +19,7 @@ export interface OperationParts {
   readonly reads: Reads
   readonly health: HealthMonitor
   readonly rates: SourceRates
+  readonly metrics: Metrics
   /** The OpenAPI document as text. */
   readonly openapi: string
 }
@@ -28,7 +29,7 @@ interface SourceParams {
 }
 
 export function addOperationRoutes(server: FastifyInstance, parts: OperationParts): void {
-  const { application, health, rates, openapi } = parts
+  const { application, health, rates, metrics, openapi } = parts
   const { log, sources } = parts.reads
 
   server.get('/v1/sources', (request, reply) => {
@@ -73,10 +74,10 @@ export function addOperationRoutes(server: FastifyInstance, parts: OperationPart
 
   server.get('/health/live', (_, reply) => answerHealth(reply, application, 'NOT_LIVE', health.stuck()))
   server.get('/health/ready', (_, reply) => answerHealth(reply, application, 'NOT_READY', health.awaited()))
-  server.get('/metrics', (request, reply) => {
+  server.get('/metrics', async (request, reply) => {
     checkNames(queryOf(request), [])
-    reply.header('cache-control', 'no-store').header('content-type', METRICS_TYPE)
-    reply.send(metricsText(parts.reads, rates))
+    reply.header('cache-control', 'no-store').header('content-type', metrics.contentType)
+    return metrics.text()
   })
   server.get('/openapi.json', (_, reply) => sendJson(reply, openapi))
 }

@@ -1,5 +1,5 @@
 // What a server is opened with. Apart from the server, so that asking for these types does not load fastify.
-import type { LogTopic } from '../core/index.ts'
+import type { Log, LogTopic, Streams } from '../core/index.ts'
 import type { Reads } from './reads.ts'
 import type { AccessOptions } from './security/access.ts'
 import type { TlsOptions } from './security/tls.ts'
@@ -34,7 +34,7 @@ export interface ServerOptions extends ServerSettings {
   /** The application's name. */
   readonly application: string
   /** The read service of the running application; `close()` of the server closes it. */
-  readonly reads: Reads
+  readonly reads: Reads<Log & Streams>
   /** The application's own topics by name: those that take appends. */
   readonly topics: ReadonlyMap<string, LogTopic>
   /** Of the package, for OpenAPI's `info.version`. */

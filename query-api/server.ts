@@ -5,6 +5,7 @@ import { Server as TlsServer } from 'node:tls'
 import cors from '@fastify/cors'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { fail, isMainstemError, type MainstemError, textOf } from '../core/index.ts'
+import { ActionLog } from './actions.ts'
 import { Appends } from './append.ts'
 import { HealthMonitor } from './health.ts'
 import {
@@ -20,10 +21,12 @@ import {
   PORT_DEFAULT,
   REQUEST_TIMEOUT_MS,
 } from './limits.ts'
+import { Metrics } from './metrics.ts'
 import { createOpenApi } from './openapi.ts'
-import { isInternal, PROBLEM_JSON, problemOf } from './problem.ts'
+import { isInternal, PROBLEM_JSON, pathOf, problemOf } from './problem.ts'
 import { SourceRates } from './rates.ts'
 import { allowedMethods } from './route-table.ts'
+import { addActionRoutes, recordActions } from './routes-actions.ts'
 import { addAuditRoutes } from './routes-audit.ts'
 import { addDeadLetterRoutes } from './routes-dead-letters.ts'
 import { addOperationRoutes } from './routes-operations.ts'
@@ -62,11 +65,16 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
     options.tls && listener instanceof TlsServer
       ? reloadTls(listener, options.tls, error => report(error, 'reading TLS files'))
       : undefined
+  const metrics = new Metrics(reads, rates)
+  metrics.watch(server)
+  server.decorate('metrics', metrics)
   await addCors(server, options.corsOrigins ?? [])
   addGuard(server, {
     access,
     rateLimit: options.requestsPerSecondMax === undefined ? undefined : new RateLimit(options.requestsPerSecondMax),
   })
+  const actions = new ActionLog(reads.log)
+  recordActions(server, actions, report)
   const appends = new Appends(reads.log, topics)
   const openapi = createOpenApi(options)
   addReadRoutes(server, reads)
@@ -82,9 +90,11 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
     reads,
     health,
     rates,
+    metrics,
     openapi: JSON.stringify(openapi),
   })
   addSnapshotRoutes(server, reads)
+  addActionRoutes(server, actions)
   const close = async () => {
     clearInterval(sampler)
     access?.close()
@@ -158,6 +168,12 @@ async function addCors(server: FastifyInstance, origins: readonly string[]): Pro
   })
 }
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    readonly metrics: Metrics
+  }
+}
+
 type Report = NonNullable<ServerOptions['onInternalError']>
 
 function sendError(
@@ -177,6 +193,7 @@ function sendError(
 }
 
 export function sendProblem(error: MainstemError, request: FastifyRequest, reply: FastifyReply): void {
+  request.server.metrics.problem(error.code)
   const body = JSON.stringify(problemOf(error, pathOf(request.url)))
   reply.code(error.status).header('content-type', PROBLEM_JSON).send(body)
 }
@@ -219,11 +236,6 @@ function answerUnknownRoute(request: FastifyRequest, reply: FastifyReply): void 
   reply.header('allow', allowed.join(', '))
   const hint = `use ${allowed.join(' or ')}`
   sendProblem(fail('METHOD_NOT_ALLOWED', `${request.method} is not possible here`, { hint }), request, reply)
-}
-
-export const pathOf = (url: string): string => {
-  const end = url.indexOf('?')
-  return end < 0 ? url : url.slice(0, end)
 }
 
 /** What is not HTTP, or larger than a request's head may be: answered on the bare socket, which then ends. */

@@ -1,10 +1,12 @@
 // Which commands there are: each entry adds its own to the program. `help` lists them in this order.
 import type { Command } from 'commander'
+import { addActions } from './actions.ts'
 import { addAudit } from './audit.ts'
 import { addClientCommands } from './client-commands.ts'
 import { addDeadLetters } from './dead-letters.ts'
 import { addFold } from './fold.ts'
 import { addInit } from './init.ts'
+import { addKeys } from './keys.ts'
 import { addLogCommands } from './log/index.ts'
 import { addParked } from './parked.ts'
 import { addExport, addLineage } from './past.ts'
@@ -36,5 +38,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   addSnapshot,
   addLogCommands,
   addSourcesCommands,
+  addKeys,
+  addActions,
   addInit,
 ]

@@ -1,6 +1,9 @@
 // Calls to a running application. Answers are trusted to have the form that this version's API gives them.
 import { ERRORS, type ErrorCode, fail, type MainstemError, textOf } from '../../core/index.ts'
 
+/** An API key or token for calls, out of the environment: what stands on a command line, others on the machine can read. */
+const TOKEN_ENV = 'MAINSTEM_TOKEN'
+
 export interface CallOptions {
   readonly method?: 'GET' | 'POST' | 'DELETE'
   readonly body?: unknown
@@ -48,14 +51,17 @@ export async function callStream(
 
 /** @throws APPLICATION_UNREACHABLE; the problem that the application answers */
 async function send(base: string, path: string, options: CallOptions): Promise<Response> {
+  const token = process.env[TOKEN_ENV]
   let response: Response
   let problem: string
   try {
     response = await fetch(urlOf(base, path, options.query ?? {}), {
       method: options.method ?? 'GET',
-      ...(options.body === undefined
-        ? {}
-        : { body: JSON.stringify(options.body), headers: { 'content-type': 'application/json' } }),
+      headers: {
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(options.body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
     })
     if (response.ok) return response
     problem = await response.text()

@@ -8,11 +8,10 @@ import { byteSize, wholeNumber, wholeNumberOrAuto } from './arguments.ts'
 import { loadApplication } from './load-application.ts'
 import { planLines, RunDisplay } from './run-display.ts'
 import type { RunEvent, StatusEvent } from './run-events.ts'
+import { type ServeFlags, serverSettings, withServeOptions } from './serve-options.ts'
 import { line } from './table.ts'
 
-interface RunFlags {
-  readonly port: number
-  readonly host: string
+interface RunFlags extends ServeFlags {
   readonly dataDir?: string
   readonly resnapshot?: string[]
   readonly acceptHistoryGone?: string[]
@@ -35,12 +34,11 @@ const LOG_LIMIT_MIN = 1_000_000
 const STATE_LIMIT_MIN = 16_000_000
 
 export function addRun(program: Command): void {
-  program
+  const command = program
     .command('run')
     .description('run an application: read its sources, fold its views, serve them over HTTP')
     .argument('<app>', 'the file whose default export is the application')
-    .option('--port <port>', 'HTTP port, 0 for any free one', wholeNumber(0, 65_535), 7070)
-    .option('--host <address>', 'HTTP address', '127.0.0.1')
+  withServeOptions(command)
     .option('--data-dir <folder>', 'where log, mirrors and checkpoints live (default: .mainstem/<application>)')
     .option(
       '--resnapshot <source...>',
@@ -95,7 +93,7 @@ async function run(file: string, flags: RunFlags): Promise<void> {
   const stop = stopSignal()
   const app = await loadApplication(file)
   const running = await openApplication(app, {
-    listen: { host: flags.host, port: flags.port },
+    listen: serverSettings(flags),
     checkpointIntervalMs: flags.checkpointInterval,
     seal: flags.seal,
     onEvent: display,

@@ -8,3 +8,6 @@ export const SOURCE_EVENTS_TOPIC = 'mainstem.source-events'
 
 /** The topic of what views are told beside their inputs (projections/view-control.ts): history, none of which is removed. */
 export const VIEWS_TOPIC = 'mainstem.views'
+
+/** The topic of what operators did over HTTP (query-api/actions.ts): history, none of which is removed. */
+export const ACTIONS_TOPIC = 'mainstem.actions'

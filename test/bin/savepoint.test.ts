@@ -97,7 +97,7 @@ it('are what a start goes back to, by name or by file', async () => {
 
   const path = join(folder, 'data/savepoints/before.savepoint')
   const continued = run(['--from-savepoint', path, '--continue', 'spending'])
-  expect(await continued.event('start-plan')).toMatchObject({ views: [{ plan: 'savepoint', from: 1, records: 1 }] })
+  expect(await continued.event('start-plan')).toMatchObject({ views: [{ plan: 'savepoint', from: 1, records: 2 }] })
   const other = await continued.url()
   expect(await cents(other)).toBe(705)
   const view = await call(other, '/v1/views/spending')

@@ -1,5 +1,5 @@
 // What Prometheus reads, and how much a source brings in a second.
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { SourceRates } from '../../query-api/rates.ts'
 import { ManualSource, openWorld, type World } from './support.ts'
 
@@ -15,7 +15,7 @@ async function metrics(): Promise<{ type: string | null; text: string; samples: 
   const samples = new Map<string, number>()
   for (const line of text.split('\n')) {
     if (line === '' || line.startsWith('#')) continue
-    const sample = /^([a-z_]+(?:\{(?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)*\})?) (-?[0-9.e+-]+)$/.exec(line)
+    const sample = /^([a-z_0-9]+(?:\{(?:[a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)*\})?) (-?[0-9.e+-]+)$/.exec(line)
     if (!sample) throw new Error(`not a sample: ${line}`)
     samples.set(sample[1]!, Number(sample[2]))
   }
@@ -65,14 +65,36 @@ test('sources, log and views are gauges in the text format, each with its help a
     'mainstem_view_rows{view="spending"}': 1,
     'mainstem_view_position{view="spending"}': position,
   })
-  for (const name of new Set([...samples.keys()].map(key => key.replace(/\{.*/, '')))) {
-    expect(text.match(new RegExp(`^# TYPE ${name} (gauge|counter)$`, 'gm'))).toHaveLength(1)
+  for (const name of new Set([...samples.keys()].map(key => key.replace(/(_bucket|_sum|_count)?(\{.*)?$/, '')))) {
+    expect(text.match(new RegExp(`^# TYPE ${name} (gauge|counter|histogram)$`, 'gm'))).toHaveLength(1)
     expect(text.match(new RegExp(`^# HELP ${name} .+$`, 'gm'))).toHaveLength(1)
   }
   world.source.overrides = {}
   // What a source does not know, or does not have now, has no sample.
   const calm = (await metrics()).samples
   expect([...calm.keys()].filter(key => /snapshot_rows|source_error/.test(key))).toEqual([])
+})
+
+test('requests are counted by call, their problems by code; the process tells of itself', async () => {
+  const before = (await metrics()).samples
+  await world.get('/v1/views/spending/rows/ada')
+  await world.get('/v1/views/spending/rows/nobody')
+  await world.get('/v1/views/none/rows/ada')
+  const { samples } = await metrics()
+  const added = (name: string) => (samples.get(name) ?? 0) - (before.get(name) ?? 0)
+  const row = 'method="GET",route="/v1/views/:view/rows/:key"'
+  expect(added(`mainstem_http_requests_total{${row}}`)).toBe(3)
+  expect(added('mainstem_http_problems_total{code="VIEW_UNKNOWN"}')).toBe(1)
+  expect(added('mainstem_http_problems_total{code="ROW_NOT_FOUND"}')).toBe(0)
+  expect(added('mainstem_http_requests_total{method="GET",route="/metrics"}')).toBe(1)
+  // The first request of a call is timed.
+  await vi.waitFor(async () => {
+    const timed = (await metrics()).samples
+    expect(timed.get(`mainstem_http_request_duration_seconds_count{${row},status="200"}`)).toBe(1)
+    expect(timed.get(`mainstem_http_request_duration_seconds_bucket{le="60",${row},status="200"}`)).toBe(1)
+  })
+  for (const name of ['process_resident_memory_bytes', 'nodejs_eventloop_lag_seconds'])
+    expect(samples.get(name)).toBeGreaterThan(0)
 })
 
 test('changes per second are of the last ten seconds', () => {

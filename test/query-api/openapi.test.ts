@@ -118,12 +118,13 @@ test('answers are as described', async () => {
       true,
     )
   }
+  check('/v1/actions', 'get', (await world.get('/v1/actions')).body)
   check('/v1/topics/seatings', 'post', appended.body)
   check('/v1/topics/{topic}', 'post', appended.body)
   const row = await world.get(`/v1/views/seats/rows/a%2Cb,1?after=${appended.body['token']}`)
   check('/v1/views/seats/rows/{key}', 'get', row.body)
   check('/v1/views/{view}/rows/{key}', 'get', row.body)
-  const past = await world.get('/v1/views/seats/rows/a%2Cb,1?at=1')
+  const past = await world.get(`/v1/views/seats/rows/a%2Cb,1?at=${row.body['position']}`)
   check('/v1/views/seats/rows/{key}', 'get', past.body)
   const lineage = await world.get('/v1/views/seats/rows/a%2Cb,1/lineage')
   check('/v1/views/seats/rows/{key}/lineage', 'get', lineage.body)

@@ -26,6 +26,7 @@ import {
   type SourceConnector,
   type SourceStatus,
   type SourceTables,
+  type Streams,
   topic,
 } from '../../core/index.ts'
 import {
@@ -239,9 +240,9 @@ export class ManualSource implements SourceConnector {
 }
 
 export interface World extends AsyncDisposable {
-  readonly log: Log
+  readonly log: Log & Streams
   readonly engine: Engine
-  readonly reads: Reads
+  readonly reads: Reads<Log & Streams>
   readonly appends: Appends
   readonly topics: ReadonlyMap<string, LogTopic>
   readonly source: ManualSource

@@ -1,7 +1,7 @@
 // What a cleaning is asked for, what of it can be done now, and what would come of it: pure, for the one that does it (cleaner.ts)
 // and for the one that only looks (tools/estimate.ts).
 import { fail } from '../../errors.ts'
-import { CONTROL_TOPIC, SOURCE_EVENTS_TOPIC, VIEWS_TOPIC } from '../control-topic.ts'
+import { ACTIONS_TOPIC, CONTROL_TOPIC, SOURCE_EVENTS_TOPIC, VIEWS_TOPIC } from '../control-topic.ts'
 import type { CleanReport, CleanRequest } from '../log.ts'
 import type { AnySegment } from '../recovery.ts'
 import type { TopicEntry, Topics } from '../topics.ts'
@@ -16,7 +16,7 @@ export interface Held {
   readonly position: number
 }
 
-const KEPT: ReadonlySet<string> = new Set([CONTROL_TOPIC, SOURCE_EVENTS_TOPIC, VIEWS_TOPIC])
+const KEPT: ReadonlySet<string> = new Set([CONTROL_TOPIC, SOURCE_EVENTS_TOPIC, VIEWS_TOPIC, ACTIONS_TOPIC])
 
 /** By topic. @throws TOPIC_UNKNOWN, REQUEST_INVALID */
 export function horizonsIn(
