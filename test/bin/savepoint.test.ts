@@ -2,7 +2,7 @@
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { mainstem, RunningApplication } from '../support/mainstem-process.ts'
 
 let folder: string
@@ -99,7 +99,7 @@ it('are what a start goes back to, by name or by file', async () => {
   const continued = run(['--from-savepoint', path, '--continue', 'spending'])
   expect(await continued.event('start-plan')).toMatchObject({ views: [{ plan: 'savepoint', from: 1, records: 2 }] })
   const other = await continued.url()
-  expect(await cents(other)).toBe(705)
+  await vi.waitFor(async () => expect(await cents(other)).toBe(705), 30_000)
   const view = await call(other, '/v1/views/spending')
   expect(view).toMatchObject({ plan: { plan: 'savepoint' }, continued: [{ position: '1', savepoint: 'before' }] })
   await continued.stop()
