@@ -117,14 +117,14 @@ export class KeyCodec {
 
   /** Reads `format`'s text. @throws KEY_MALFORMED */
   parse(text: string): unknown {
-    const parts = this.single ? [text] : text.split(',')
+    if (this.single) return parseKeyText(decodePart(text), this.columns[0]!)
+    const parts = text.split(',')
     if (parts.length !== this.columns.length) {
       throw fail('KEY_MALFORMED', `the key '${text}' has ${parts.length} of ${this.columns.length} parts`, {
         hint: `give ${this.columns.map(column => column.name).join(',')} in this order, separated by commas`,
       })
     }
     const values = this.columns.map((column, n) => parseKeyText(decodePart(parts[n] ?? ''), column))
-    if (this.single) return values[0]
     return Object.fromEntries(this.columns.map((column, n) => [column.name, values[n]]))
   }
 
@@ -155,6 +155,7 @@ function keyFromJson(value: unknown, column: KeyColumn | undefined): unknown {
 }
 
 function decodePart(text: string): string {
+  if (!text.includes('%')) return text
   try {
     return decodeURIComponent(text)
   } catch {
@@ -179,6 +180,8 @@ const KEY_FORMATS: Readonly<Record<string, { readonly pattern: RegExp; readonly 
 }
 
 function parseKeyText(text: string, column: KeyColumn): unknown {
+  const { type } = column
+  if (type.kind === 'string' && type.format === undefined) return text
   const malformed = (expected: string) =>
     fail('KEY_MALFORMED', `'${text}' is not ${expected}`, { detail: `key column ${column.name}` })
   switch (column.type.kind) {

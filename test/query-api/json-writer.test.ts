@@ -87,3 +87,25 @@ test('a copy shares nothing with the row', () => {
   })
   expect(copy).toHaveProperty('map', new Map([['k', 9n]]))
 })
+
+test('dates are written as toISOString does, of whatever years and whatever was written before', () => {
+  const write = compileWriter({ kind: 'date' })
+  const days = [0, 86_399_999, 86_400_000, -1, -86_400_000, Date.UTC(2024, 1, 29, 23, 59, 59, 999), -62_167_219_200_000]
+  const all = [...days, -62_167_219_200_001, 253_402_300_799_999, 253_402_300_800_000, 8.64e15, -8.64e15, 1, 86_400_001]
+  for (const ms of [...all, ...all.toReversed()]) expect(write(new Date(ms))).toBe(JSON.stringify(new Date(ms)))
+})
+
+test('texts are escaped as JSON.stringify does, short and long', () => {
+  const write = compileWriter({ kind: 'string' })
+  for (let code = 0; code < 0x10000; code += code < 0x100 ? 1 : 0x7f) {
+    const char = String.fromCharCode(code)
+    for (const text of [char, `a${char}b`, `${'long '.repeat(20)}${char}`])
+      expect(write(text)).toBe(JSON.stringify(text))
+  }
+  for (const text of ['', '\ud800', '\udfff', '🚲', '\u007f\u2028']) expect(write(text)).toBe(JSON.stringify(text))
+})
+
+test('a record that lacks one of its names is written without it', () => {
+  const counts = describeFields(z.object({ by: z.record(z.enum(['x', 'y']), z.int32()) }), 'output', 'test')
+  expect(compileWriter(counts)({ by: { y: 1 } })).toBe('{"by":{"y":1}}')
+})
