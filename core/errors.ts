@@ -111,6 +111,7 @@ export const ERRORS = {
   VIEW_UNKNOWN: { status: 404, retriable: false },
   VIEW_STOPPED: { status: 503, retriable: false },
   VIEW_REBUILDING: { status: 503, retriable: true },
+  INDEX_BUILDING: { status: 503, retriable: true, hint: 'ask again, or give a larger timeoutMs' },
   VIEW_CANNOT_CONTINUE: {
     status: 500,
     retriable: false,
@@ -179,6 +180,12 @@ export const ERRORS = {
   TOKEN_MALFORMED: { status: 400, retriable: false },
   TOKEN_OTHER_LOG: { status: 400, retriable: false },
   REQUEST_INVALID: { status: 400, retriable: false },
+  NO_INDEX: { status: 400, retriable: false },
+  CURSOR_INVALID: {
+    status: 400,
+    retriable: false,
+    hint: 'give the cursor of the page before, with the same parameters; or begin without one',
+  },
   BODY_TOO_LARGE: { status: 413, retriable: false },
   TOPIC_READ_ONLY: { status: 405, retriable: false },
   METHOD_NOT_ALLOWED: { status: 405, retriable: false },

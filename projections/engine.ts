@@ -1,5 +1,8 @@
 // The port by which reads and operations see projections, however many shards there are.
 import type { AnyRow, ErrorReport, KeyCodec, MainstemError, ObjectType } from '../core/index.ts'
+import type { IndexShape } from './indexes/index-shape.ts'
+import type { RangeRead, RangeRequest } from './indexes/range-read.ts'
+import type { IndexFacts } from './indexes/view-indexes.ts'
 import type { Past } from './past/past.ts'
 import type { Policy } from './policy.ts'
 import type { Replays } from './replay/replayer.ts'
@@ -29,19 +32,28 @@ export interface ViewCheckpointStatus {
   readonly hash: string
 }
 
+/** How a declared index is. */
+export interface IndexStatus extends IndexFacts {
+  readonly fields: readonly string[]
+  /** `failed`: it cannot be had; the view goes on without it. */
+  readonly state: 'building' | 'ready' | 'failed'
+}
+
 export interface ViewStatus {
   readonly name: string
   readonly status: ViewState
   /** What it waits for, in words, when it is not live, or cannot publish what it emits. */
   readonly waitingFor: string | null
   readonly rows: number
-  /** Bytes of memory that its rows and their index take; strings and nested values by estimate. */
+  /** Bytes of memory that its rows and their indexes take; strings and nested values by estimate. */
   readonly stateBytes: number
   /** Position of the last record applied. */
   readonly position: number
   readonly fingerprint: string
   /** The topics and views it folds. */
   readonly inputs: readonly string[]
+  /** Those that are declared. */
+  readonly indexes: readonly IndexStatus[]
   readonly progress: Progress | null
   /** What the start did with it. */
   readonly plan: Omit<ViewPlan, 'view'>
@@ -59,6 +71,8 @@ export interface LiveView {
   readonly name: string
   readonly key: KeyCodec
   readonly value: ObjectType
+  /** Those that are declared. */
+  readonly indexes: readonly IndexShape[]
   /** The sources whose changes reach it, through other views too. */
   readonly sources: readonly string[]
   /** Which rows a client may see; undefined: all. */
@@ -150,6 +164,11 @@ export interface Engine {
    * @throws VIEW_UNKNOWN, VIEW_STOPPED, VIEW_REBUILDING
    */
   read(requests: readonly RowRequest[]): CutRead | Promise<CutRead>
+  /**
+   * Reads rows of a view in an order, as of one cut. At once where they are in this thread and the order is level; otherwise it waits
+   * until it is. @throws as `read`; INDEX_BUILDING when the time is up; why the index cannot be had
+   */
+  range(request: RangeRequest): RangeRead | Promise<RangeRead>
   /** Resolves when every record up to `position` is applied. @throws the signal's reason when aborted */
   waitFor(position: number, signal: AbortSignal): Promise<void>
   status(): EngineStatus

@@ -66,9 +66,16 @@ export class TouchedRows {
     this.#old = new Map()
   }
 
-  /** The copy that reads are to see of a row, plus one; 0 where there was none; undefined where they see the row itself. */
-  oldOf(row: number): number | undefined {
-    return this.#old?.get(row)
+  /** Whether reads see rows as they were before the running transaction; of a row: whether it has changed that. */
+  keepsOld(row?: number): boolean {
+    return row === undefined ? this.#old !== undefined : this.#old?.has(row) === true
+  }
+
+  /** Where the values stand that reads are to see of a row: itself or a copy; −1 where it is not there for them. */
+  readable(row: number): number {
+    const old = this.#old?.get(row)
+    if (old !== undefined) return old - 1
+    return (this.#view.table.flags(row) & LIVE) !== 0 ? row : -1
   }
 
   /** Ends the transaction; false when that stops the view. */

@@ -20,6 +20,7 @@ import { aggregateHandlers, hiddenFields } from './aggregate-code.ts'
 import { Expiry, TOUCHED_AT } from './expiry/expiry.ts'
 import { passOn } from './feed/net-change.ts'
 import { HandlerContext, type RecordInfo } from './handler-context.ts'
+import { type IndexShape, indexShapes } from './indexes/index-shape.ts'
 import { keyCodecOf } from './key-codec.ts'
 import type { DeclaredHandlers, ProjectionDefinition } from './projection.ts'
 import { Emissions } from './publish/emissions.ts'
@@ -28,7 +29,7 @@ import type { Lent, Segment } from './run-chain.ts'
 import { checkResult } from './run-fold.ts'
 import { DEAD_LETTERS_MAX, DeadLetters } from './skip/dead-letters.ts'
 import { SkippingCalls } from './skip/skipping-calls.ts'
-import { Changes, LIVE, TOUCHED } from './state/changes.ts'
+import { Changes, TOUCHED } from './state/changes.ts'
 import { ALL_GROUPS, type KeyGroups } from './state/key-groups.ts'
 import type { KeyId } from './state/keys.ts'
 import type { StateMemory } from './state/memory.ts'
@@ -47,6 +48,7 @@ export class FoldedView implements HandlerOwner {
   readonly definition: ProjectionDefinition
   readonly key: KeyCodec
   readonly value: ObjectType
+  readonly indexes: readonly IndexShape[]
   /** Fields as stored, those that nobody is shown too. */
   readonly storedFields: readonly Field[]
   readonly codec: RowCodec
@@ -71,7 +73,7 @@ export class FoldedView implements HandlerOwner {
   position = 0
   /** Number of rows that are there. */
   size = 0
-  readonly #touched: TouchedRows
+  readonly touched: TouchedRows
   #route: Route | undefined
   #step = ''
   readonly #context: HandlerContext
@@ -89,6 +91,7 @@ export class FoldedView implements HandlerOwner {
     this.key = keyCodecOf(definition)
     const zero = zeroOf(spec.state, name)
     this.value = describeFields(spec.state, 'output', `${name}.state`)
+    this.indexes = indexShapes(definition)
     const hidden = hiddenFields(definition, this.value)
     for (const field of hidden) zero[field.name] = new Map()
     if (spec.ttl !== undefined) {
@@ -99,7 +102,7 @@ export class FoldedView implements HandlerOwner {
     this.codec = createRowCodec({ kind: 'object', fields: this.storedFields })
     this.table = new StateTable(definition.origin, this.value, hidden, this.key, zero, memory, owned)
     this.changes = new Changes(this.table)
-    this.#touched = new TouchedRows(this.#touching())
+    this.touched = new TouchedRows(this.#touching())
     this.#expiry = spec.ttl === undefined ? undefined : new Expiry(spec.ttl, this.table, memory)
     this.emissions = new Emissions(name, spec.emits ?? [])
     this.#context = new HandlerContext(info, this.table, this.key, this.emissions)
@@ -116,7 +119,7 @@ export class FoldedView implements HandlerOwner {
     this.#skipping = this.deadLetters && this.#skippingBy(this.deadLetters)
     this.#runs = new ViewRuns(this, {
       context: this.#context,
-      touched: this.#touched,
+      touched: this.touched,
       skipping: this.#skipping,
       begin: route => {
         this.#route = route
@@ -186,10 +189,8 @@ export class FoldedView implements HandlerOwner {
 
   getById(id: KeyId): AnyRow | undefined {
     const row = this.table.find(id)
-    if (row < 0) return undefined
-    const old = this.#touched.oldOf(row)
-    if (old !== undefined) return old > 0 ? this.table.toObject(old - 1) : undefined
-    return (this.table.flags(row) & LIVE) !== 0 ? this.table.toObject(row) : undefined
+    const place = row < 0 ? row : this.touched.readable(row)
+    return place < 0 ? undefined : this.table.toObject(place)
   }
 
   /** Folds one change of a row (or an event, as `after` alone) through a route. Stops the view when a handler fails. */
@@ -261,7 +262,7 @@ export class FoldedView implements HandlerOwner {
   #endCall(row: number): void {
     if (!this.#context.takeDeleted()) return
     const { table } = this
-    if ((table.flags(row) & TOUCHED) === 0) this.#touched.touch(row)
+    if ((table.flags(row) & TOUCHED) === 0) this.touched.touch(row)
     table.clear(row)
     table.setSupport(row, 0)
   }
@@ -307,13 +308,13 @@ export class FoldedView implements HandlerOwner {
     if (row === NO_ROW) return row
     this.#context.row = row
     table.open(row)
-    if ((table.openFlags & TOUCHED) === 0) this.#touched.touch(row)
+    if ((table.openFlags & TOUCHED) === 0) this.touched.touch(row)
     return row
   }
 
   /** Before a transaction that is read meanwhile: until `show`, reads see rows as they are now. */
   keepOld(): void {
-    if (!this.error) this.#touched.keepOld()
+    if (!this.error) this.touched.keepOld()
   }
 
   /** Ends a handler's call. */
@@ -353,7 +354,7 @@ export class FoldedView implements HandlerOwner {
     const { table } = this
     expiry.begin(nowMs)
     for (let row = expiry.due(); row >= 0; row = expiry.due()) {
-      if ((table.flags(row) & TOUCHED) === 0) this.#touched.touch(row)
+      if ((table.flags(row) & TOUCHED) === 0) this.touched.touch(row)
       table.clear(row)
       table.setSupport(row, 0)
     }
@@ -361,25 +362,25 @@ export class FoldedView implements HandlerOwner {
 
   /** Ends a transaction: rows that lost their support go, and what changed on balance reaches the views that fold this one. */
   endTransaction(position: number): void {
-    if (this.error || !this.#touched.end()) return
+    if (this.error || !this.touched.end()) return
     this.show(position)
   }
 
   /** Ends a large transaction as `endTransaction` does, in turns: after the last one, `show` is called. */
   *endInTurns(): Generator<void> {
-    if (!this.error) yield* this.#touched.endInTurns()
+    if (!this.error) yield* this.touched.endInTurns()
   }
 
   /** Shows what has ended: from now on the view stands there. */
   show(position: number): void {
     if (this.error) return
-    this.size += this.#touched.show()
+    this.size += this.touched.show()
     this.position = position
   }
 
   /** Lets go, in turns, of what a large transaction kept; before the next one begins. */
   releaseInTurns(): Generator<void> {
-    return this.#touched.releaseInTurns()
+    return this.touched.releaseInTurns()
   }
 
   /** False where that stops the view: there is no memory for it. */
@@ -420,7 +421,7 @@ export class FoldedView implements HandlerOwner {
     this.emissions.drop()
     this.#expiry?.drop()
     this.table.drop()
-    this.#touched.drop()
+    this.touched.drop()
     this.size = 0
   }
 

@@ -14,20 +14,12 @@ import {
 import { Checkpoints } from '../checkpoint/checkpoints.ts'
 import type { Checkpoint } from '../checkpoint/manifest.ts'
 import type { CheckpointMember } from '../checkpoint/member.ts'
-import type {
-  CutRead,
-  Engine,
-  EngineStatus,
-  LiveView,
-  Progress,
-  RowRequest,
-  ViewCheckpointStatus,
-  ViewStatus,
-} from '../engine.ts'
+import type { CutRead, Engine, EngineStatus, LiveView, Progress, RowRequest, ViewCheckpointStatus } from '../engine.ts'
 import type { EngineEvent, EngineOptions } from '../engine-options.ts'
 import { LogClock } from '../expiry/log-clock.ts'
 import { Feeds } from '../feed/feeds.ts'
 import { historyGone, ViewHolds } from '../history.ts'
+import type { RangeRead, RangeRequest } from '../indexes/range-read.ts'
 import type { Past } from '../past/past.ts'
 import { Publishing } from '../publish/publishing.ts'
 import type { Replayer } from '../replay/replayer.ts'
@@ -140,6 +132,7 @@ export abstract class Coordinator implements Engine {
   }
 
   abstract read(requests: readonly RowRequest[]): CutRead | Promise<CutRead>
+  abstract range(request: RangeRequest): RangeRead | Promise<RangeRead>
 
   protected placesInPast(views: readonly FoldedView[]) {
     return placesInPast(this, this.#options, views, () => this.#checkpoints?.kept ?? [])
@@ -367,12 +360,8 @@ export abstract class Coordinator implements Engine {
     return this.#checkpoints?.of(view)
   }
 
-  stateBytes(view: FoldedView): number {
-    return this.#folding.stateBytes(view)
-  }
-
-  skipped(view: FoldedView): ViewStatus['deadLetters'] {
-    return this.#folding.skipped(view)
+  get folding(): Folding {
+    return this.#folding
   }
 
   publishingWaitsFor({ name }: FoldedView): string | null {

@@ -3,6 +3,7 @@ import type { MainstemError } from '../../core/index.ts'
 import type { CheckpointMember } from '../checkpoint/member.ts'
 import type { EngineOptions } from '../engine-options.ts'
 import type { RecordedChanges } from '../feed/recorder.ts'
+import type { IndexFacts } from '../indexes/view-indexes.ts'
 import type { Refolded } from '../replay/replacement.ts'
 import type { DeadLetterEntry } from '../skip/dead-letters.ts'
 import type { FoldedView } from '../view.ts'
@@ -21,8 +22,10 @@ export interface Folding {
   readonly completeSources: readonly string[]
   /** Of the log's base from which views were folded. */
   readonly generation: number
-  /** Bytes that a view's rows take, everywhere. */
+  /** Bytes that a view's rows and indexes take, everywhere. */
   stateBytes(view: FoldedView): number
+  /** How the declared indexes of a view are, everywhere; in the order of their declaration. */
+  indexesOf(view: FoldedView): readonly IndexFacts[]
   /** When the next row of a view with a `ttl` is due to go, by append time; Infinity where none is. */
   readonly nextExpiryMs: number
   /** Calls of a view that were skipped, everywhere; null where it skips none. */

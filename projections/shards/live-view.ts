@@ -1,9 +1,11 @@
 // A view as reads see it.
 import { type AnyRow, fail, type KeyCodec, type ObjectType, reportOf } from '../../core/index.ts'
 import type { LiveView, LocalView, Progress, ViewCheckpointStatus, ViewState, ViewStatus } from '../engine.ts'
+import type { IndexShape } from '../indexes/index-shape.ts'
 import type { Policy } from '../policy.ts'
 import type { ContinuedFrom, ViewPlan } from '../start-plan.ts'
 import type { FoldedView } from '../view.ts'
+import type { Folding } from './folding.ts'
 
 /** What a view needs to know of its engine. */
 export interface EngineState {
@@ -16,8 +18,7 @@ export interface EngineState {
   continued(view: FoldedView): readonly ContinuedFrom[]
   /** What the newest checkpoint says of a view. */
   checkpointOf(view: FoldedView): ViewCheckpointStatus | undefined
-  stateBytes(view: FoldedView): number
-  skipped(view: FoldedView): ViewStatus['deadLetters']
+  readonly folding: Pick<Folding, 'stateBytes' | 'skipped' | 'indexesOf'>
   /** In words, what its events wait for to be published; null where nothing does. */
   publishingWaitsFor(view: FoldedView): string | null
 }
@@ -49,6 +50,10 @@ export class ReadView implements LiveView {
 
   get policy(): Policy | undefined {
     return this.#view.definition.rowPolicy
+  }
+
+  get indexes(): readonly IndexShape[] {
+    return this.#view.indexes
   }
 
   get final(): boolean {
@@ -102,14 +107,19 @@ export class ReadView implements LiveView {
       status: state,
       waitingFor: this.#waitingFor(state),
       rows: this.#view.size,
-      stateBytes: this.#engine.stateBytes(this.#view),
+      stateBytes: this.#engine.folding.stateBytes(this.#view),
       position: error ? this.#view.position : this.#engine.position,
       fingerprint: this.#fingerprint,
       inputs: this.#view.routes.map(route => route.input),
+      indexes: this.#engine.folding.indexesOf(this.#view).map((facts, n) => ({
+        fields: this.#view.definition.indexes[n]!,
+        state: facts.error ? 'failed' : facts.progress ? 'building' : 'ready',
+        ...facts,
+      })),
       progress: state === 'rebuilding' || state === 'catching-up' ? this.#engine.progress() : null,
       plan,
       continued: this.#engine.continued(this.#view),
-      deadLetters: this.#engine.skipped(this.#view),
+      deadLetters: this.#engine.folding.skipped(this.#view),
       checkpoint: checkpoint ? { position: checkpoint.position, rows: checkpoint.rows, hash: checkpoint.hash } : null,
       error: error ? reportOf(error) : null,
     }

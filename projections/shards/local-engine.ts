@@ -4,6 +4,7 @@ import { sourcesByView } from '../application.ts'
 import type { ShardCheckpoints } from '../checkpoint/member.ts'
 import type { CutRead, LocalEngine, LocalView, RowRequest } from '../engine.ts'
 import type { EngineOptions } from '../engine-options.ts'
+import type { RangeRead, RangeRequest } from '../indexes/range-read.ts'
 import { PastReads } from '../past/past-reads.ts'
 import { Replayer } from '../replay/replayer.ts'
 import { rowsNow } from '../rows-at-cut.ts'
@@ -11,6 +12,7 @@ import { unknownView } from '../unknown-view.ts'
 import { type RefoldHost, Verifier } from '../verifier.ts'
 import { Coordinator } from './coordinator.ts'
 import { LocalReadView } from './live-view.ts'
+import { LocalRanges } from './local-ranges.ts'
 import { membershipOf } from './membership.ts'
 import { realScheduler } from './scheduler.ts'
 import { Shard } from './shard.ts'
@@ -31,6 +33,7 @@ class LocalCoordinator extends Coordinator implements LocalEngine {
   override readonly replayer: Replayer
   override readonly past: PastReads
   readonly #member: ShardCheckpoints
+  readonly #ranges: LocalRanges
 
   constructor(options: EngineOptions, shard: Shard) {
     const {
@@ -45,6 +48,7 @@ class LocalCoordinator extends Coordinator implements LocalEngine {
     const member = membershipOf(shard, { fs, folder: path, logId: log.id, shard: 0, scheduler, sliceMs })
     super({ options, folding: shard, members: [member], room: () => member.room() })
     this.#member = member
+    this.#ranges = new LocalRanges(shard, scheduler)
     const sources = sourcesByView(parts)
     this.views = new Map(
       shard.views.map(view => [view.name, new LocalReadView(view, sources.get(view.name) ?? [], fingerprint, this)]),
@@ -84,6 +88,12 @@ class LocalCoordinator extends Coordinator implements LocalEngine {
   override async stop(): Promise<void> {
     await super.stop()
     await this.#member.close()
+  }
+
+  override range(request: RangeRequest): RangeRead | Promise<RangeRead> {
+    const live = this.views.get(request.view)
+    if (!live) throw unknownView(request.view, this.views.keys())
+    return this.#ranges.read(live, request)
   }
 
   override read(requests: readonly RowRequest[]): CutRead {

@@ -6,6 +6,9 @@ import type { Channel, ErrorReport } from '../../core/index.ts'
 import type { LoadReport, LoadRequest } from '../checkpoint/member.ts'
 import type { PartReport, PartRequest } from '../checkpoint/part.ts'
 import type { RecordedChanges } from '../feed/recorder.ts'
+import type { EntryRange } from '../indexes/entry-range.ts'
+import type { FoundBytes } from '../indexes/range-read.ts'
+import type { IndexFacts, IndexProgress } from '../indexes/view-indexes.ts'
 import type { Replacement } from '../replay/replacement.ts'
 import type { DeadLetterEntry } from '../skip/dead-letters.ts'
 import type { KeyId } from '../state/keys.ts'
@@ -18,6 +21,14 @@ export type ToShard =
   | { readonly type: 'run'; readonly to: number; readonly serving: boolean }
   /** Read rows at the cut of the last slice. */
   | ({ readonly type: 'read' } & RowsWanted)
+  /** Find rows in an order, at the cut of the last slice. */
+  | {
+      readonly type: 'range'
+      readonly id: number
+      readonly view: number
+      readonly range: EntryRange
+      readonly most: number
+    }
   /** Give the dead letters of a view. */
   | { readonly type: 'letters'; readonly id: number; readonly view: number }
   /** Keep rows of these views as they are before they change; see `Folding`. */
@@ -50,6 +61,7 @@ export type FromShard =
       readonly complete: readonly string[] | undefined
     }
   | ({ readonly type: 'rows' } & RowsRead)
+  | ({ readonly type: 'found' } & RangeFound)
   | { readonly type: 'letters'; readonly id: number; readonly letters: readonly DeadLetterEntry[] }
   /** It has begun, or has taken rows in the place of others. */
   | {
@@ -81,6 +93,8 @@ export interface ViewFacts {
   readonly rows: number
   readonly bytes: number
   readonly skipped: { readonly count: number; readonly total: number } | null
+  /** Of the declared ones. */
+  readonly indexes: readonly IndexFacts[]
   /** Why it has stopped, and up to where it is folded. */
   readonly stopped: { readonly error: ErrorReport; readonly position: number } | undefined
 }
@@ -98,6 +112,18 @@ export interface RowsRead {
   readonly position: number
   /** For each: a byte, 1 where the row is there, which then follows as the codec of the view's shown fields writes it. */
   readonly bytes: Uint8Array
+}
+
+/** What a shard has in a range; one of the last three. */
+export interface RangeFound {
+  readonly id: number
+  /** Of the cut. */
+  readonly position: number
+  readonly found?: FoundBytes
+  /** The order is not level. */
+  readonly behind?: IndexProgress
+  /** The order cannot be had. */
+  readonly error?: ErrorReport
 }
 
 /** The coordinator's end, and the shard's. */

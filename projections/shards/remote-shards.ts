@@ -13,6 +13,7 @@ import {
 import type { ApplicationParts } from '../application.ts'
 import type { RowRequest } from '../engine.ts'
 import type { RecordedChanges } from '../feed/recorder.ts'
+import { allFacts, type IndexFacts } from '../indexes/view-indexes.ts'
 import { type Refolded, replacementsOf } from '../replay/replacement.ts'
 import { type DeadLetterEntry, inOrder } from '../skip/dead-letters.ts'
 import { GROUP_SHIFT, groupsOf, ownersOf } from '../state/key-groups.ts'
@@ -22,6 +23,7 @@ import { FoldedView } from '../view.ts'
 import type { Folding } from './folding.ts'
 import type { FromShard, RowsRead, ShardChannel, ViewFacts } from './messages.ts'
 import { RemoteMember } from './remote-member.ts'
+import { differentCuts, RemoteRanges } from './remote-ranges.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { ShardStart, SliceEnd } from './shard.ts'
 
@@ -93,6 +95,7 @@ export class RemoteShards implements Folding {
   #asking: Batch = newBatch()
   #keysPending = 0
   readonly #asked = new Map<number, Batch>()
+  readonly ranges: RemoteRanges
   readonly #letters = new Map<number, PromiseWithResolvers<readonly DeadLetterEntry[]>>()
   /** Answered as of a cut that not all have reached. */
   #early: Batch[] = []
@@ -105,11 +108,11 @@ export class RemoteShards implements Folding {
 
   constructor(options: RemoteShardsOptions) {
     this.#options = options
-    const info = { position: 0, timeMs: 0 }
-    this.views = options.parts.projections.map(definition => new FoldedView(definition, info, this.memory))
-    const { channels } = options
+    const { channels, parts } = options
+    this.views = parts.projections.map(each => new FoldedView(each, { position: 0, timeMs: 0 }, this.memory))
     this.members = channels.map((channel, shard) => new RemoteMember(groupsOf(shard, channels.length), channel))
     this.#codecs = this.views.map(view => createRowCodec(view.value))
+    this.ranges = new RemoteRanges(this, channels, error => this.#fail(error))
     this.#owners = ownersOf(options.channels.length)
     this.#ahead = options.channels.map(() => 0)
     for (const [shard, channel] of options.channels.entries()) {
@@ -131,6 +134,11 @@ export class RemoteShards implements Folding {
   stateBytes(view: FoldedView): number {
     const number = this.views.indexOf(view)
     return this.#facts.reduce((sum, facts) => sum + facts[number]!.bytes, 0)
+  }
+
+  indexesOf(view: FoldedView): readonly IndexFacts[] {
+    const number = this.views.indexOf(view)
+    return view.indexes.map((_, n) => allFacts(this.#facts.map(facts => facts[number]!.indexes[n]!)))
   }
 
   get nextExpiryMs(): number {
@@ -204,6 +212,9 @@ export class RemoteShards implements Folding {
       case 'rows':
         this.#takeRows(shard, message)
         return
+      case 'found':
+        this.ranges.hear(shard, message)
+        return
       case 'letters':
         this.#letters.get(message.id)?.resolve(message.letters)
         this.#letters.delete(message.id)
@@ -250,6 +261,7 @@ export class RemoteShards implements Folding {
     const early = this.#early
     this.#early = []
     for (const batch of early) this.#deliver(batch)
+    this.ranges.passed()
   }
 
   /** @param shards what each of them says */
@@ -318,7 +330,7 @@ export class RemoteShards implements Folding {
     const batch = this.#asked.get(id)
     if (batch === undefined) return
     if (batch.answers > 0 && batch.position !== position) {
-      this.#fail(fail('INTERNAL', 'shards have answered at different cuts'))
+      this.#fail(differentCuts())
       return
     }
     batch.position = position
@@ -409,6 +421,7 @@ export class RemoteShards implements Folding {
       for (const { reject } of batch.reads) reject(error)
     for (const { reject } of this.#letters.values()) reject(error)
     this.#letters.clear()
+    this.ranges.end(error)
     this.#settling?.reject(error)
     this.#settling = undefined
     this.#asking = newBatch()

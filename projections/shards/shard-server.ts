@@ -12,8 +12,11 @@ import { cannotCheckpoint } from '../checkpoint/failure.ts'
 import type { LoadRequest, ShardCheckpoints } from '../checkpoint/member.ts'
 import type { PartRequest } from '../checkpoint/part.ts'
 import type { RecordedChanges } from '../feed/recorder.ts'
+import { writeFound } from '../indexes/range-read.ts'
 import type { CoordinatorChannel, RowsWanted, ToShard, ViewFacts } from './messages.ts'
 import type { Shard } from './shard.ts'
+
+type RangeWanted = Extract<ToShard, { type: 'range' }>
 
 export class ShardServer {
   readonly #shard: Shard
@@ -84,6 +87,9 @@ export class ShardServer {
       case 'read':
         this.#read(message)
         return
+      case 'range':
+        this.#range(message)
+        return
       case 'letters': {
         const letters = await shard.deadLetters(shard.views[message.view]!)
         this.#channel.post({ type: 'letters', id: message.id, letters })
@@ -130,9 +136,14 @@ export class ShardServer {
 
   #facts(): readonly ViewFacts[] {
     return this.#shard.views.map(view => {
-      const { size, table, error, position } = view
+      const { size, error, position } = view
       const stopped = error && { error: reportOf(error), position }
-      return { rows: size, bytes: table.bytes, skipped: this.#shard.skipped(view), stopped }
+      const [bytes, skipped, indexes] = [
+        this.#shard.stateBytes(view),
+        this.#shard.skipped(view),
+        this.#shard.indexesOf(view),
+      ]
+      return { rows: size, bytes, skipped, indexes, stopped }
     })
   }
 
@@ -162,6 +173,26 @@ export class ShardServer {
     }
     const bytes = Uint8Array.from(writer.buffer.subarray(0, writer.at))
     this.#channel.post({ type: 'rows', id, position: this.#shard.position, bytes }, [bytes.buffer])
+  }
+
+  #range({ id, view: number, range, most }: RangeWanted): void {
+    const { position } = this.#shard
+    const view = this.#shard.views[number]!
+    try {
+      const found = this.#shard.indexes.find(view, range, most)
+      if ('behind' in found) {
+        this.#channel.post({ type: 'found', id, position, behind: found.behind })
+        return
+      }
+      const writer = this.#writer
+      writer.at = 0
+      writeFound(view, found, this.#codecs[number]!, writer)
+      const bytes = Uint8Array.from(writer.buffer.subarray(0, writer.at))
+      const { rows, more } = found
+      this.#channel.post({ type: 'found', id, position, found: { count: rows.length, more, bytes } }, [bytes.buffer])
+    } catch (error) {
+      this.#channel.post({ type: 'found', id, position, error: reportOf(asMainstemError(error)) })
+    }
   }
 
   #stop(name: string | undefined, error: MainstemError): void {

@@ -12,6 +12,8 @@ import {
 import type { ApplicationParts } from '../application.ts'
 import { ChangeRecorder, type RecordedChanges } from '../feed/recorder.ts'
 import type { RecordInfo } from '../handler-context.ts'
+import { ShardIndexes } from '../indexes/shard-indexes.ts'
+import type { IndexFacts } from '../indexes/view-indexes.ts'
 import type { Emitted } from '../publish/emissions.ts'
 import { ChangedSince } from '../replay/changed-since.ts'
 import { type Refolded, type Replacement, replacementsOf, replaceRows } from '../replay/replacement.ts'
@@ -88,6 +90,7 @@ export class Shard implements Folding {
   readonly views: readonly FoldedView[]
   readonly #expiring: readonly FoldedView[]
   readonly memory: StateMemory
+  readonly indexes: ShardIndexes
   readonly complete = new Completeness()
   #position = 0
   #scanned = 0
@@ -113,6 +116,7 @@ export class Shard implements Folding {
     this.memory = new StateMemory(stateBytesMax)
     const owned = this.groups
     this.views = parts.projections.map(definition => new FoldedView(definition, info, this.memory, owned))
+    this.indexes = new ShardIndexes({ views: this.views, memory: this.memory, scheduler, sliceMs })
     connectViews(this.views)
     this.#expiring = this.views.filter(view => view.expires)
     const ranks = ranksOf(this.views)
@@ -132,6 +136,7 @@ export class Shard implements Folding {
     this.#measuredFrom = measuredFrom
     // Rank by rank it holds blocks until the slice ends.
     this.#reader = this.#options.log.read(position, { lent: this.#exchange === undefined })
+    this.indexes.serve(position >= measuredFrom)
   }
 
   /** Position of the last whole transaction. */
@@ -148,7 +153,11 @@ export class Shard implements Folding {
   }
 
   stateBytes(view: FoldedView): number {
-    return view.table.bytes
+    return view.table.bytes + this.indexes.bytes(view)
+  }
+
+  indexesOf(view: FoldedView): readonly IndexFacts[] {
+    return this.indexes.facts(view)
   }
 
   get nextExpiryMs(): number {
@@ -237,12 +246,17 @@ export class Shard implements Folding {
     const turns = this.#turns
     const startedMs = turns.scheduler.nowMs()
     this.#commitTimesUs = []
+    this.indexes.serve(serving)
     const readers: Readers = serving ? (this.#options.among ? 'between-slices' : 'in-turns') : 'none'
     await (this.#exchange ? this.#runByRank(this.#exchange, to, readers) : this.#runAlone(to, readers))
     if (this.#next === this.#blocks.length) {
       this.#blocks = NO_BLOCKS
       this.#next = 0
     }
+    // What views that were made anew end with may be read.
+    this.indexes.serve(serving || this.#position >= this.#measuredFrom)
+    const keepingUp = this.indexes.keepUp()
+    if (keepingUp) await keepingUp
     return {
       position: this.#position,
       scanned: this.#scanned,
@@ -347,6 +361,7 @@ export class Shard implements Folding {
   /** Ends one too that waits for other shards. */
   async close(): Promise<void> {
     this.halt()
+    this.indexes.close()
     this.#exchange?.close()
   }
 }

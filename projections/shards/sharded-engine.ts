@@ -3,6 +3,7 @@ import { installPurityGuards, nodeFileSystem } from '../../core/index.ts'
 import { sourcesByView } from '../application.ts'
 import type { CutRead, Engine, RowRequest } from '../engine.ts'
 import type { EngineOptions } from '../engine-options.ts'
+import { indexBuilding, RANGE_TIMEOUT_MS, type RangeRead, type RangeRequest } from '../indexes/range-read.ts'
 import { PastReads } from '../past/past-reads.ts'
 import { Replayer } from '../replay/replayer.ts'
 import { type SavedIn, SavedRows } from '../savepoint/saved-rows.ts'
@@ -13,8 +14,12 @@ import { Coordinator } from './coordinator.ts'
 import type { ShardCrew } from './crew.ts'
 import { ReadView } from './live-view.ts'
 import { RemoteShards } from './remote-shards.ts'
-import { realScheduler } from './scheduler.ts'
+import { realScheduler, rest, type Scheduler } from './scheduler.ts'
 import { SLICE_MS } from './slice-size.ts'
+
+/** After so long shards are asked again whose order was not level. */
+const BEHIND_MS = 5
+const NEVER = new AbortController().signal
 
 /**
  * Opens the views of an application over shards that stand ready. Closing the engine closes them.
@@ -36,6 +41,7 @@ class ShardedCoordinator extends Coordinator {
   override readonly past: PastReads
   readonly #shards: RemoteShards
   readonly #crew: ShardCrew
+  readonly #scheduler: Scheduler
 
   constructor(options: EngineOptions, crew: ShardCrew, onFailed: (error: Error) => void) {
     const { parts, fingerprint, scheduler = realScheduler } = options
@@ -43,6 +49,7 @@ class ShardedCoordinator extends Coordinator {
     super({ options, folding: shards, members: shards.members })
     this.#shards = shards
     this.#crew = crew
+    this.#scheduler = scheduler
     const sources = sourcesByView(parts)
     this.views = new Map(
       shards.views.map(view => [view.name, new ReadView(view, sources.get(view.name) ?? [], fingerprint, this)]),
@@ -112,6 +119,28 @@ class ShardedCoordinator extends Coordinator {
     // One that has stopped meanwhile has no rows.
     for (const view of views) view.check()
     return { position, rows, final: views.every(view => view.final) }
+  }
+
+  override async range({
+    view: name,
+    range,
+    most,
+    timeoutMs = RANGE_TIMEOUT_MS,
+    signal,
+  }: RangeRequest): Promise<RangeRead> {
+    const view = this.views.get(name)
+    if (!view) throw unknownView(name, this.views.keys())
+    const folded = this.#shards.views.find(each => each.name === name)!
+    const endMs = this.#scheduler.nowMs() + timeoutMs
+    for (;;) {
+      view.check()
+      const read = await this.#shards.ranges.read(folded, range, most)
+      view.check()
+      if (!('behind' in read)) return { ...read, final: view.final }
+      if (this.#scheduler.nowMs() >= endMs) throw indexBuilding(view, range.index, read.behind)
+      // Having been asked, the shards work on it.
+      await rest(this.#scheduler, BEHIND_MS, signal ?? NEVER)
+    }
   }
 
   override async stop(): Promise<void> {

@@ -11,6 +11,15 @@ export const LIVE = 1
 export const TOUCHED = 2
 const EVEN = 4
 const ODD = 8
+/** Indexes have it as it was: it is in the list of those that wait for them. */
+const STALE = 32
+
+/** Takes the rows whose indexes are behind, once each. */
+export interface StaleRows {
+  push(row: number): void
+  /** All rows go. */
+  drop(): void
+}
 
 export class Changes {
   readonly #table: StateTable
@@ -26,6 +35,7 @@ export class Changes {
   readonly #watchers = new Set<(row: number) => void>()
   /** All of them as one, while there are any. */
   #watch: ((row: number) => void) | undefined
+  #stale: StaleRows | undefined
 
   constructor(table: StateTable) {
     this.#table = table
@@ -41,15 +51,33 @@ export class Changes {
     }
   }
 
-  /** Flags of a row that need not be touched again: it is there, and in the next checkpoint already, and nobody watches. */
+  /** From now on, rows that change are told to indexes. */
+  index(stale: StaleRows): void {
+    this.#stale = stale
+  }
+
+  /** Indexes have a row as it is; or, where it has left, no more. */
+  indexed(row: number): void {
+    const flags = this.#table.flags(row) & ~STALE
+    this.#table.setFlags(row, flags)
+    if (flags === 0) this.#table.remove(row)
+  }
+
+  /**
+   * Flags of a row that need not be touched again: it is there, and in the next checkpoint already, waits for indexes if there are
+   * any, and nobody watches.
+   */
   get settled(): number {
-    return this.#watch === undefined ? LIVE | this.#mark : TOUCHED
+    if (this.#watch !== undefined) return TOUCHED
+    return LIVE | this.#mark | (this.#stale === undefined ? 0 : STALE)
   }
 
   /** The flags with which a row's transaction ends; it is in the next checkpoint. */
   add(row: number, flags: number): void {
     if ((flags & this.#mark) === 0) this.#changed.push(row)
-    this.#table.setFlags(row, flags | this.#mark)
+    const behind = this.#stale === undefined ? 0 : STALE
+    if (behind !== 0 && (flags & STALE) === 0) this.#stale?.push(row)
+    this.#table.setFlags(row, flags | this.#mark | behind)
   }
 
   /** To be called before a row changes: one that belongs into the running checkpoint is saved first. */
@@ -115,5 +143,6 @@ export class Changes {
     this.#saved.clear()
     this.#next = this.#places = 0
     this.#taken = undefined
+    this.#stale?.drop()
   }
 }

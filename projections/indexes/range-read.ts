@@ -1,0 +1,123 @@
+// Reading rows in an order: what is asked of an engine, what it answers, and the forms in which shards answer it.
+import { type AnyRow, ByteReader, ByteWriter, fail, type KeyCodec, type RowCodec } from '../../core/index.ts'
+import type { FoldedView } from '../view.ts'
+import type { EntryRange, OrderedView } from './entry-range.ts'
+import { namesOf } from './row-index.ts'
+import type { RowsFound } from './shard-indexes.ts'
+import { type IndexProgress, KEY_ORDER } from './view-indexes.ts'
+
+export interface RangeRequest {
+  readonly view: string
+  readonly range: EntryRange
+  /** The first so many rows of it. */
+  readonly most: number
+  /** How long to wait for an order that is being built, milliseconds. Default 5,000. */
+  readonly timeoutMs?: number | undefined
+  /** Ends the wait early, with its reason. */
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface RangeRow {
+  readonly key: unknown
+  readonly value: AnyRow
+}
+
+/** Rows in order, as of one cut. Not to be kept across a yield. */
+export interface RangeRead {
+  readonly position: number
+  readonly rows: readonly RangeRow[]
+  /** The entry of the last of them, where there are more in the range. */
+  readonly next: Uint8Array | undefined
+  readonly final: boolean
+}
+
+export type RangePage = Pick<RangeRead, 'rows' | 'next'>
+
+export const RANGE_TIMEOUT_MS = 5_000
+
+/** Rows that are in this thread. */
+export function pageOf({ table, touched }: FoldedView, { rows, more, writeEntry }: RowsFound): RangePage {
+  const page: RangeRow[] = []
+  for (const row of rows) page.push({ key: table.keyOf(row), value: table.toObject(touched.readable(row)) })
+  const last = rows.at(-1)
+  if (!more || last === undefined) return { rows: page, next: undefined }
+  const writer = new ByteWriter(64)
+  writeEntry(last, writer)
+  return { rows: page, next: writer.copy() }
+}
+
+/** Appends them for another thread: of each its entry, how many bytes of it are of fields, and its value with its length. */
+export function writeFound(view: FoldedView, found: RowsFound, codec: RowCodec, writer: ByteWriter): void {
+  const { table, touched } = view
+  const part = new ByteWriter()
+  for (const row of found.rows) {
+    part.at = 0
+    writer.varint(found.writeEntry(row, part))
+    writer.bytes(part.buffer.subarray(0, part.at))
+    part.at = 0
+    codec.encode(part, table.toObject(touched.readable(row)))
+    writer.bytes(part.buffer.subarray(0, part.at))
+  }
+}
+
+/** What one of several shards found. */
+export interface FoundBytes {
+  readonly count: number
+  readonly more: boolean
+  readonly bytes: Uint8Array
+}
+
+interface Head {
+  readonly reader: ByteReader
+  left: number
+  readonly more: boolean
+  entry: Buffer
+  fieldBytes: number
+}
+
+/** Puts what shards found together: the first `most` rows of all. */
+export function mergeFound(
+  found: readonly FoundBytes[],
+  { descending }: EntryRange,
+  most: number,
+  key: KeyCodec,
+  codec: RowCodec,
+): RangePage {
+  const heads = found.map(({ bytes, count, more }): Head => {
+    const reader = new ByteReader(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+    return { reader, left: count, more, entry: NOTHING, fieldBytes: 0 }
+  })
+  for (const head of heads) readEntry(head)
+  const sign = descending ? -1 : 1
+  const rows: RangeRow[] = []
+  let last: Buffer | undefined
+  while (rows.length < most) {
+    let first: Head | undefined
+    for (const head of heads)
+      if (head.left > 0 && (first === undefined || Buffer.compare(head.entry, first.entry) * sign < 0)) first = head
+    if (first === undefined) break
+    last = first.entry
+    first.reader.varint()
+    rows.push({ key: key.decode(last.subarray(first.fieldBytes)), value: codec.decode(first.reader) })
+    first.left--
+    readEntry(first)
+  }
+  const more = heads.some(head => head.left > 0 || head.more)
+  return { rows, next: more ? last : undefined }
+}
+
+const NOTHING = Buffer.alloc(0)
+
+function readEntry(head: Head): void {
+  if (head.left === 0) return
+  head.fieldBytes = head.reader.varint()
+  head.entry = Buffer.from(head.reader.bytes())
+}
+
+export function indexBuilding({ name, indexes }: OrderedView, index: number, { done, total }: IndexProgress) {
+  const order = index === KEY_ORDER ? 'the order of keys' : `index ${namesOf(indexes[index]!)}`
+  return fail('INDEX_BUILDING', `${order} of '${name}' is being built`, {
+    detail: `${done} of ${total} rows`,
+    data: { progress: { done, total } },
+  })
+}
