@@ -1,6 +1,6 @@
 // What the application has and how it is: bodies of the calls about views and sources.
 import { type ErrorReport, type Log, type LogStatus, wireSchema } from '../core/index.ts'
-import type { ContinuedFrom, Progress, ViewCheckpointStatus, ViewPlan } from '../projections/index.ts'
+import type { ContinuedFrom, IndexStatus, Progress, ViewCheckpointStatus, ViewPlan } from '../projections/index.ts'
 import { keyType, type Reads, type ServedView, type SourcePositions } from './reads.ts'
 
 export interface ViewSummary {
@@ -17,7 +17,8 @@ export interface ViewSummary {
   readonly fingerprint: string
   readonly inputs: readonly string[]
   readonly sources: readonly string[]
-  readonly indexes: readonly (readonly string[])[]
+  /** Those that are declared. */
+  readonly indexes: readonly IndexStatus[]
   readonly progress: Progress | null
   readonly plan: Omit<ViewPlan, 'view' | 'from'> & { readonly from: string }
   readonly continued: readonly (Omit<ContinuedFrom, 'position' | 'replayedFrom'> & {
@@ -54,7 +55,6 @@ export function viewSummary(reads: Reads, { live }: ServedView): ViewSummary {
     ageMs: status.status === 'stopped' ? null : reads.freshness([live]).ageMs,
     final: live.final,
     sources: live.sources,
-    indexes: [],
   }
 }
 

@@ -7,6 +7,9 @@ export const PORT_DEFAULT = 7070
 export const BODY_BYTES_MAX = 1024 * 1024
 /** Keys of one lookup, or reads of one cut: together they hold the shard for well under a slice (2 ms). */
 export const KEYS_MAX = 1_000
+/** Rows of one page of a range: as with a lookup, a shard gives them in well under a slice. */
+export const RANGE_PAGE_DEFAULT = 100
+export const RANGE_PAGE_MAX = 1_000
 /** Tokens that one read may wait for: one per source, and some. */
 export const TOKENS_MAX = 32
 /** How long a read waits for its tokens. */

@@ -1,13 +1,23 @@
 // The typed client inside of the application's own process: the same reads as over HTTP, without the wire. Types come
 // from the application's own views.
 import { type AnyRow, fail, type Position } from '../core/index.ts'
-import type { CutRead, LiveView, RowRequest } from '../projections/index.ts'
+import {
+  type At,
+  type CutRead,
+  type LiveView,
+  planRange,
+  type RangeQuery,
+  type RangeRow,
+  type RowRequest,
+} from '../projections/index.ts'
 import { atOf } from './at.ts'
 import type { Answer, Client, LineageQuery, ReadOptions, ViewClient } from './client/client.ts'
 import { copyValue } from './json-writer.ts'
-import { KEYS_MAX, LINEAGE_DEFAULT, LINEAGE_MAX } from './limits.ts'
+import { KEYS_MAX, LINEAGE_DEFAULT, LINEAGE_MAX, RANGE_PAGE_DEFAULT, RANGE_PAGE_MAX } from './limits.ts'
 import { checkField, type LineageEntry, lineageEntry } from './lineage.ts'
-import type { Reads } from './reads.ts'
+import { readRange } from './ranges.ts'
+import { keyType, type Reads } from './reads.ts'
+import type { Entry, Page, Rows, RowsOptions } from './rows.ts'
 import { tryBeforeWait } from './waits.ts'
 
 /** A client of the application that runs in this process. */
@@ -21,7 +31,7 @@ export function createLocalClient<A>(reads: Reads): Client<A> {
   return { views, read } as unknown as Client<A>
 }
 
-function createViewClient(reads: Reads, view: string): Omit<ViewClient<unknown, AnyRow>, 'range' | 'where'> {
+function createViewClient(reads: Reads, view: string): ViewClient<unknown, AnyRow> {
   return {
     get: async (key, options) => {
       const { value: rows, ...rest } = await readRows(reads, [{ view, key }], options)
@@ -33,6 +43,8 @@ function createViewClient(reads: Reads, view: string): Omit<ViewClient<unknown, 
       const requests = keys.map(key => ({ view, key }))
       return readRows(reads, requests, options, [view])
     },
+    range: (range = {}, options = {}) => new LocalRows(reads, view, range as RangeQuery, options),
+    where: (where, options = {}) => new LocalRows(reads, view, { where: where as RangeQuery['where'] & {} }, options),
     lineage: (key, query = {}) => readLineage(reads, view, key, query),
   }
 }
@@ -65,6 +77,21 @@ async function readRows(
   names: readonly string[] = [...new Set(requests.map(({ view }) => view))],
 ): Promise<Answer<readonly (AnyRow | undefined)[]>> {
   const views = names.map(name => reads.view(name).live)
+  await waitAfter(reads, views, options)
+  const at = options?.at
+  const past = at !== undefined
+  options?.signal?.throwIfAborted()
+  const read = past
+    ? await reads.readPast(requests, atOf(at), undefined, options?.signal && { signal: options.signal })
+    : await readNow(reads, requests, views, options)
+  const value = read.rows.map((row, n) => copyRow(reads.view(requests[n]!.view).live, row))
+  const { position, ageMs, final } = reads.freshness(views, { ...read, past })
+  const answer = { value, position: position as Position, ageMs, final }
+  return options?.sources ? { ...answer, sources: await reads.sourcePositions(views, read.position) } : answer
+}
+
+/** Waits for the tokens of a read, if it has any. */
+async function waitAfter(reads: Reads, views: readonly LiveView[], options: ReadOptions | undefined): Promise<void> {
   const after = options?.after === undefined ? [] : typeof options.after === 'string' ? [options.after] : options.after
   if (options?.at !== undefined && after.length > 0)
     throw fail('REQUEST_INVALID', "'at' and 'after' exclude each other", {
@@ -82,16 +109,6 @@ async function readRows(
       ...(options?.signal ? { signal: options.signal } : {}),
     })
   }
-  const at = options?.at
-  const past = at !== undefined
-  options?.signal?.throwIfAborted()
-  const read = past
-    ? await reads.readPast(requests, atOf(at), undefined, options?.signal && { signal: options.signal })
-    : await readNow(reads, requests, views, options)
-  const value = read.rows.map((row, n) => copyRow(reads.view(requests[n]!.view).live, row))
-  const { position, ageMs, final } = reads.freshness(views, { ...read, past })
-  const answer = { value, position: position as Position, ageMs, final }
-  return options?.sources ? { ...answer, sources: await reads.sourcePositions(views, read.position) } : answer
 }
 
 function readNow(
@@ -111,3 +128,91 @@ function readNow(
 
 const copyRow = (live: LiveView, row: AnyRow | undefined): AnyRow | undefined =>
   row === undefined ? undefined : (copyValue(live.value, row) as AnyRow)
+
+/** Rows in order; nothing is read before a page, or the first row, is asked for. */
+class LocalRows implements Rows<unknown, AnyRow> {
+  readonly #reads: Reads
+  readonly #view: string
+  readonly #query: RangeQuery
+  readonly #options: RowsOptions
+
+  constructor(reads: Reads, view: string, query: RangeQuery, options: RowsOptions) {
+    const { limit, order } = options
+    if (limit !== undefined && !(Number.isInteger(limit) && limit > 0))
+      throw fail('REQUEST_INVALID', `a limit of ${limit} is not valid`, { hint: 'a whole number above 0' })
+    this.#reads = reads
+    this.#view = view
+    this.#query = order === undefined ? query : { ...query, order }
+    this.#options = options
+  }
+
+  async page(cursor?: string): Promise<Page<unknown, AnyRow>> {
+    const { limit = RANGE_PAGE_DEFAULT } = this.#options
+    if (limit > RANGE_PAGE_MAX)
+      throw fail('REQUEST_INVALID', `a page of ${limit} rows is too long`, { hint: `at most ${RANGE_PAGE_MAX}` })
+    return this.#read(cursor, limit)
+  }
+
+  async #read(cursor: string | undefined, most: number): Promise<Page<unknown, AnyRow>> {
+    const { live } = this.#reads.view(this.#view)
+    const options = this.#options
+    await waitAfter(this.#reads, [live], options)
+    options.signal?.throwIfAborted()
+    const query = cursor === undefined ? this.#query : { ...this.#query, cursor }
+    const at = options.at === undefined ? undefined : atOf(options.at)
+    const { timeoutMs, signal, maxAgeMs } = options
+    const age =
+      maxAgeMs === undefined ? undefined : { maxAgeMs, ...(timeoutMs === undefined ? {} : { waitMs: timeoutMs }) }
+    const read = await readRange(this.#reads, live, query, { most, at, timeoutMs, age, signal }, undefined)
+    const value = read.rows.map(row => entryOf(live, row))
+    const { position, ageMs, final } = this.#reads.freshness([live], read)
+    return {
+      value,
+      position: position as Position,
+      ageMs,
+      final,
+      ...(read.cursor === null ? {} : { cursor: read.cursor }),
+      ...(options.sources ? { sources: await this.#reads.sourcePositions([live], read.position) } : {}),
+    }
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Entry<unknown, AnyRow>> {
+    const { limit = Number.POSITIVE_INFINITY, at } = this.#options
+    if (at !== undefined) {
+      yield* this.#past(limit, atOf(at))
+      return
+    }
+    let cursor: string | undefined
+    for (let done = 0; done < limit; ) {
+      const page: Page<unknown, AnyRow> = await this.#read(cursor, Math.min(RANGE_PAGE_MAX, limit - done))
+      yield* page.value
+      done += page.value.length
+      cursor = page.cursor
+      if (cursor === undefined) return
+    }
+  }
+
+  /** From one fold, whatever their number. */
+  async *#past(limit: number, at: At): AsyncGenerator<Entry<unknown, AnyRow>> {
+    const { live } = this.#reads.view(this.#view)
+    await waitAfter(this.#reads, [live], this.#options)
+    const { signal } = this.#options
+    const { range } = planRange(live, this.#query)
+    const rows = await this.#reads.engine.past.rangeRows(live.name, range, at, signal && { signal })
+    try {
+      let left = limit
+      for await (const batch of rows)
+        for (const row of batch) {
+          if (left-- === 0) return
+          yield entryOf(live, row)
+        }
+    } finally {
+      rows.close()
+    }
+  }
+}
+
+const entryOf = (live: LiveView, { key, value }: RangeRow): Entry<unknown, AnyRow> => ({
+  key: copyValue(keyType(live), key),
+  value: copyValue(live.value, value) as AnyRow,
+})

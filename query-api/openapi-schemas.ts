@@ -42,7 +42,15 @@ const view = {
   fingerprint: text,
   inputs: array(text),
   sources: array(text),
-  indexes: array(array(text)),
+  indexes: array(
+    object({
+      fields: array(text),
+      state: { type: 'string', enum: ['building', 'ready', 'failed'] },
+      progress: nullable(object({ done: count, total: count })),
+      bytes: count,
+      error,
+    }),
+  ),
   progress: nullable(progress),
   plan: object({
     plan: {

@@ -24,6 +24,7 @@ import {
 } from './openapi-parts.ts'
 import { anyPastPaths, pastPathsOf } from './openapi-past.ts'
 import { problemResponses, problemSchema } from './openapi-problems.ts'
+import { anyRowsPaths, rowsPathsOf } from './openapi-rows.ts'
 import { savepointPaths } from './openapi-savepoints.ts'
 import { SCHEMAS } from './openapi-schemas.ts'
 import { snapshotPaths } from './openapi-snapshots.ts'
@@ -43,9 +44,11 @@ export function createOpenApi({ application, reads, topics, version }: Omit<Serv
     tags: [{ name: 'views' }, { name: 'topics' }, { name: 'log' }, { name: 'sources' }, { name: 'operations' }],
     paths: withUniqueIds({
       ...viewPaths(),
+      ...anyRowsPaths(),
       ...anyPastPaths(),
       ...deadLetterPaths(),
       ...Object.assign({}, ...views.map(viewPathsOf)),
+      ...Object.assign({}, ...views.map(rowsPathsOf)),
       ...Object.assign({}, ...views.map(view => pastPathsOf(view, keyParameter(view, wireSchema(keyType(view)))))),
       ...Object.assign({}, ...[...topics.values()].map(topicPathOf)),
       ...topicPaths(),

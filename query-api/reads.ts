@@ -162,11 +162,11 @@ export class Reads<L extends Log = Log> {
    * Reads until the answer is young enough, at least once.
    * @throws VIEW_TOO_OLD naming what it waits for; SHUTTING_DOWN; OVERLOADED
    */
-  async readYoung(
-    read: () => CutRead | Promise<CutRead>,
+  async readYoung<T extends Pick<CutRead, 'position' | 'final'>>(
+    read: () => T | Promise<T>,
     views: readonly LiveView[],
     { maxAgeMs, waitMs = 0, signal }: AgeLimit,
-  ): Promise<CutRead> {
+  ): Promise<T> {
     const untilMs = performance.now() + waitMs
     for (;;) {
       const cut = await read()

@@ -18,6 +18,7 @@ export interface RoutePath {
 export const ROUTES: readonly RoutePath[] = [
   { path: '/v1/views', methods: { GET: 'any' } },
   { path: '/v1/views/{view}', methods: { GET: 'view:{view}' } },
+  { path: '/v1/views/{view}/rows', methods: { GET: 'view:{view}' } },
   { path: '/v1/views/{view}/rows/{key}', methods: { GET: 'view:{view}' } },
   { path: '/v1/views/{view}/rows/{key}/lineage', methods: { GET: 'view:{view}' } },
   { path: '/v1/views/{view}/lookup', methods: { POST: 'view:{view}' } },

@@ -198,7 +198,7 @@ function keyAt(view: LiveView, json: unknown, index: number): unknown {
 const valueJson = (served: ServedView, row: AnyRow | undefined): string =>
   row === undefined ? 'null' : served.writeValue(row)
 
-const freshnessJson = ({ position, ageMs, final, sources }: Freshness): string =>
+export const freshnessJson = ({ position, ageMs, final, sources }: Freshness): string =>
   `"position":"${position}","ageMs":${ageMs},"final":${final}${sources ? `,"sources":${JSON.stringify(sources)}` : ''}`
 
 /** What the client has is what there is now: how it is now, the head says. */

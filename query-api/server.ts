@@ -32,6 +32,7 @@ import { addDeadLetterRoutes } from './routes-dead-letters.ts'
 import { addOperationRoutes } from './routes-operations.ts'
 import { addPastRoutes, addReplayStatus } from './routes-past.ts'
 import { addReadRoutes } from './routes-reads.ts'
+import { addRowRoutes } from './routes-rows.ts'
 import { addTableRoutes } from './routes-tables.ts'
 import { addWriteRoutes } from './routes-writes.ts'
 import { addSavepointRoutes } from './savepoints.ts'
@@ -78,6 +79,7 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   const appends = new Appends(reads.log, topics)
   const openapi = createOpenApi(options)
   addReadRoutes(server, reads)
+  addRowRoutes(server, reads)
   addPastRoutes(server, reads)
   addDeadLetterRoutes(server, reads)
   addReplayStatus(server, reads)

@@ -48,8 +48,7 @@ function addViews(program: Command): void {
         { text: view => `at ${grouped(view.position)}`, align: 'right' },
         { text: view => (view.ageMs === null ? '' : `lag ${duration(view.ageMs)}`) },
         {
-          text: view =>
-            view.indexes.length > 0 ? `indexes ${view.indexes.map(fields => fields.join('+')).join(' ')}` : '',
+          text: ({ indexes }) => (indexes.length > 0 ? `indexes ${indexes.map(indexText).join(' ')}` : ''),
         },
         { text: viewState },
         { text: view => (view.deadLetters?.count ? `${grouped(view.deadLetters.count)} dead letters` : '') },
@@ -57,6 +56,13 @@ function addViews(program: Command): void {
       rows.forEach(line)
       for (const { name, error } of answer.views) if (error) line(`  ${name}: ${errorText(error)}`)
     })
+}
+
+/** `city+open_cents`, and how far it is while it is built. */
+function indexText({ fields, state, progress }: ViewSummary['indexes'][number]): string {
+  const name = fields.join('+')
+  if (progress) return `${name} (building: ${grouped(progress.done)} of ${grouped(progress.total)} rows)`
+  return state === 'failed' ? `${name} (failed)` : name
 }
 
 function viewState({ status, waitingFor, progress }: ViewSummary): string {

@@ -3,7 +3,7 @@ import { type AnyRow, ByteReader, ByteWriter, fail, type KeyCodec, type RowCodec
 import type { FoldedView } from '../view.ts'
 import type { EntryRange, OrderedView } from './entry-range.ts'
 import { namesOf } from './row-index.ts'
-import type { RowsFound } from './shard-indexes.ts'
+import type { RowsFound } from './rows-found.ts'
 import { type IndexProgress, KEY_ORDER } from './view-indexes.ts'
 
 export interface RangeRequest {

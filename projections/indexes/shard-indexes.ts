@@ -1,11 +1,12 @@
 // The indexes of a shard's views: when they are built and kept up, and reads by them.
 // Folding pays for what it changes only where somebody reads by an index: then indexes are level at each slice's end, otherwise rows
 // wait until they are many. All of it is done in turns. While views are made anew nobody may read, and nothing is built.
-import { type ByteWriter, fail, type MainstemError } from '../../core/index.ts'
+import { fail, type MainstemError } from '../../core/index.ts'
 import { type Scheduler, Turns } from '../shards/scheduler.ts'
 import type { StateMemory } from '../state/memory.ts'
 import type { FoldedView } from '../view.ts'
 import type { EntryRange } from './entry-range.ts'
+import { foundIn, type RowsFound } from './rows-found.ts'
 import { type IndexFacts, type IndexProgress, ViewIndexes } from './view-indexes.ts'
 
 /** Rows that a read applies at once, before it answers: a part of a millisecond. */
@@ -16,16 +17,6 @@ const WAITING_ROWS_MAX = 32_768
 const READ_LATELY_MS = 1_000
 /** Rows between two looks at the clock. */
 const ROWS_PER_LOOK = 16
-
-/** Rows of a view in an order, as they are now. */
-export interface RowsFound {
-  /** Numbers of rows. */
-  readonly rows: Uint32Array
-  /** Whether there are more of them in the range. */
-  readonly more: boolean
-  /** Appends the entry of one of them, and gives how many bytes of it are those of fields. */
-  writeEntry(row: number, writer: ByteWriter): number
-}
 
 /** An order is not level: it is being built, or rows wait for it. */
 export interface Behind {
@@ -156,7 +147,8 @@ export class ShardIndexes {
    * Looks for rows in an order, as they are for readers now; what is found is good until the next yield.
    * @param most rows to give @throws why the order cannot be had
    */
-  find(view: FoldedView, { index, from, to, descending }: EntryRange, most: number): RowsFound | Behind {
+  find(view: FoldedView, range: EntryRange, most: number): RowsFound | Behind {
+    const { index } = range
     const indexes = this.#views.get(view)!
     indexes.use(index)
     this.#readMs.set(indexes, this.#scheduler.nowMs())
@@ -167,12 +159,7 @@ export class ShardIndexes {
       this.#workOn()
       return { behind }
     }
-    const rows = order.rows.between(bufferOf(from), bufferOf(to), descending, most + 1)
-    return {
-      rows: rows.length > most ? rows.subarray(0, most) : rows,
-      more: rows.length > most,
-      writeEntry: (row, writer) => order.writeEntry(row, writer),
-    }
+    return foundIn(order, range, most)
   }
 
   /** Calls back, in the turn in which an order is level. @returns what takes that back */
@@ -208,6 +195,3 @@ const waitingOf = ({ waiting }: ViewIndexes, { size }: FoldedView): IndexProgres
   done: Math.max(0, size - waiting),
   total: size,
 })
-
-const bufferOf = (bytes: Uint8Array | undefined): Buffer | undefined =>
-  bytes && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)

@@ -3,6 +3,8 @@
 import { type AnyRow, fail, type MainstemError } from '../../core/index.ts'
 import { sourcesByView } from '../application.ts'
 import type { CutRead, RowRequest } from '../engine.ts'
+import type { EntryRange } from '../indexes/entry-range.ts'
+import type { RangeRead, RangeRequest } from '../indexes/range-read.ts'
 import type { Scheduler } from '../shards/scheduler.ts'
 import type { KeyId } from '../state/keys.ts'
 import { StateMemory } from '../state/memory.ts'
@@ -15,8 +17,9 @@ import { Gate } from './gate.ts'
 import { Histories } from './histories.ts'
 import { LineageObserver, type StepsFound, type StepsWanted, stepsOf } from './lineage.ts'
 import { Pace } from './pace.ts'
-import type { At, AtCut, Lineage, LineageOptions, LineageStep, Past, PastOptions, ViewRows } from './past.ts'
+import type { At, AtCut, Lineage, LineageOptions, LineageStep, Past, PastOptions, RangeRows, ViewRows } from './past.ts'
 import { type FoldsHost, PastFolds, setOf, type Work } from './past-folds.ts'
+import { rowsInOrder } from './range-rows.ts'
 import { foldedRows, liveRows } from './rows.ts'
 import { TouchIndex } from './touch-index.ts'
 
@@ -151,6 +154,47 @@ export class PastReads implements Past {
     await this.#folds.observe(keys, work, observer)
     this.#keep(view, id, observer, work)
     return observer.result()
+  }
+
+  range({ view, range, most, signal }: RangeRequest, at: At): Promise<RangeRead> {
+    return this.#gate.run(async () => {
+      const { held, found, cut } = await this.#inOrder(view, range, at, signal)
+      try {
+        const page = found.page(most)
+        return { ...cut, ...page }
+      } finally {
+        held.end()
+      }
+    }, this.#signal(signal))
+  }
+
+  async rangeRows(view: string, range: EntryRange, at: At, { signal }: PastOptions = {}): Promise<RangeRows> {
+    this.#check(view)
+    const leave = await this.#exports.enter(this.#signal(signal))
+    try {
+      const { held, found, cut, pace } = await this.#inOrder(view, range, at, signal)
+      const close = () => {
+        held.end()
+        leave()
+      }
+      return { ...cut, close, [Symbol.asyncIterator]: () => found.all(pace, close) }
+    } catch (error) {
+      leave()
+      throw error
+    }
+  }
+
+  /** Folds a view, and puts its rows in order. */
+  async #inOrder(view: string, range: EntryRange, at: At, signal: AbortSignal | undefined) {
+    const work = await this.#begin(at, [view], signal)
+    const held = await this.#folds.whole(view, work)
+    try {
+      const found = await rowsInOrder(held.views.get(view)!, range, work)
+      return { held, found, cut: await this.#atCut([view], work, held.complete), pace: work.pace }
+    } catch (error) {
+      held.end()
+      throw error
+    }
   }
 
   async rows(view: string, at: At | undefined, { signal }: PastOptions = {}): Promise<ViewRows> {

@@ -1,6 +1,8 @@
 // The port by which the past of views is read: rows as of a position, a time or a savepoint, and the records that made them.
 import type { AnyRow, LogTopic, RecordOp, SourceMark } from '../../core/index.ts'
 import type { CutRead, RowRequest } from '../engine.ts'
+import type { EntryRange } from '../indexes/entry-range.ts'
+import type { RangeRead, RangeRequest, RangeRow } from '../indexes/range-read.ts'
 
 /** A place in the past. */
 export type At =
@@ -68,6 +70,12 @@ export interface ViewRows extends AtCut, AsyncIterable<readonly ViewRow[]> {
   close(): void
 }
 
+/** Rows of a view in an order at one cut, some at a time. */
+export interface RangeRows extends AtCut, AsyncIterable<readonly RangeRow[]> {
+  /** Ends it before all was read. */
+  close(): void
+}
+
 export interface Past {
   /**
    * Rows as they were.
@@ -76,6 +84,10 @@ export interface Past {
   read(requests: readonly RowRequest[], at: At, options?: PastOptions): Promise<CutRead>
   /** The records that made a row. @throws as `read` */
   lineage(view: string, key: unknown, options: LineageOptions): Promise<Lineage>
+  /** The first rows of a range, as they were. @throws as `read` */
+  range(request: RangeRequest, at: At): Promise<RangeRead>
+  /** All rows of a range, as they were. @throws as `read` */
+  rangeRows(view: string, range: EntryRange, at: At, options?: PastOptions): Promise<RangeRows>
   /** All rows of a view: as they are now, where `at` is undefined. @throws as `read` */
   rows(view: string, at: At | undefined, options?: PastOptions): Promise<ViewRows>
 }

@@ -1,0 +1,358 @@
+// Ranges of rows over HTTP and in the process: order, pages, conditions, the past, lines, who may see what, and what is refused.
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { z } from 'zod'
+import { topic } from '../../core/index.ts'
+import { application, projection } from '../../projections/index.ts'
+import { type Client, createLocalClient } from '../../query-api/index.ts'
+import { readRange } from '../../query-api/ranges.ts'
+import { Viewer } from '../../query-api/security/viewer.ts'
+import { openWorld, type World } from './support.ts'
+
+const Tier = z.enum(['basic', 'gold'])
+const fields = {
+  city: z.string().nullable(),
+  cents: z.int(),
+  since: z.date(),
+  owed: z.bigint(),
+  tier: Tier,
+}
+const opened = topic('opened', { key: 'id', value: z.object({ id: z.int(), ...fields }) })
+const seated = topic('seated', {
+  key: 'seat',
+  value: z.object({ show: z.string(), seat: z.int32(), holder: z.string() }),
+})
+const accounts = projection('accounts', {
+  key: z.int(),
+  state: z.object({ ...fields, since: z.date().default(new Date(0)), tier: Tier.default('basic') }),
+})
+  .on(opened, 'id', (row, event) => {
+    row.city = event.city
+    row.cents = event.cents
+    row.since = event.since
+    row.owed = event.owed
+    row.tier = event.tier
+  })
+  .index('city', 'cents')
+  .index('since')
+  .index('owed')
+  .index('tier')
+  .policy(z.object({ city: z.string() }), (claims, row) => row.city === claims.city)
+const seats = projection('seats', {
+  key: z.object({ show: z.string(), seat: z.int32() }),
+  state: z.object({ holder: z.string().default('') }),
+})
+  .on(seated, { show: 'show', seat: 'seat' }, (row, { holder }) => {
+    row.holder = holder
+  })
+  .index('seat')
+const holders = projection('holders', { key: z.string(), state: z.object({ count: z.int32() }) }).on(
+  seated,
+  'holder',
+  row => {
+    row.count++
+  },
+)
+const app = application('indexed', { views: [accounts, seats, holders] })
+
+let world: World
+let client: Client<typeof app>
+/** Position before the last change. */
+let before: string
+
+const CITIES = ['Basel', 'Bern', null, 'Zürich']
+const account = (id: number) => ({
+  id,
+  city: CITIES[id % 4] ?? null,
+  cents: (id * 7) % 50,
+  since: new Date(1e12 + (id % 10) * 1_000),
+  owed: BigInt(id) * 2n ** 60n,
+  tier: id % 3 === 0 ? ('gold' as const) : ('basic' as const),
+})
+const ALL = Array.from({ length: 2_500 }, (_, id) => account(id))
+const SHOWS = ['a,b', 'hamlet', 'ham', 'lear']
+const SEATS = SHOWS.flatMap(show => [3, -2, 10].map(seat => ({ show, seat, holder: `${show}/${seat}` })))
+
+beforeAll(async () => {
+  world = await openWorld(app)
+  client = createLocalClient<typeof app>(world.reads)
+  await world.appends.append('seated', SEATS)
+  before = String((await world.appends.append('opened', ALL.slice(0, 1_000))).positions.at(-1))
+  const { token } = await world.appends.append('opened', ALL.slice(1_000))
+  await world.reads.wait({ after: [token] })
+})
+afterAll(() => world[Symbol.asyncDispose]())
+
+async function all<T>(rows: AsyncIterable<T>): Promise<T[]> {
+  const found: T[] = []
+  for await (const row of rows) found.push(row)
+  return found
+}
+
+interface Row {
+  readonly key: unknown
+  readonly value: Readonly<Record<string, unknown>>
+}
+const rowsOf = (body: Readonly<Record<string, unknown>>) => body['rows'] as readonly Row[]
+const keysIn = (body: Readonly<Record<string, unknown>>) => rowsOf(body).map(({ key }) => key)
+
+async function allPages(path: string): Promise<readonly Row[]> {
+  const rows: Row[] = []
+  let cursor: unknown = null
+  do {
+    const { status, body } = await world.get(cursor === null ? path : `${path}&cursor=${cursor}`)
+    expect(status, JSON.stringify(body)).toBe(200)
+    rows.push(...rowsOf(body))
+    cursor = body['cursor']
+  } while (cursor !== null)
+  return rows
+}
+
+test('rows are in the order of their keys, a hundred at a time, with all that an answer says', async () => {
+  const { status, body, headers } = await world.get('/v1/views/accounts/rows?sources=true')
+  expect(status).toBe(200)
+  expect(JSON.parse(headers.get('mainstem-types') ?? '')).toEqual({ since: 'date-time', owed: 'int64' })
+  expect(keysIn(body)).toEqual(ALL.slice(0, 100).map(({ id }) => id))
+  expect(rowsOf(body)[1]).toEqual({
+    key: 1,
+    value: { city: 'Bern', cents: 7, since: '2001-09-09T01:46:41.000Z', owed: String(2n ** 60n), tier: 'basic' },
+  })
+  expect(body).toMatchObject({ position: String(world.log.end), ageMs: 0, final: true, sources: {} })
+  expect(body['cursor']).toBeTypeOf('string')
+})
+
+test('bounds of keys are inclusive, both ways', async () => {
+  expect(keysIn((await world.get('/v1/views/accounts/rows?from=7&to=9')).body)).toEqual([7, 8, 9])
+  expect(keysIn((await world.get('/v1/views/accounts/rows?from=7&to=9&order=desc')).body)).toEqual([9, 8, 7])
+  expect(keysIn((await world.get('/v1/views/accounts/rows?from=9&to=7')).body)).toEqual([])
+  const pages = await allPages('/v1/views/accounts/rows?from=100&order=desc&limit=1000')
+  expect(pages.map(({ key }) => key)).toEqual(Array.from({ length: 2_400 }, (_, n) => 2_499 - n))
+})
+
+test.each([
+  ['prefix=ham', ['ham/-2', 'ham/10', 'ham/3', 'hamlet/-2', 'hamlet/10', 'hamlet/3']],
+  ['prefix=hamlet%2F1', ['hamlet/10']],
+  ['prefix=a%2Cb', ['a,b/-2', 'a,b/10', 'a,b/3']],
+  ['from=lear%2F10&order=desc', ['lear/3', 'lear/10']],
+])('a text key has a prefix: %s', async (query, keys) => {
+  expect(keysIn((await world.get(`/v1/views/holders/rows?${query}`)).body)).toEqual(keys)
+})
+
+test.each([
+  ['prefix=ham', [-2, 3, 10]],
+  ['prefix=a%2Cb,-2', [-2]],
+  ['from=ham,3&to=ham,10', [3, 10]],
+  ['from=ham%2C3&to=ham%2C10', [3, 10]],
+  ['prefix=ham,3', [3]],
+])('a composite key has its leading fields as a prefix: %s', async (query, found) => {
+  const { body } = await world.get(`/v1/views/seats/rows?${query}`)
+  expect(rowsOf(body).map(({ key }) => (key as { seat: number }).seat)).toEqual(found)
+})
+
+const matching = (wanted: (row: ReturnType<typeof account>) => boolean): number[] =>
+  ALL.filter(wanted)
+    .sort((a, b) => a.cents - b.cents || a.id - b.id)
+    .map(({ id }) => id)
+
+test('conditions are served by an index, in its order', async () => {
+  const bern = await allPages('/v1/views/accounts/rows?where.city=Bern&limit=50')
+  expect(bern.map(({ key }) => key)).toEqual(matching(({ city }) => city === 'Bern'))
+  const some = await allPages(
+    '/v1/views/accounts/rows?where.city=Z%C3%BCrich&where.cents.gte=10&where.cents.lt=20&order=desc',
+  )
+  expect(some.map(({ key }) => key)).toEqual(
+    matching(({ city, cents }) => city === 'Zürich' && cents >= 10 && cents < 20).reverse(),
+  )
+  const none = await allPages('/v1/views/accounts/rows?where.city.null=true&where.cents.gt=10&where.cents.lte=20')
+  expect(none.map(({ key }) => key)).toEqual(matching(({ city, cents }) => city === null && cents > 10 && cents <= 20))
+  const gold = await allPages('/v1/views/accounts/rows?where.tier=gold&limit=1000')
+  expect(gold.map(({ key }) => key)).toEqual(ALL.filter(({ tier }) => tier === 'gold').map(({ id }) => id))
+  const owed = await world.get(`/v1/views/accounts/rows?where.owed.gte=${2n ** 60n}&where.owed.lte=${2n ** 61n}`)
+  expect(keysIn(owed.body)).toEqual([1, 2])
+  const since = await world.get('/v1/views/accounts/rows?where.since=2001-09-09T01:46:49Z&limit=2')
+  expect(keysIn(since.body)).toEqual([9, 19])
+  const third = await world.get('/v1/views/seats/rows?where.seat=3')
+  expect(rowsOf(third.body).map(({ value }) => value['holder'])).toEqual(['a,b/3', 'ham/3', 'hamlet/3', 'lear/3'])
+})
+
+test('what no index serves is refused, and those there are are named', async () => {
+  for (const query of ['where.cents=5', 'where.city=Bern&where.tier=gold', 'where.city.gte=A&where.cents=5']) {
+    const { status, body } = await world.get(`/v1/views/accounts/rows?${query}`)
+    expect({ status, code: body['code'], detail: body['detail'] }).toEqual({
+      status: 400,
+      code: 'NO_INDEX',
+      detail: 'it has city+cents, since, owed, tier',
+    })
+    expect(body['indexes']).toEqual([['city', 'cents'], ['since'], ['owed'], ['tier']])
+  }
+  expect((await world.get('/v1/views/holders/rows?where.count=1')).body).toMatchObject({ detail: 'it has none' })
+})
+
+test.each([
+  ['accounts', 'where.town=Bern', 'REQUEST_INVALID'],
+  ['accounts', 'where.=Bern', 'REQUEST_INVALID'],
+  ['accounts', 'where.cents.above=5', 'REQUEST_INVALID'],
+  ['accounts', 'where.city=a&where.city=b', 'REQUEST_INVALID'],
+  ['accounts', 'where.city=a&where.city.gte=b', 'REQUEST_INVALID'],
+  ['accounts', 'where.city.gte=b&where.city=a', 'REQUEST_INVALID'],
+  ['accounts', 'where.city.null=maybe', 'REQUEST_INVALID'],
+  ['accounts', 'where.city=a&where.city.null=true', 'REQUEST_INVALID'],
+  ['accounts', 'where.city=Bern&where.cents=x', 'KEY_MALFORMED'],
+  ['accounts', 'where.tier=silver', 'KEY_MALFORMED'],
+  ['accounts', 'where.since.gte=yesterday', 'KEY_MALFORMED'],
+  ['accounts', 'where.owed=1.5', 'KEY_MALFORMED'],
+  ['accounts', 'where.tier=gold&from=1', 'REQUEST_INVALID'],
+  ['accounts', 'from=a', 'KEY_MALFORMED'],
+  ['accounts', 'from=1&from=2', 'REQUEST_INVALID'],
+  ['accounts', 'prefix=1', 'REQUEST_INVALID'],
+  ['accounts', 'limit=0', 'REQUEST_INVALID'],
+  ['accounts', 'limit=1001', 'REQUEST_INVALID'],
+  ['accounts', 'limit=9999999999999999999', 'REQUEST_INVALID'],
+  ['accounts', 'order=up', 'REQUEST_INVALID'],
+  ['accounts', 'form=1', 'REQUEST_INVALID'],
+  ['accounts', 'cursor=x', 'CURSOR_INVALID'],
+  ['accounts', 'cursor=', 'REQUEST_INVALID'],
+  ['accounts', 'at=1&after=1', 'REQUEST_INVALID'],
+  ['accounts', 'at=nowhere', 'AT_MALFORMED'],
+  ['seats', 'prefix=a,1,2', 'KEY_MALFORMED'],
+  ['seats', 'from=a', 'KEY_MALFORMED'],
+  ['seats', 'prefix=a&from=a,1', 'REQUEST_INVALID'],
+  ['holders', 'prefix=%E0%A4', 'KEY_MALFORMED'],
+  ['holders', `from=${'x'.repeat(2_000)}`, 'KEY_MALFORMED'],
+])('%s?%s is refused: %s', async (view, query, code) => {
+  const { status, body } = await world.get(`/v1/views/${view}/rows?${query}`)
+  expect({ status, code: body['code'] }).toEqual({ status: 400, code })
+  expect(world.internalErrors).toEqual([])
+})
+
+test('a cursor is good for its own range and order only', async () => {
+  const { body } = await world.get('/v1/views/accounts/rows?where.city=Bern&limit=5')
+  const cursor = String(body['cursor'])
+  expect((await world.get(`/v1/views/accounts/rows?where.city=Bern&limit=7&cursor=${cursor}`)).status).toBe(200)
+  const changed = `${cursor.slice(0, -2)}${cursor.endsWith('AA') ? 'BB' : 'AA'}`
+  for (const [view, query] of [
+    ['accounts', `where.city=Basel&cursor=${cursor}`],
+    ['accounts', `where.city=Bern&order=desc&cursor=${cursor}`],
+    ['accounts', `cursor=${cursor}`],
+    ['seats', `cursor=${cursor}`],
+    ['accounts', `where.city=Bern&cursor=${cursor.slice(0, 12)}`],
+    ['accounts', `where.city=Bern&cursor=${changed.slice(0, 5)}x${changed.slice(6)}`],
+  ]) {
+    const { status, body } = await world.get(`/v1/views/${view}/rows?${query}`)
+    expect({ status, code: body['code'] }, query).toEqual({ status: 400, code: 'CURSOR_INVALID' })
+  }
+})
+
+test('a range waits for a write, and can be of the past', async () => {
+  const row = { show: 'othello', seat: 1, holder: 'late' }
+  const { token } = await world.appends.append('seated', [row])
+  const { body } = await world.get(`/v1/views/seats/rows?prefix=othello&after=${token}`)
+  expect(keysIn(body)).toEqual([{ show: 'othello', seat: 1 }])
+  const late = await world.get('/v1/views/seats/rows?after=999999&timeoutMs=5')
+  expect(late.body['code']).toBe('NOT_REACHED')
+  const past = await world.get(`/v1/views/accounts/rows?at=${before}&where.tier=gold&order=desc&limit=3`)
+  expect(past.body).toMatchObject({ position: before, ageMs: null })
+  expect(keysIn(past.body)).toEqual([999, 996, 993])
+  const next = await world.get(
+    `/v1/views/accounts/rows?at=${before}&where.tier=gold&order=desc&limit=3&cursor=${past.body['cursor']}`,
+  )
+  expect(keysIn(next.body)).toEqual([990, 987, 984])
+})
+
+test.each([
+  ['', ALL.length],
+  ['&limit=1000', 1_000],
+  ['&where.city=Bern', 625],
+  ['&at=before', 1_000],
+  ['&at=before&limit=10&order=desc', 10],
+])('all of a range comes as lines: %s', async (query, count) => {
+  const url = `${world.url}/v1/views/accounts/rows?sources=true${query.replace('before', before)}`
+  const response = await fetch(url, { headers: { accept: 'application/x-ndjson' } })
+  expect(response.headers.get('content-type')).toBe('application/x-ndjson; charset=utf-8')
+  expect(response.headers.get('mainstem-types')).toContain('int64')
+  const lines = (await response.text())
+    .trimEnd()
+    .split('\n')
+    .map(line => JSON.parse(line) as Record<string, unknown>)
+  const end = lines.pop()
+  const position = query.includes('at=') ? before : String(world.log.end)
+  expect(end).toMatchObject({ end: true, rows: count, position, final: true, sources: {} })
+  expect(lines).toHaveLength(count)
+  const paged = await allPages(
+    `/v1/views/accounts/rows?limit=1000${query.replace(/&limit=\d+/, '').replace('before', before)}`,
+  )
+  expect(lines).toEqual(paged.slice(0, count))
+})
+
+test('what is wrong is said before the first line', async () => {
+  const accept = { headers: { accept: 'application/x-ndjson' } }
+  expect((await fetch(`${world.url}/v1/views/accounts/rows?where.cents=1`, accept)).status).toBe(400)
+  expect((await fetch(`${world.url}/v1/views/none/rows`, accept)).status).toBe(404)
+})
+
+test('a view says which indexes it has, and how they are', async () => {
+  const { body } = await world.get('/v1/views/accounts')
+  expect(body['indexes']).toMatchObject([
+    { fields: ['city', 'cents'], state: 'ready', progress: null, error: null },
+    { fields: ['since'], state: 'ready' },
+    { fields: ['owed'], state: 'ready' },
+    { fields: ['tier'], state: 'ready' },
+  ])
+})
+
+test('the client in the process has pages and iterates', async () => {
+  const { accounts, seats, holders } = client.views
+  const page = await accounts.where({ city: 'Bern', cents: { gte: 10 } }, { limit: 20, order: 'desc' }).page()
+  const wanted = matching(({ city, cents }) => city === 'Bern' && cents >= 10).reverse()
+  expect(page.value.map(({ key }) => key)).toEqual(wanted.slice(0, 20))
+  expect(page.value[0]?.value).toEqual((({ id: _, ...rest }) => rest)(account(wanted[0]!)))
+  const second = await accounts
+    .where({ city: 'Bern', cents: { gte: 10 } }, { limit: 20, order: 'desc' })
+    .page(page.cursor)
+  expect(second.value.map(({ key }) => key)).toEqual(wanted.slice(20, 40))
+  const iterated: number[] = []
+  for await (const { key } of accounts.where({ city: 'Bern', cents: { gte: 10 } }, { order: 'desc' }))
+    iterated.push(key)
+  expect(iterated).toEqual(wanted)
+  const limited = await all(accounts.range({ from: 5 }, { limit: 1_200 }))
+  expect(limited.map(({ key }) => key)).toEqual(Array.from({ length: 1_200 }, (_, n) => n + 5))
+  const past = await all(accounts.range({}, { at: before }))
+  expect(past).toHaveLength(1_000)
+  expect((await all(accounts.range({ from: 990 }, { at: before, limit: 3 }))).map(({ key }) => key)).toEqual([
+    990, 991, 992,
+  ])
+  expect(await all(seats.range({ prefix: { show: 'lear', seat: 10 } }))).toEqual([
+    { key: { show: 'lear', seat: 10 }, value: { holder: 'lear/10' } },
+  ])
+  expect((await holders.range({ prefix: 'lear' }).page()).value.map(({ key }) => key)).toEqual([
+    'lear/-2',
+    'lear/10',
+    'lear/3',
+  ])
+  expect((await accounts.where({ since: account(3).since }).page()).value[0]?.key).toBe(3)
+  await expect(accounts.range({}, { limit: 1_001 }).page()).rejects.toMatchObject({ code: 'REQUEST_INVALID' })
+  expect(() => accounts.range({}, { limit: 0 })).toThrow('a limit of 0 is not valid')
+})
+
+test('who may see some rows gets those, and cursors that say nothing of others', async () => {
+  const { live } = world.reads.view('accounts')
+  const viewer = new Viewer('key:basel', ['view:accounts'], { city: 'Basel' })
+  const seen: unknown[] = []
+  let cursor: string | null = null
+  do {
+    const query = cursor === null ? {} : { cursor }
+    const page = await readRange(world.reads, live, query, { most: 501 }, viewer)
+    seen.push(...page.rows.map(({ key }) => key))
+    cursor = page.cursor
+    const shown = Buffer.from(cursor ?? '', 'base64url')
+    if (cursor !== null)
+      await expect(readRange(world.reads, live, { cursor }, { most: 1 }, undefined)).rejects.toMatchObject({
+        code: 'CURSOR_INVALID',
+      })
+    expect(shown.length === 0 || shown.length > 28).toBe(true)
+  } while (cursor !== null)
+  expect(seen).toEqual(ALL.filter(({ city }) => city === 'Basel').map(({ id }) => id))
+  const open = await readRange(world.reads, live, {}, { most: 1 }, undefined)
+  await expect(readRange(world.reads, live, { cursor: open.cursor! }, { most: 1 }, viewer)).rejects.toMatchObject({
+    code: 'CURSOR_INVALID',
+  })
+})
