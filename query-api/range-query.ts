@@ -58,7 +58,7 @@ function raw(url: string, name: string): string {
   return first.slice(name.length + 1).replaceAll('+', '%20')
 }
 
-/** The first characters of a text; of a key of several fields the leading ones. */
+/** The first characters of a text; of a key of several fields the leading ones, which may end with a comma. */
 function prefixOf(key: KeyCodec, text: string): unknown {
   if (key.single) {
     try {
@@ -67,7 +67,9 @@ function prefixOf(key: KeyCodec, text: string): unknown {
       throw fail('KEY_MALFORMED', `'${text.slice(0, 100)}' is not percent-encoded text`, { cause: error })
     }
   }
-  const parts = text.includes(',') ? text : text.replace(/%2C/gi, ',')
+  const separated = text.includes(',') ? text : text.replace(/%2C/gi, ',')
+  // With a comma at its end, one part that has a comma itself is told from two.
+  const parts = separated.endsWith(',') ? separated.slice(0, -1) : separated
   const leading = key.columns.slice(0, parts.split(',').length)
   return new KeyCodec(leading, false, 'prefix').parse(parts)
 }

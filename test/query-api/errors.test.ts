@@ -27,7 +27,7 @@ test.each([
   ['GET', '/', 404, 'ROUTE_UNKNOWN'],
   ['GET', '/v1', 404, 'ROUTE_UNKNOWN'],
   ['GET', '/v2/views', 404, 'ROUTE_UNKNOWN'],
-  ['GET', '/v1/views/spending/rows', 404, 'ROUTE_UNKNOWN'],
+  ['GET', '/v1/views/spending/columns', 404, 'ROUTE_UNKNOWN'],
   ['GET', '/v1/views/spending/rows/a/b', 404, 'ROUTE_UNKNOWN'],
   ['GET', '/v1/views/nowhere', 404, 'VIEW_UNKNOWN'],
   ['GET', '/v1/views/nowhere/rows/1', 404, 'VIEW_UNKNOWN'],

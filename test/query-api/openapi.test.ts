@@ -126,7 +126,7 @@ test('answers are as described', async () => {
   check('/v1/views/{view}/rows/{key}', 'get', row.body)
   const past = await world.get(`/v1/views/seats/rows/a%2Cb,1?at=${row.body['position']}`)
   check('/v1/views/seats/rows/{key}', 'get', past.body)
-  const range = await world.get('/v1/views/seats/rows?prefix=a%2Cb')
+  const range = await world.get('/v1/views/seats/rows?prefix=a%2Cb,')
   check('/v1/views/seats/rows', 'get', range.body)
   check('/v1/views/{view}/rows', 'get', range.body)
   const lineage = await world.get('/v1/views/seats/rows/a%2Cb,1/lineage')

@@ -140,6 +140,7 @@ test.each([
 test.each([
   ['prefix=ham', [-2, 3, 10]],
   ['prefix=a%2Cb,-2', [-2]],
+  ['prefix=a%2Cb,', [-2, 3, 10]],
   ['from=ham,3&to=ham,10', [3, 10]],
   ['from=ham%2C3&to=ham%2C10', [3, 10]],
   ['prefix=ham,3', [3]],
