@@ -1,7 +1,7 @@
 // Health: ready when every view is live and every source streams; alive while each part advances or names what it waits
 // for. A lag figure looks healthy while its reader is dead, so aliveness is judged by progress seen over time.
 import type { Log, SourceConnector, SourceStatus } from '../core/index.ts'
-import type { Engine } from '../projections/index.ts'
+import type { Engine, LiveView } from '../projections/index.ts'
 import { STUCK_MS } from './limits.ts'
 
 export interface HealthParts {
@@ -10,6 +10,8 @@ export interface HealthParts {
   readonly sources: ReadonlyMap<string, SourceConnector>
   /** A monotone clock, milliseconds. Default: `performance.now`. */
   readonly nowMs?: () => number
+  /** The age of a view, and how old one may be that counts as ready. Default: any age. */
+  readonly lag?: { readonly ageMs: (view: LiveView) => number | null; readonly readyMs: number }
 }
 
 /** A part that is not as it should be. */
@@ -56,6 +58,13 @@ export class HealthMonitor {
     }
   }
 
+  #draining = false
+
+  /** Not ready from now on, and alive. */
+  drain(): void {
+    this.#draining = true
+  }
+
   #stuckMs(part: string): number {
     return this.#nowMs() - (this.#progress.get(part)?.sinceMs ?? this.#nowMs())
   }
@@ -64,6 +73,7 @@ export class HealthMonitor {
   awaited(): readonly Ailing[] {
     const { engine, log, sources } = this.#parts
     const awaited: Ailing[] = []
+    if (this.#draining) awaited.push({ part: 'server', state: 'shutting down', waitingFor: 'a new start' })
     const { state, waitingFor } = log.status()
     if (state !== 'open') awaited.push({ part: 'log', state, waitingFor: state === 'failed' ? REOPENING : waitingFor })
     for (const [name, source] of sources) {
@@ -72,7 +82,10 @@ export class HealthMonitor {
     }
     for (const view of engine.views.values()) {
       const { status, waitingFor, error } = view.status()
-      if (status === 'live') continue
+      if (status === 'live') {
+        awaited.push(...this.#tooOld(view))
+        continue
+      }
       const code = error ? { code: error.code } : {}
       awaited.push({
         part: `view ${view.name}`,
@@ -82,6 +95,14 @@ export class HealthMonitor {
       })
     }
     return awaited
+  }
+
+  #tooOld(view: LiveView): readonly Ailing[] {
+    const { lag } = this.#parts
+    const ageMs = lag?.ageMs(view) ?? null
+    if (!lag || (ageMs !== null && ageMs <= lag.readyMs)) return []
+    const state = ageMs === null ? 'of unknown age' : `${ageMs} ms old`
+    return [{ part: `view ${view.name}`, state, waitingFor: `records and sources: ${lag.readyMs} ms at most` }]
   }
 
   /** Parts that have work, do not advance and do not say why; empty while the application is alive. */

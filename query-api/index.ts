@@ -30,8 +30,10 @@ export {
 } from './security/api-keys.ts'
 export type { JwtOptions } from './security/jwt.ts'
 export { Viewer } from './security/viewer.ts'
+export type { ServerLog } from './server-log.ts'
 export type { RunningServer, ServerOptions, ServerSettings } from './server-options.ts'
 export { formatLogToken, formatSourceToken, parseToken, type Token } from './token.ts'
+export { isTraced } from './tracing.ts'
 export type { VerifiedViewWire, VerifyWire } from './verify-wire.ts'
 
 /**

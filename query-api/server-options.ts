@@ -3,6 +3,7 @@ import type { Log, LogTopic, Streams } from '../core/index.ts'
 import type { Reads } from './reads.ts'
 import type { AccessOptions } from './security/access.ts'
 import type { TlsOptions } from './security/tls.ts'
+import type { ServerLog } from './server-log.ts'
 
 /** How an application is served: where, to whom, and how much of it. */
 export interface ServerSettings {
@@ -28,6 +29,14 @@ export interface ServerSettings {
   readonly headersTimeoutMs?: number
   /** Milliseconds that it has for sending all of a request. Default 60,000. */
   readonly requestTimeoutMs?: number
+  /** Not ready while a view is older than so many milliseconds, or nobody knows how old. Default: ready, however old. */
+  readonly readyLagMs?: number
+  /** Milliseconds for which a server that closes is not ready and still answers, so that nobody is sent to it any more. Default 0. */
+  readonly drainMs?: number
+  /** Make spans by OpenTelemetry's API. Default false. */
+  readonly tracing?: boolean
+  /** Where it tells of errors of its own, and of requests that it did not admit. Default: errors to standard error. */
+  readonly log?: ServerLog
 }
 
 export interface ServerOptions extends ServerSettings {
@@ -39,13 +48,14 @@ export interface ServerOptions extends ServerSettings {
   readonly topics: ReadonlyMap<string, LogTopic>
   /** Of the package, for OpenAPI's `info.version`. */
   readonly version?: string
-  /** Where errors of our own go, with the request that met them. Default: standard error. */
-  readonly onInternalError?: (error: unknown, request: string) => void
 }
 
 export interface RunningServer extends AsyncDisposable {
   /** `http://127.0.0.1:7070` */
   readonly url: string
-  /** Stops accepting, ends waiting reads with SHUTTING_DOWN, finishes what is in flight; 5 seconds at most. */
+  /**
+   * Is not ready from now on; after `drainMs` it stops accepting, ends waiting reads with SHUTTING_DOWN, and finishes what is in flight,
+   * in 5 seconds at most.
+   */
   close(): Promise<void>
 }

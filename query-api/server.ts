@@ -1,10 +1,12 @@
 // The HTTP server: Fastify, its limits, and what it answers where no route does. The only file that loads fastify;
 // `openServer` of the index imports it when HTTP is wanted.
 import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Server as TlsServer } from 'node:tls'
 import cors from '@fastify/cors'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { fail, isMainstemError, type MainstemError, textOf } from '../core/index.ts'
+import type { LiveView } from '../projections/index.ts'
 import { ActionLog } from './actions.ts'
 import { Appends } from './append.ts'
 import { HealthMonitor } from './health.ts'
@@ -23,7 +25,7 @@ import {
 } from './limits.ts'
 import { Metrics } from './metrics.ts'
 import { createOpenApi } from './openapi.ts'
-import { isInternal, PROBLEM_JSON, pathOf, problemOf } from './problem.ts'
+import { PROBLEM_JSON, pathOf, problemOf } from './problem.ts'
 import { SourceRates } from './rates.ts'
 import { allowedMethods } from './route-table.ts'
 import { addActionRoutes, recordActions } from './routes-actions.ts'
@@ -40,19 +42,26 @@ import { Access } from './security/access.ts'
 import { checkExposure } from './security/exposure.ts'
 import { addGuard } from './security/guard.ts'
 import { RateLimit } from './security/rate-limit.ts'
-import { readTls, reloadTls } from './security/tls.ts'
+import { readTls, reloadTls, type TlsContext } from './security/tls.ts'
+import { logProblem, type ServerLog, standardError } from './server-log.ts'
 import type { RunningServer, ServerOptions } from './server-options.ts'
 import { addSnapshotRoutes } from './snapshots.ts'
+import { Tracing } from './tracing.ts'
 
 /** @throws ADDRESS_IN_USE, ADDRESS_INVALID, ACCESS_UNGUARDED, ACCESS_INVALID, TLS_INVALID */
 export async function openServer(options: ServerOptions): Promise<RunningServer> {
   const { reads, topics, host = HOST_DEFAULT, allowAnonymous = false } = options
   checkExposure({ host, allowAnonymous, guarded: options.access !== undefined, views: reads.engine.views.values() })
-  const report = options.onInternalError ?? ((error, request) => console.error(`${request}:`, error))
+  const log = options.log ?? standardError
+  const report = (err: unknown, what: string) => log.error({ err }, what)
+  const certificate = options.tls && readTls(options.tls)
   const access =
     options.access &&
     (await Access.open({ ...options.access, onKeysFailed: error => report(error, 'reading the file of API keys') }))
-  const health = new HealthMonitor(reads)
+  const { readyLagMs } = options
+  const ageMs = (view: LiveView) => reads.freshness([view]).ageMs
+  const lag = readyLagMs === undefined ? {} : { lag: { ageMs, readyMs: readyLagMs } }
+  const health = new HealthMonitor({ engine: reads.engine, log: reads.log, sources: reads.sources, ...lag })
   const rates = new SourceRates()
   const sampler = setInterval(() => {
     health.observe()
@@ -60,7 +69,7 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   }, HEALTH_SAMPLE_MS)
   rates.observe(reads.sources)
   sampler.unref()
-  const server = createFastify(options, report)
+  const server = createFastify(options, certificate, log)
   const listener: unknown = server.server
   const tls =
     options.tls && listener instanceof TlsServer
@@ -68,6 +77,7 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
       : undefined
   const metrics = new Metrics(reads, rates)
   metrics.watch(server)
+  if (options.tracing) new Tracing(reads.engine, reads.log).watch(server)
   server.decorate('metrics', metrics)
   await addCors(server, options.corsOrigins ?? [])
   addGuard(server, {
@@ -97,7 +107,9 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   })
   addSnapshotRoutes(server, reads)
   addActionRoutes(server, actions)
-  const close = async () => {
+  const close = async (drainMs = 0) => {
+    health.drain()
+    if (drainMs > 0) await sleep(drainMs)
     clearInterval(sampler)
     access?.close()
     tls?.close()
@@ -108,7 +120,7 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
     const url = await listen(server, host, options.port ?? PORT_DEFAULT)
     let closing: Promise<void> | undefined
     const closeOnce = () => {
-      closing ??= close()
+      closing ??= close(options.drainMs)
       return closing
     }
     return { url, close: closeOnce, [Symbol.asyncDispose]: closeOnce }
@@ -118,7 +130,7 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   }
 }
 
-function createFastify(options: ServerOptions, report: Report): FastifyInstance {
+function createFastify(options: ServerOptions, certificate: TlsContext | undefined, log: ServerLog): FastifyInstance {
   const requestTimeout = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS
   const headersTimeout = Math.min(options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS, requestTimeout)
   const connections = {
@@ -128,15 +140,16 @@ function createFastify(options: ServerOptions, report: Report): FastifyInstance 
   }
   const bodyBytesMax = options.bodyBytesMax ?? BODY_BYTES_MAX
   const answerError = (error: FastifyError | Error, request: FastifyRequest, reply: FastifyReply) =>
-    sendError(asProblem(error, bodyBytesMax), error, request, reply, report)
+    sendError(asProblem(error, bodyBytesMax), error, request, reply, log)
   const server: FastifyInstance = Fastify({
     logger: false,
     bodyLimit: bodyBytesMax,
     // Requests that arrive while closing are still answered; reads that would wait get SHUTTING_DOWN from the reads.
     return503OnClosing: false,
+    requestIdHeader: 'x-request-id',
     forceCloseConnections: 'idle',
     requestTimeout,
-    ...(options.tls ? { https: { ...readTls(options.tls), ...connections } as never } : { http: connections }),
+    ...(certificate ? { https: { ...certificate, ...connections } as never } : { http: connections }),
     routerOptions: { maxParamLength: PARAMETER_CHARS_MAX },
     frameworkErrors: answerError,
     clientErrorHandler: answerBrokenRequest,
@@ -176,16 +189,16 @@ declare module 'fastify' {
   }
 }
 
-type Report = NonNullable<ServerOptions['onInternalError']>
-
 function sendError(
   known: MainstemError,
   error: Error,
   request: FastifyRequest,
   reply: FastifyReply,
-  report: Report,
+  log: ServerLog,
 ): void {
-  if (isInternal(known)) report(error, `${request.method} ${request.url}`)
+  logProblem(log, known, error, request)
+  // By it what was logged is found.
+  if (known.status === 500) reply.header('x-request-id', request.id)
   if (known.status === 503 && known.retriable) reply.header('retry-after', '1')
   if (known.status === 429) reply.header('retry-after', String(known.data?.['retryAfterSeconds'] ?? 1))
   if (known.status === 401) reply.header('www-authenticate', 'Bearer')

@@ -61,6 +61,11 @@ export class RunDisplay {
     if (line !== undefined) this.#print(line)
   }
 
+  /** A line between those of events. */
+  say(line: string): void {
+    this.#print(line)
+  }
+
   #print(line: string): void {
     if (this.#moving) this.#out.write('\r\x1b[K')
     this.#moving = false

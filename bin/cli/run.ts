@@ -1,5 +1,5 @@
 // `mainstem run app.ts`: opens the application, serves it, says what happens, and stops cleanly.
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import type { Application } from '../../projections/index.ts'
 import { openApplication, type Running } from '../open-application.ts'
 import { SHARDS_MAX } from '../open-engine.ts'
@@ -8,6 +8,7 @@ import { byteSize, wholeNumber, wholeNumberOrAuto } from './arguments.ts'
 import { loadApplication } from './load-application.ts'
 import { planLines, RunDisplay } from './run-display.ts'
 import type { RunEvent, StatusEvent } from './run-events.ts'
+import { formatOf, LOG_LEVELS, type LogFormat, type LogLevel, openRunLog } from './run-log.ts'
 import { type ServeFlags, serverSettings, withServeOptions } from './serve-options.ts'
 import { line } from './table.ts'
 
@@ -24,6 +25,8 @@ interface RunFlags extends ServeFlags {
   readonly stateLimit?: number
   readonly shards?: number | 'auto'
   readonly dryRun?: boolean
+  readonly logFormat?: LogFormat
+  readonly logLevel: LogLevel
   readonly json?: boolean
 }
 
@@ -82,18 +85,26 @@ export function addRun(program: Command): void {
       '--dry-run',
       'say what a start would do with each view, and end: nothing is written, locked or connected to',
     )
+    .addOption(
+      new Option(
+        '--log-format <format>',
+        'of standard error: lines for people, or JSON (default: text; json in production, NODE_ENV, where there is no terminal)',
+      ).choices(['text', 'json']),
+    )
+    .addOption(new Option('--log-level <level>', 'what is told').choices(LOG_LEVELS).default('info'))
     .option('--json', 'one JSON object per event on stdout, instead of lines for people on stderr')
     .addHelpText('after', '\nExample:\n  SHOP_URL=postgres://me@localhost/shop mainstem run app.ts --port 8080')
     .action(run)
 }
 
 async function run(file: string, flags: RunFlags): Promise<void> {
-  const display = flags.json ? jsonLines : new RunDisplay(process.stderr).show
+  const log = openRunLog(flags.logFormat ?? formatOf(process.stderr), flags.logLevel)
+  const display = flags.json ? jsonLines : log.show
   if (flags.dryRun) return preview(await loadApplication(file), flags)
   const stop = stopSignal()
   const app = await loadApplication(file)
   const running = await openApplication(app, {
-    listen: serverSettings(flags),
+    listen: { ...serverSettings(flags), log: log.server },
     checkpointIntervalMs: flags.checkpointInterval,
     seal: flags.seal,
     onEvent: display,

@@ -1,7 +1,7 @@
 // Flags of `mainstem run` about how it is served: where, to whom, and how much.
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { env, fail, secretFile } from '../../core/index.ts'
-import { HOST_DEFAULT, type JwtOptions, PORT_DEFAULT, type ServerSettings } from '../../query-api/index.ts'
+import { HOST_DEFAULT, isTraced, type JwtOptions, PORT_DEFAULT, type ServerSettings } from '../../query-api/index.ts'
 import { byteSize, wholeNumber } from './arguments.ts'
 
 export interface ServeFlags {
@@ -22,6 +22,8 @@ export interface ServeFlags {
   readonly bodyLimit?: number
   readonly maxConnections?: number
   readonly rateLimit?: number
+  readonly readyLag?: number
+  readonly drain?: number
 }
 
 /** The environment variable with the file of keys, for `run` and `keys`. */
@@ -51,6 +53,12 @@ export function withServeOptions(command: Command): Command {
     .option('--body-limit <size>', 'what a request may have (default: 1MiB)', byteSize(1_000))
     .option('--max-connections <n>', 'connections at a time (default: 20000)', wholeNumber(1, 1_000_000))
     .option('--rate-limit <n>', 'requests a second of each client (default: no limit)', wholeNumber(1, 1_000_000))
+    .option(
+      '--ready-lag <ms>',
+      'not ready while a view is older (default: as old as it is)',
+      wholeNumber(1, 86_400_000),
+    )
+    .option('--drain <ms>', 'when stopping, so long not ready but answering (default: 0)', wholeNumber(0, 600_000))
 }
 
 function originOf(text: string, before: readonly string[] = []): string[] {
@@ -60,7 +68,8 @@ function originOf(text: string, before: readonly string[] = []): string[] {
 
 /** @throws TLS_INVALID, ACCESS_INVALID for flags of which one needs the other */
 export function serverSettings(flags: ServeFlags): ServerSettings {
-  const { keys, tlsCert, tlsKey, corsOrigin, bodyLimit, maxConnections, rateLimit, allowAnonymous } = flags
+  const { keys, tlsCert, tlsKey, corsOrigin, bodyLimit, maxConnections, rateLimit, allowAnonymous, readyLag, drain } =
+    flags
   if ((tlsCert === undefined) !== (tlsKey === undefined))
     throw fail('TLS_INVALID', '--tls-cert and --tls-key belong together')
   const jwt = jwtOptions(flags)
@@ -76,6 +85,9 @@ export function serverSettings(flags: ServeFlags): ServerSettings {
     ...(bodyLimit === undefined ? {} : { bodyBytesMax: bodyLimit }),
     ...(maxConnections === undefined ? {} : { connectionsMax: maxConnections }),
     ...(rateLimit === undefined ? {} : { requestsPerSecondMax: rateLimit }),
+    ...(readyLag === undefined ? {} : { readyLagMs: readyLag }),
+    ...(drain === undefined ? {} : { drainMs: drain }),
+    tracing: isTraced(),
   }
 }
 

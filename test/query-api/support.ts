@@ -289,7 +289,11 @@ export async function openWorld(
     topics,
     port: 0,
     version: '1.2.3',
-    onInternalError: error => internalErrors.push(error),
+    log: {
+      error: members => internalErrors.push('err' in members ? members.err : members),
+      warn: () => {},
+      debug: () => {},
+    },
     ...settings,
   })
   const send = async (target: string, init?: RequestInit): Promise<Reply> => {

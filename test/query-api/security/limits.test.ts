@@ -20,6 +20,7 @@ beforeAll(async () => {
 })
 afterAll(() => world[Symbol.asyncDispose]())
 
+const SILENT = { error: () => {}, warn: () => {}, debug: () => {} }
 const ORIGIN = 'https://app.example.com'
 
 /** A server over the same reads; they must not be closed with it, so all are closed at the end. */
@@ -30,7 +31,7 @@ async function serve(settings: Partial<ServerSettings>): Promise<RunningServer> 
     reads: world.reads,
     topics: world.topics,
     port: 0,
-    onInternalError: () => {},
+    log: SILENT,
     ...settings,
   })
   servers.push(server)
