@@ -10,6 +10,7 @@ import { addKeys } from './keys.ts'
 import { addLogCommands } from './log/index.ts'
 import { addParked } from './parked.ts'
 import { addExport, addLineage } from './past.ts'
+import { addRange } from './range.ts'
 import { addReplay } from './replay.ts'
 import { addRun } from './run.ts'
 import { addSavepoint } from './savepoint.ts'
@@ -27,6 +28,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   addRun,
   addFold,
   addClientCommands,
+  addRange,
   addParked,
   addLineage,
   addExport,

@@ -7,6 +7,8 @@ const TOKEN_ENV = 'MAINSTEM_TOKEN'
 export interface CallOptions {
   readonly method?: 'GET' | 'POST' | 'DELETE'
   readonly body?: unknown
+  /** The type of the answer, where there are several. */
+  readonly accept?: string
   /** Parameters of the query string; undefined ones are left out. */
   readonly query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>
 }
@@ -60,6 +62,7 @@ async function send(base: string, path: string, options: CallOptions): Promise<R
       headers: {
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
         ...(options.body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(options.accept === undefined ? {} : { accept: options.accept }),
       },
       ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
     })
@@ -79,7 +82,7 @@ function urlOf(base: string, path: string, query: NonNullable<CallOptions['query
   for (const [name, value] of Object.entries(query)) {
     for (const each of Array.isArray(value) ? value : [value]) if (each !== undefined) search.append(name, String(each))
   }
-  return `${base.replace(/\/+$/, '')}${path}${search.size > 0 ? `?${search}` : ''}`
+  return `${base.replace(/\/+$/, '')}${path}${search.size > 0 ? `${path.includes('?') ? '&' : '?'}${search}` : ''}`
 }
 
 /** fetch says `fetch failed`; why stands in its cause. */

@@ -1,6 +1,6 @@
 // The indexes of a shard's views: when they are built and kept up, and reads by them.
-// Folding pays for what it changes only where somebody reads by an index: then indexes are level at each slice's end, otherwise rows
-// wait until they are many. All of it is done in turns. While views are made anew nobody may read, and nothing is built.
+// Folding waits for what it changes only where somebody reads by an index: then indexes are level at each slice's end. Otherwise rows
+// wait, and are applied beside it when they are many. All of it is done in turns. While views are made anew nobody may read, and nothing is built.
 import { fail, type MainstemError } from '../../core/index.ts'
 import { type Scheduler, Turns } from '../shards/scheduler.ts'
 import type { StateMemory } from '../state/memory.ts'
@@ -11,7 +11,7 @@ import { type IndexFacts, type IndexProgress, ViewIndexes } from './view-indexes
 
 /** Rows that a read applies at once, before it answers: a part of a millisecond. */
 const READ_ROWS_MAX = 256
-/** Rows that may wait while nobody reads by an index: some 100 ms of work, in turns, for the first who does. */
+/** Rows that may wait while nobody reads by an index: some 50 ms of work, in turns, for the first who does. */
 const WAITING_ROWS_MAX = 32_768
 /** Somebody reads by indexes of a view who has done so within this time. */
 const READ_LATELY_MS = 1_000
@@ -44,6 +44,8 @@ export class ShardIndexes {
   readonly #readMs = new Map<ViewIndexes, number>()
   readonly #waiters = new Set<Waiter>()
   #serving = false
+  /** Called when work in the background has ended: indexes are not as they were. */
+  onWorked: () => void = () => {}
   #closed = false
   #working = false
 
@@ -62,18 +64,19 @@ export class ShardIndexes {
     this.#workOn()
   }
 
-  /** After a slice: applies what its rows have become, where somebody reads them by an index, or too many wait. */
+  /** After a slice: applies what its rows have become, where somebody reads them by an index. */
   keepUp(): Promise<void> | undefined {
     if (!this.#serving) return undefined
+    this.#workOn()
     const due = [...this.#views.values()].filter(indexes => this.#isDue(indexes))
     return due.length > 0 ? this.#keepUp(due) : undefined
   }
 
+  /** Folding waits for an index where somebody reads by it. */
   #isDue(indexes: ViewIndexes): boolean {
-    const { waiting } = indexes
-    if (waiting === 0 || indexes.building) return false
+    if (indexes.waiting === 0 || indexes.building) return false
     const readMs = this.#readMs.get(indexes)
-    return waiting > WAITING_ROWS_MAX || (readMs !== undefined && this.#scheduler.nowMs() - readMs < READ_LATELY_MS)
+    return readMs !== undefined && this.#scheduler.nowMs() - readMs < READ_LATELY_MS
   }
 
   async #keepUp(due: readonly ViewIndexes[]): Promise<void> {
@@ -88,18 +91,19 @@ export class ShardIndexes {
     }
   }
 
-  /** Works in the background for as long as something is built, or somebody waits. */
+  /** Works in the background for as long as something is built, somebody waits, or too many rows do. */
   #workOn(): void {
     if (this.#working || this.#closed || !this.#serving || !this.#hasWork) return
     this.#working = true
     void this.#work().finally(() => {
       this.#working = false
+      if (!this.#closed) this.onWorked()
     })
   }
 
   get #hasWork(): boolean {
     if (this.#waiters.size > 0) return true
-    for (const indexes of this.#views.values()) if (indexes.building) return true
+    for (const indexes of this.#views.values()) if (wantsWork(indexes)) return true
     return false
   }
 
@@ -115,7 +119,7 @@ export class ShardIndexes {
   #stepAny(): boolean {
     let some = false
     for (const [view, indexes] of this.#views) {
-      if (view.error || !(indexes.building || this.#isAwaited(view))) continue
+      if (view.error || !(wantsWork(indexes) || this.#isAwaited(view))) continue
       for (let n = 0; n < ROWS_PER_LOOK && indexes.step(); n++) some = true
     }
     return some
@@ -190,6 +194,8 @@ export class ShardIndexes {
     this.#waiters.clear()
   }
 }
+
+const wantsWork = (indexes: ViewIndexes): boolean => indexes.building || indexes.waiting > WAITING_ROWS_MAX
 
 const waitingOf = ({ waiting }: ViewIndexes, { size }: FoldedView): IndexProgress => ({
   done: Math.max(0, size - waiting),

@@ -62,6 +62,8 @@ export type FromShard =
     }
   | ({ readonly type: 'rows' } & RowsRead)
   | ({ readonly type: 'found' } & RangeFound)
+  /** Its indexes are not as they were. */
+  | { readonly type: 'facts'; readonly views: readonly ViewFacts[] }
   | { readonly type: 'letters'; readonly id: number; readonly letters: readonly DeadLetterEntry[] }
   /** It has begun, or has taken rows in the place of others. */
   | {

@@ -40,7 +40,6 @@ interface Settling extends PromiseWithResolvers<readonly RecordedChanges[]> {
   readonly stand: (Stands | undefined)[]
 }
 
-/** A slice under way. */
 interface Slice extends PromiseWithResolvers<SliceEnd> {
   readonly ends: (Ended | undefined)[]
 }
@@ -102,7 +101,6 @@ export class RemoteShards implements Folding {
   #nextId = 0
   #settling: Settling | undefined
   #closed = false
-  /** Takes the timer back. */
   #halting: (() => void) | undefined
   #failure: MainstemError | undefined
 
@@ -211,6 +209,9 @@ export class RemoteShards implements Folding {
       }
       case 'rows':
         this.#takeRows(shard, message)
+        return
+      case 'facts':
+        this.#facts = this.#facts.map((facts, n) => (n === shard ? message.views : facts))
         return
       case 'found':
         this.ranges.hear(shard, message)

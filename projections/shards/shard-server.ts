@@ -37,6 +37,7 @@ export class ShardServer {
     this.#member = member
     this.#channel = channel
     this.#codecs = shard.views.map(view => createRowCodec(view.value))
+    shard.indexes.onWorked = () => this.#channel.post({ type: 'facts', views: this.#facts() })
     channel.listen(
       message => {
         this.#tail = this.#tail.then(() => this.#take(message))

@@ -95,13 +95,15 @@ export const seats = projection('seats', {
   seat.ids += event.id
   seat.tags = [...seat.tags, event.note]
 })
-export const numbered = projection('rows', { key: z.bigint(), state: z.object({ count: z.int32() }) }).on(
-  seatings,
-  event => event.id,
-  row => {
-    row.count++
-  },
-)
+export const numbered = projection('rows', { key: z.bigint(), state: z.object({ count: z.int32() }) })
+  .on(
+    seatings,
+    event => event.id,
+    row => {
+      row.count++
+    },
+  )
+  .index('count')
 /** Stops at its first record. */
 export const broken = topic('breaking', { key: 'id', value: z.object({ id: z.int() }) })
 export const stopping = projection('stopping', { key: z.int(), state: z.object({ count: z.int32() }) }).on(

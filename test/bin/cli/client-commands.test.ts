@@ -60,8 +60,29 @@ describe.concurrent('the client commands', () => {
     const { code, stdout } = await mainstem(['views', ...url])
     expect(code).toBe(0)
     const lines = stdout.trimEnd().split('\n')
-    expect(lines[0]).toMatch(/^ {2}spending {3}key string {9}2 rows {3}at 5 {3}lag 0 ms {3}live$/)
+    expect(lines[0]).toMatch(/^ {2}spending {3}key string {9}2 rows {3}at 5 {3}lag 0 ms +live$/)
     expect(lines[2]).toMatch(/^ {2}seats {6}key string,int32 {3}1 rows/)
+  })
+
+  test('range prints rows in order, and how to go on', async () => {
+    const first = await mainstem(['range', 'spending', '--limit', '1', '--order', 'desc', ...url])
+    const [row, rest] = first.stdout.trimEnd().split('\n')
+    expect(row).toBe('{"key":"ada","value":{"count":1,"cents":1250}}')
+    const cursor = / {2}1 rows at \d+, more with --cursor (\S+)$/.exec(rest ?? '')?.[1] ?? ''
+    const next = await mainstem(['range', 'spending', '--order', 'desc', '--cursor', cursor, '--json', ...url])
+    expect(lastJson(next.stdout)).toMatchObject({ rows: [{ key: 'a,b/c' }], cursor: null, final: true })
+    const seat = await mainstem(['range', 'seats', '--prefix', 'x%2Cy,', '--all', ...url])
+    expect(seat.stdout).toMatch(/^{"key":{"show":"x,y","seat":1},.*}\n{"end":true,"rows":1,"position":"\d+",.*}\n$/)
+  })
+
+  test('range takes conditions that an index serves', async () => {
+    const { stdout } = await mainstem(['range', 'rows', '--where', 'count>=1', '--where', 'count<9', '--json', ...url])
+    expect(lastJson(stdout)).toMatchObject({ rows: [{ key: '5', value: { count: 1 } }] })
+    const refused = await mainstem(['range', 'spending', '--where', 'cents=1', ...url])
+    expect(refused.code).toBe(1)
+    expect(refused.stderr).toContain('NO_INDEX')
+    const malformed = await mainstem(['range', 'spending', '--where', 'cents', ...url])
+    expect(malformed.stderr).toContain('expected a condition such as city=Bern')
   })
 
   test('views as JSON are one object, and the URL may stand in the environment', async () => {
