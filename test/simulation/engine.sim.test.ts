@@ -7,7 +7,7 @@ const SEEDS_USUAL = 16
 const wanted = Array.from({ length: simulationSeeds(SEEDS_USUAL) }, (_, n) => FIRST_SEED + n)
 /**
  * An export showed when rows with a ttl were touched; what the disk threw at a verification of shards was no typed error; a read of
- * the past began before history was compacted and ended after it. Earlier ones are of former schedules, and tests of their own.
+ * the past began before history was compacted and ended after it. All are of former schedules, and tests of their own.
  */
 const ONCE_FAILED = [100, 314, 50_012]
 /** With several shards that stop. */

@@ -28,9 +28,9 @@ export class Turns implements Scheduler {
     this.#trace = trace
   }
 
-  /** Time passes while it is looked at, and while others have their turns. */
+  /** Time passes while it is looked at, and while others have their turns. Of what is free nothing may be left to the seed. */
   nowMs(): number {
-    this.#nowMs += this.#random.next() < 0.05 ? 1 : 0.01
+    this.#nowMs += !this.#free && this.#random.next() < 0.05 ? 1 : 0.01
     return this.#nowMs
   }
 

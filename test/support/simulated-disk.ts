@@ -4,7 +4,7 @@
 // its bytes; a datasync that fails loses what it should have written, and a later one does not bring it back.
 import { dirname } from 'node:path'
 import type { File, FileSystem, FolderLock, VolumeSpace } from '../../core/index.ts'
-import type { Random } from './random.ts'
+import { Random } from './random.ts'
 
 const SECTOR_BYTES = 512
 
@@ -71,7 +71,8 @@ export class SimulatedDisk implements FileSystem {
     const survive = tear ? tear.pick([0, 1, 0.5]) : 0
     for (const path of new Set([...this.#names.keys(), ...this.#durableNames.keys()])) {
       const inode = (tear && tear.next() < survive ? this.#names : this.#durableNames).get(path)
-      if (inode) after.plant(path, tear ? torn(inode, tear) : inode.durable)
+      // A generator for each file: how long one is may depend on what no seed decides, such as the log's id.
+      if (inode) after.plant(path, tear ? torn(inode, new Random(tear.int(2 ** 31))) : inode.durable)
     }
     return after
   }

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
-import { type AnyRow, compileContract, topic } from '../../../core/index.ts'
+import { type AnyRow, compileContract, type FileSystem, nodeFileSystem, topic } from '../../../core/index.ts'
 import { application, type Engine, openEngine, partsOf, projection } from '../../../projections/index.ts'
 import { Random } from '../../support/random.ts'
 import { accounts, bills, invoices, KEYS, level, open, payments, RandomTables, useWorld, world } from '../ledger.ts'
@@ -28,8 +28,7 @@ interface Moment {
 }
 
 /** Many transactions at a time: segments end between writes only. */
-async function randomHistory(seed: number, transactions: number): Promise<Moment[]> {
-  const tables = new RandomTables(seed)
+async function randomHistory(seed: number, transactions: number, tables = new RandomTables(seed)): Promise<Moment[]> {
   const history: Moment[] = []
   for (let n = 0; n < transactions; n += 25) {
     const batch = Array.from({ length: 25 }, async () => {
@@ -101,6 +100,40 @@ test.each([1, 2])(
     expect(steps[0]?.after ?? undefined).toEqual(history.at(-1)!.bills[1])
   },
 )
+
+test('history that is compacted while it is read is gone, not half there', async () => {
+  const tables = new RandomTables(5)
+  await randomHistory(5, 100, tables)
+  let meanwhile = async () => {}
+  const fs: FileSystem = {
+    ...nodeFileSystem,
+    open: async (path, mode) => {
+      if (path.endsWith('.rows') && mode === 'read') await meanwhile()
+      return nodeFileSystem.open(path, mode)
+    },
+  }
+  const engine = await openEngine({
+    log: world.log,
+    parts: partsOf(app),
+    path: join(world.folder, 'read'),
+    fingerprint: 'one',
+    fs,
+  })
+  world.engines.push(engine)
+  await level(engine)
+  await engine.checkpoint()
+  const [first, second] = await randomHistory(5, 900, tables)
+  await level(engine)
+  await engine.checkpoint()
+  const { position } = second!
+  expect(await read(engine, 'bills', position)).toMatchObject({ position, rows: second!.bills })
+  meanwhile = async () => {
+    meanwhile = async () => {}
+    await world.log.clean({ compact })
+    expect(world.log.base.topics.get(invoices.name)?.compactedTo).toBeGreaterThan(position)
+  }
+  await expect(engine.past.rows('bills', { position: first!.position })).rejects.toMatchObject({ code: 'AT_GONE' })
+})
 
 test('a view of events that were removed has no past any more, unless it was made of what is left', async () => {
   await click(2_000)
