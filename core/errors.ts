@@ -65,7 +65,6 @@ export const ERRORS = {
   SOURCE_CHANGES_LOST: { status: 503, retriable: false },
   SOURCE_TABLE_REPLACED: { status: 503, retriable: false },
   SOURCE_VALUE_TOO_LARGE: { status: 503, retriable: false },
-  SOURCE_OUTBOX_ADDED: { status: 503, retriable: false },
   LOG_BEHIND_SLOT: { status: 503, retriable: false },
   SOURCE_PROTOCOL: { status: 503, retriable: true },
   SNAPSHOT_INVALID: { status: 400, retriable: false },
@@ -79,7 +78,6 @@ export const ERRORS = {
   SOURCE_UNKNOWN: { status: 404, retriable: false },
   PARKED_UNKNOWN: { status: 404, retriable: false, hint: 'mainstem parked lists those there are' },
   TABLE_UNKNOWN: { status: 404, retriable: false },
-  AUDIT_INVALID: { status: 400, retriable: false },
   // projections
   HANDLER_ASYNC: { status: 500, retriable: false, hint: 'a handler is synchronous: bring the data in as a topic' },
   HANDLER_IMPURE: {

@@ -141,6 +141,8 @@ export class RunDisplay {
         return `  ${event.source}: reads on`
       case 'schema-changed':
         return `  ${event.source}: ${schemaText(event)} at ${event.position}`
+      case 'source-behind':
+        return `  ${event.source}: the server has kept ${byteSize(event.bytes)} of its log for it`
       case 'source-log-held':
         return `  ${event.source}: the server keeps ${byteSize(event.bytes)} of its log for it${event.bytesMax === null ? '' : `, at most ${byteSize(event.bytesMax)}`}`
       case 'source-log-read':

@@ -27,7 +27,7 @@ export function addSnapshot(program: Command): void {
     .argument('[tables...]', 'names as in the database (default: all captured tables)')
     .option(
       '--where <condition>',
-      'only rows for which this SQL of the database holds; rows that are gone are not found then',
+      'only rows for which this SQL of the database holds now; rows that were deleted, or for which it holds no more, are not found: leave it out to find them',
     )
     .option('--no-wait', 'do not wait for its end')
     .option('--pause', 'read no further; it also stays paused over a restart')

@@ -9,7 +9,7 @@ import { Progress } from './progress.ts'
 import type { RowReader } from './rows.ts'
 import { SnapshotReader } from './snapshot.ts'
 import { Snapshots } from './snapshots.ts'
-import { addedTables, decideStart } from './start.ts'
+import { addedOutboxes, addedTables, decideStart } from './start.ts'
 import { Stream } from './stream.ts'
 import type { CheckedTable, CheckedTopic, Preflight, Session, Technology } from './technology.ts'
 
@@ -97,7 +97,7 @@ async function stream<P>(
     mirror,
     eventsTopic: host.eventsTopic,
     start,
-    openFeed: sink => session.openFeed(start, sink),
+    openFeed: sink => session.openFeed(start, sink, beginsOf(control, technology)),
     onStreaming: () => host.onStreaming(),
     onComplete: (complete, position) => host.onComplete(complete, position),
     onServer: position => host.onServer(position),
@@ -138,27 +138,66 @@ async function stream<P>(
   }
 }
 
-/** What came into the contracts since the last snapshot is streamed from here on, and read beside it. */
+const beginsOf = <P>({ state }: Control, { positions }: Technology<P>): ReadonlyMap<string, P> =>
+  new Map(Object.entries(state.begins).map(([topic, position]) => [topic, positions.parse(position)]))
+
+/** What came into the contracts since the last snapshot is streamed from here on; tables are read beside it. */
 async function takeIn<P>(
   host: AttemptHost<P>,
   session: Session<P>,
-  { tables }: Preflight,
+  { tables, topics = [] }: Preflight,
   control: Control,
 ): Promise<void> {
   const { state } = control
   const added = addedTables(state, tables)
+  const outboxes = addedOutboxes(state, topics)
+  if (added.length + outboxes.length === 0) return
+  await session.publish(added, outboxes)
+  if (outboxes.length > 0) await takeInOutboxes(host, session, outboxes, control)
   if (added.length === 0) return
-  await session.publish(added)
   const epoch = state.epoch + 1
   const names = added.map(({ setup }) => setup.contract.name)
   const others = state.reading?.tables.filter(({ table }) => !names.includes(table)) ?? []
   await record(host, control, {
-    ...state,
+    ...control.state,
     phase: 'snapshot-started',
     epoch,
-    tables: { ...state.tables, ...columnsOf(added) },
+    tables: { ...control.state.tables, ...columnsOf(added) },
     reading: { paused: state.reading?.paused ?? false, tables: [...others, ...unread(names, 'added', epoch)] },
   })
+}
+
+/** What stands in them at one position comes first, in one batch with that position: behind it the stream brings their events. */
+async function takeInOutboxes<P>(
+  host: AttemptHost<P>,
+  session: Session<P>,
+  topics: readonly CheckedTopic[],
+  control: Control,
+): Promise<void> {
+  const { log, mirror, signal, technology } = host
+  const { source, positions } = technology
+  await untilRoom(log, host.onPaused.bind(host), signal)
+  const snapshot = await session.openExactSnapshot()
+  try {
+    const { state } = control
+    const events = log.batch()
+    const place = await readOutboxes(events, { mirror, snapshot, topics })
+    const begin = positions.format(snapshot.position)
+    const names = namesOf(topics)
+    const begins = { ...state.begins, ...Object.fromEntries(Object.keys(names).map(name => [name, begin])) }
+    const position = positions.format(loggedPosition(log, technology))
+    const mark = { source, position, snapshot: true }
+    const { first } = await record(
+      host,
+      control,
+      { ...state, tables: { ...state.tables, ...names }, begins },
+      mark,
+      events,
+    )
+    place(position, first)
+  } finally {
+    await snapshot.close()
+  }
 }
 
 async function takeSnapshot<P>(
@@ -181,7 +220,8 @@ async function takeSnapshot<P>(
     const position = positions.format(snapshot.position)
     const names = tables.map(({ setup }) => setup.contract.name)
     const reading = { paused: false, tables: unread(names, 'snapshot', epoch) }
-    const state = { epoch, position, identity, tables: { ...columnsOf(tables), ...namesOf(topics) }, reading }
+    const known = { ...columnsOf(tables), ...namesOf(topics) }
+    const state = { epoch, position, identity, tables: known, reading, begins: {} }
     const events = log.batch()
     const place = await readOutboxes(events, { mirror, snapshot, topics })
     const mark = { source, position, snapshot: true }

@@ -9,7 +9,6 @@ import {
   type AuditReport,
   type AuditRequest,
   type FrozenMirror,
-  fail,
   type JobContext,
   type MirrorTable,
   Recorder,
@@ -20,7 +19,8 @@ import { type Rows, TableComparison, Telling } from './audit-table.ts'
 import { durable } from './between.ts'
 import { changedSince, type LoggedMirror, MirrorRows, NOTHING, type Since } from './mirror-at.ts'
 import type { Stream } from './stream.ts'
-import type { Known, Technology } from './technology.ts'
+import { tablesNamed } from './tables.ts'
+import type { Known } from './technology.ts'
 
 export interface AuditHost<P> extends LoggedMirror<P> {
   readonly known: Known<P>
@@ -36,19 +36,6 @@ export interface FrozenAt {
   readonly logPosition: number
 }
 
-/** @throws AUDIT_INVALID where no captured table has one of the names */
-export function auditedTables(
-  technology: Pick<Technology<unknown>, 'source' | 'tables'>,
-  { tables }: AuditRequest,
-): readonly string[] {
-  const all = technology.tables.map(({ table }) => table.table)
-  const unknown = tables?.find(name => !all.includes(name))
-  if (unknown === undefined) return tables ?? all
-  throw fail('AUDIT_INVALID', `source ${technology.source} captures no table '${unknown}'`, {
-    detail: `it captures ${all.join(', ')}`,
-  })
-}
-
 export async function runAudit<P>(
   host: AuditHost<P>,
   request: AuditRequest,
@@ -59,8 +46,8 @@ export async function runAudit<P>(
   const session = await technology.connect({ signal, onWaiting: () => {} })
   try {
     const preflight = await session.check(host.known)
-    const names = auditedTables(technology, request)
-    const tables = preflight.tables.filter(({ setup }) => names.includes(setup.table.table))
+    const named = tablesNamed(technology.source, technology.tables, request.tables)
+    const tables = preflight.tables.filter(({ setup }) => named.includes(setup))
     const before = log.end
     const snapshot = await session.openExactSnapshot()
     try {

@@ -10,9 +10,10 @@ import {
   type Mirror,
   type SourceAudits,
 } from '../../core/index.ts'
-import { auditedTables, runAudit } from './audit.ts'
+import { runAudit } from './audit.ts'
 import { durable } from './between.ts'
 import type { Stream } from './stream.ts'
+import { tablesNamed } from './tables.ts'
 import type { Known, Technology } from './technology.ts'
 
 export interface AuditsHost<P> {
@@ -34,7 +35,7 @@ export class Audits<P> implements SourceAudits {
 
   start(request: AuditRequest): AuditStatus {
     const { technology, log, streaming, reached } = this.#host
-    auditedTables(technology, request)
+    tablesNamed(technology.source, technology.tables, request.tables)
     const { stream, mirror, known } = streaming()
     return this.#job.start(context => {
       const freeze = async (position: P) => {

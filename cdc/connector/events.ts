@@ -9,7 +9,7 @@ import {
   refusedBy,
   type TopicOrigin,
 } from '../../core/index.ts'
-import { type Image, NULL } from './image.ts'
+import { type Image, NULL, UNCHANGED } from './image.ts'
 import type { ColumnReader } from './rows.ts'
 
 /** Reads events of one captured topic, out of the texts that a parked one keeps, too. */
@@ -77,13 +77,20 @@ export class OutboxReader implements EventReader {
     return this.#columns
   }
 
-  /** @param places column → where it stands in the image */
-  read(image: Image, places: ReadonlyMap<string, number>, textOf: (start: number, end: number) => string): EventInput {
+  /**
+   * @param places column → where it stands in the image
+   * @param textOf the text of the value at a place
+   */
+  read(
+    image: Image,
+    places: ReadonlyMap<string, number>,
+    textOf: (place: number, start: number, end: number) => string,
+  ): EventInput {
     const raw: Record<string, string | null> = {}
     for (const name of this.#columns) {
       const place = places.get(name)
-      if (place === undefined) continue
-      raw[name] = image.kinds[place] === NULL ? null : textOf(image.starts[place]!, image.ends[place]!)
+      if (place === undefined || image.kinds[place] === UNCHANGED) continue
+      raw[name] = image.kinds[place] === NULL ? null : textOf(place, image.starts[place]!, image.ends[place]!)
     }
     return this.fromRaw(raw)
   }

@@ -22,8 +22,9 @@ import { appendBetween, type BetweenParts, durable } from './between.ts'
 import type { EventReader } from './events.ts'
 import type { RowReader } from './rows.ts'
 
-/** Rows of one batch, and of one turn of the event loop. */
+/** Rows of one batch, and of one turn of the event loop; and bytes of it, since raw values may be large. */
 const SLICE_ROWS = 500
+const SLICE_BYTES = 4 * 1024 * 1024
 const REFUSALS_TOLD_MAX = 100
 
 export interface RedriveParts<P> extends BetweenParts<P> {
@@ -78,11 +79,13 @@ async function redriveRows<P>(
 ): Promise<void> {
   const { log, mirror } = parts
   const recorder = new Recorder(mirror, log.batch())
-  const entries = entriesOf(table, request.key)
-  for (let at = 0; at < entries.length; at += SLICE_ROWS) {
+  const keys = keysOf(table, request.key)
+  for (let at = 0; at < keys.length; ) {
     const batch = log.batch()
     recorder.use(batch)
-    for (const entry of entries.slice(at, at + SLICE_ROWS)) {
+    for (const end = at + SLICE_ROWS; at < keys.length && at < end && batch.memoryBytes < SLICE_BYTES; at++) {
+      const entry = table.findParked(keys[at]!)
+      if (!entry) continue
       const outcome = redriveOne(recorder, table, reader, entry, request.set)
       if (typeof outcome === 'string') refuse(found, table.name, entry.key, outcome)
       else found[outcome ? 'accepted' : 'superseded']++
@@ -100,12 +103,14 @@ async function redriveEvents<P>(
   { key, set }: ParkedRetry,
   found: Found,
 ): Promise<void> {
-  const entries = events.inOrder(key)
+  const positions = events.inOrder(key)
   const stuck = new Set<string>()
-  for (let at = 0; at < entries.length; at += SLICE_ROWS) {
+  for (let at = 0; at < positions.length; ) {
     const batch = parts.log.batch()
-    for (const [n, entry] of entries.slice(at, at + SLICE_ROWS).entries()) {
-      const raw = at + n === 0 ? { ...entry.raw, ...set } : entry.raw
+    for (const end = at + SLICE_ROWS; at < positions.length && at < end && batch.memoryBytes < SLICE_BYTES; at++) {
+      const entry = events.parkedAt(positions[at]!)
+      if (!entry) continue
+      const raw = at === 0 ? { ...entry.raw, ...set } : entry.raw
       const { value, error } = stuck.has(entry.key) ? BEHIND : reader.fromRaw(raw)
       const wrong = error ?? events.append(batch, value)
       if (wrong === undefined) {
@@ -141,7 +146,7 @@ function checkRequest<P>({ mirror, technology }: RedriveParts<P>, { topic, key, 
     throw fail('REQUEST_INVALID', 'values are set of one row', { hint: 'say which: its table and its key' })
   const columns =
     'inOrder' in holder
-      ? Object.keys(holder.inOrder(key)[0]?.raw ?? {})
+      ? Object.keys(holder.parkedAt(holder.inOrder(key)[0] ?? 0)?.raw ?? {})
       : holder.contract.type.fields.map(field => field.name)
   const unknown = Object.keys(set).find(name => !columns.includes(name))
   if (unknown !== undefined)
@@ -153,11 +158,13 @@ function checkRequest<P>({ mirror, technology }: RedriveParts<P>, { topic, key, 
 const isParked = (rows: MirrorTable | ParkedEvents, key: string): boolean =>
   'inOrder' in rows ? rows.parkedCount > 0 && rows.inOrder(key).length > 0 : rows.findParked(key) !== undefined
 
-function entriesOf(table: MirrorTable, key: string | undefined): readonly ParkedEntry[] {
+/** Of the parked rows that are meant, in the order of the log. */
+function keysOf(table: MirrorTable, key: string | undefined): readonly string[] {
   if (table.parkedCount === 0) return []
-  if (key === undefined) return [...table.parked()].sort((a, b) => a.logPosition - b.logPosition)
-  const entry = table.findParked(key)
-  return entry ? [entry] : []
+  if (key !== undefined) return table.findParked(key) ? [key] : []
+  const found: (readonly [key: string, logPosition: number])[] = []
+  for (const entry of table.parked()) found.push([entry.key, entry.logPosition])
+  return found.sort(([, a], [, b]) => a - b).map(([each]) => each)
 }
 
 /** True: accepted; false: a newer row is there; or why it stays parked. */

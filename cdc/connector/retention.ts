@@ -24,6 +24,7 @@ export class RetentionGuard<P> {
   readonly #probe: Probe<P>
   #timer: NodeJS.Timeout | undefined
   #checking: Promise<void> | undefined
+  #looked = false
   #alarm = false
   #exceeded: MainstemError | undefined
   #heldBytes: number | null = null
@@ -53,7 +54,10 @@ export class RetentionGuard<P> {
     const { retention, source, onEvent } = this.#parts.technology
     const held = await this.#probe.held?.()
     this.#heldBytes = held ?? null
+    const isFirst = !this.#looked
+    this.#looked = true
     if (held === undefined || !retention) return
+    if (isFirst) onEvent({ event: 'source-behind', source, bytes: held })
     const { alarmBytes, bytesMax } = retention
     if (this.#alarm ? held < alarmBytes * CALM_SHARE : held >= alarmBytes) {
       this.#alarm = !this.#alarm

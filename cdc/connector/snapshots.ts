@@ -12,7 +12,7 @@ import {
 import { type Control, nextTable, unread } from './control.ts'
 import { LiveSnapshot, type LiveSnapshotOptions } from './live-snapshot.ts'
 import { Progress } from './progress.ts'
-import type { CheckedTable } from './technology.ts'
+import { tablesNamed } from './tables.ts'
 
 export interface SnapshotsOptions<P> extends LiveSnapshotOptions<P> {
   readonly onEnded: () => void
@@ -99,7 +99,7 @@ export class Snapshots<P> {
     this.#options.onEnded()
   }
 
-  /** @throws SNAPSHOT_INVALID, SNAPSHOT_RUNNING, SNAPSHOT_NOT_RUNNING, SNAPSHOT_NEEDED */
+  /** @throws TABLE_UNKNOWN, SNAPSHOT_INVALID, SNAPSHOT_RUNNING, SNAPSHOT_NOT_RUNNING, SNAPSHOT_NEEDED */
   command(command: SnapshotCommand): Promise<SnapshotProgress | null> {
     return this.#queue(async () => {
       if (command.do === 'start') await this.#startOf(command)
@@ -115,7 +115,13 @@ export class Snapshots<P> {
   }
 
   async #startOf({ tables, where }: Extract<SnapshotCommand, { do: 'start' }>): Promise<void> {
-    const wanted = this.#tablesNamed(tables)
+    const { technology, tables: all } = this.#options
+    const named = tablesNamed(
+      technology.source,
+      all.map(({ setup }) => setup),
+      tables,
+    )
+    const wanted = all.filter(({ setup }) => named.includes(setup))
     const condition = where?.trim() ? where : null
     for (const table of condition === null ? [] : wanted)
       await this.#options.session.checkCondition(table, condition ?? '')
@@ -141,18 +147,6 @@ export class Snapshots<P> {
         each => now.find(({ table, epoch }) => table === each.table && epoch === each.epoch) ?? each,
       ),
     }
-  }
-
-  #tablesNamed(names: readonly string[] | undefined): readonly CheckedTable[] {
-    const { tables, technology } = this.#options
-    if (names === undefined || names.length === 0) return tables
-    return names.map(name => {
-      const table = tables.find(({ setup }) => setup.table.table === name || setup.table.name === name)
-      if (table) return table
-      throw fail('SNAPSHOT_INVALID', `source ${technology.source} captures no table '${name}'`, {
-        detail: `it captures ${tables.map(({ setup }) => setup.table.table).join(', ')}`,
-      })
-    })
   }
 
   async #change(what: 'pause' | 'resume' | 'cancel'): Promise<void> {

@@ -1,6 +1,6 @@
 // How a connector may start: resume from the log's mark, begin with a snapshot, or not at all because changes were lost.
 import { type ControlState, fail, type MainstemError } from '../../core/index.ts'
-import type { CheckedTable, Preflight } from './technology.ts'
+import type { CheckedTable, CheckedTopic, Preflight } from './technology.ts'
 
 export interface StartFacts {
   readonly source: string
@@ -39,7 +39,7 @@ function findProblem({ source, control, preflight }: StartFacts): MainstemError 
     })
   }
   if (control.phase !== 'snapshot-ended') return undefined
-  return lost ?? addedOutbox(source, control, preflight)
+  return lost
 }
 
 /** Tables, or columns of them, that came into the contracts after the last snapshot: the log holds none of what stood there before. */
@@ -49,14 +49,8 @@ export const addedTables = (control: ControlState, tables: readonly CheckedTable
     return !known || contract.type.fields.some(field => !known.includes(field.name))
   })
 
-/** What stood in an outbox that the publication did not hold cannot be told from what was streamed since. Messages need nothing of the server. */
-function addedOutbox(source: string, control: ControlState, { topics = [] }: Preflight): MainstemError | undefined {
-  const added = topics.find(
+/** Outboxes that were declared after the last snapshot, likewise. Messages need nothing of the server. */
+export const addedOutboxes = (control: ControlState, topics: readonly CheckedTopic[]): readonly CheckedTopic[] =>
+  topics.filter(
     ({ captured: { topic, declared } }) => declared.origin.kind === 'outbox' && !(topic.name in control.tables),
   )
-  if (!added) return undefined
-  return fail('SOURCE_OUTBOX_ADDED', `outbox ${added.captured.topic.name} was added after the snapshot of ${source}`, {
-    detail: 'the log holds none of the events that stood in it before',
-    hint: `mainstem run app.ts --resnapshot ${source} reads it, and of the tables what differs`,
-  })
-}

@@ -1,9 +1,34 @@
 // The current rows of captured tables, out of the mirror. They are read between two transactions, when all before is durable: never
 // a part of a transaction, and nothing that the log could lose.
-import type { AnyRow, Mirror, MirrorTable, ObjectContract, SourceTables, TableRows } from '../../core/index.ts'
+import {
+  type AnyRow,
+  type CapturedTable,
+  fail,
+  type Mirror,
+  type MirrorTable,
+  type ObjectContract,
+  type SourceTables,
+  type TableRows,
+} from '../../core/index.ts'
 import { durable } from './between.ts'
 import type { Stream } from './stream.ts'
 import type { Technology } from './technology.ts'
+
+/** Captured tables by their names, `orders` or `shop.orders`; all of them where none is named. @throws TABLE_UNKNOWN */
+export function tablesNamed(
+  source: string,
+  tables: readonly CapturedTable[],
+  names: readonly string[] = [],
+): readonly CapturedTable[] {
+  if (names.length === 0) return tables
+  return names.map(name => {
+    const found = tables.find(({ table }) => table.table === name || table.name === name)
+    if (found) return found
+    throw fail('TABLE_UNKNOWN', `source ${source} captures no table '${name}'`, {
+      detail: `it captures ${tables.map(({ table }) => table.table).join(', ')}`,
+    })
+  })
+}
 
 export interface TablesHost<P> {
   readonly technology: Technology<P>

@@ -81,8 +81,8 @@ export interface Session<P> {
   openSnapshot(): Promise<Snapshot<P>>
   /** Reads a checked table's rows as the server's catalog now has their columns. */
   rowReader(table: CheckedTable): RowReader
-  /** Has the server stream these tables too, from some place in its log on. */
-  publish(tables: readonly CheckedTable[]): Promise<void>
+  /** Has the server stream these tables and outboxes too, from some place in its log on. */
+  publish(tables: readonly CheckedTable[], topics: readonly CheckedTopic[]): Promise<void>
   /**
    * Resolves when all transactions that wrote when it was called are over: what a reading then does not show, the stream brings.
    */
@@ -93,8 +93,11 @@ export interface Session<P> {
   checkCondition(table: CheckedTable, where: string): Promise<void>
   /** What stands in the tables at one exact position, for as long as it is open; the server keeps nothing for it afterwards. */
   openExactSnapshot(): Promise<Snapshot<P>>
-  /** The changes after `from`, of tables that were checked. Nothing comes before `run`. */
-  openFeed(from: P, sink: FeedSink<P>): Feed<P>
+  /**
+   * The changes after `from`, of tables that were checked. Nothing comes before `run`.
+   * @param begins outboxes that came later → the position behind which their events begin
+   */
+  openFeed(from: P, sink: FeedSink<P>, begins: ReadonlyMap<string, P>): Feed<P>
   /** Where the technology has outbox tables. */
   readonly outbox?: OutboxTables<P>
   /** Ends all connections; does not wait and does not throw. */

@@ -5,13 +5,13 @@ import type { Collations } from './charsets.ts'
 import { compileColumn } from './columns.ts'
 import type { Statement } from './ddl.ts'
 import { ImageReader } from './images.ts'
-import { inDatabase, type MariadbTable } from './preflight.ts'
-import type { Setup, TableName } from './setup.ts'
+import { type MariadbOutbox, type StreamedOutbox, streamedOutbox } from './outbox.ts'
+import type { Checked, MariadbTable } from './preflight.ts'
+import { inDatabase, type Setup, type TableName } from './setup.ts'
 import { streamedColumn } from './stored-form.ts'
 import type { TableMap } from './table-map.ts'
 
 export interface Streamed {
-  readonly images: ImageReader
   readonly reader: RowReader
   /** As the log records them. */
   readonly columns: readonly SchemaColumn[]
@@ -23,27 +23,33 @@ export interface Followed {
   readonly child: string
 }
 
+type CheckedAll = Pick<Checked, 'tables' | 'outboxes'>
+
 export class CapturedTables {
   readonly #setup: Setup
   readonly #collations: Collations
-  readonly #readAgain: () => Promise<readonly MariadbTable[]>
+  readonly #readAgain: () => Promise<CheckedAll>
   #tables: readonly MariadbTable[]
+  #outboxes: readonly MariadbOutbox[]
 
   /** @param readAgain checks the tables anew @throws CONTRACT_… */
   constructor(
     setup: Setup,
-    tables: readonly MariadbTable[],
+    { tables, outboxes }: CheckedAll,
     collations: Collations,
-    readAgain: () => Promise<readonly MariadbTable[]>,
+    readAgain: () => Promise<CheckedAll>,
   ) {
     this.#setup = setup
     this.#tables = tables
+    this.#outboxes = outboxes
     this.#collations = collations
     this.#readAgain = readAgain
   }
 
   async readAgain(): Promise<void> {
-    this.#tables = await this.#readAgain()
+    const { tables, outboxes } = await this.#readAgain()
+    this.#tables = tables
+    this.#outboxes = outboxes
   }
 
   find(name: { readonly database: string; readonly table: string }): MariadbTable | undefined {
@@ -57,12 +63,7 @@ export class CapturedTables {
   /** @throws SOURCE_BINLOG_SETTINGS, CONTRACT_COLUMN_MISSING, SOURCE_PROTOCOL */
   streamed({ setup, catalog }: MariadbTable, map: TableMap): Streamed {
     const { contract, table } = setup
-    if (!map.hasNames) {
-      throw fail('SOURCE_BINLOG_SETTINGS', `changes of ${table.name} do not say which columns they are of`, {
-        detail: 'they were logged while binlog_row_metadata was not FULL',
-        hint: `SET GLOBAL binlog_row_metadata = FULL, then mainstem run app.ts --resnapshot ${this.#setup.source}`,
-      })
-    }
+    this.#checkNames(table.name, map)
     const names = map.columns.map(column => column.name)
     const fields = Object.entries(contract.schema.shape)
     for (const [name] of fields) {
@@ -86,9 +87,24 @@ export class CapturedTables {
     }))
     return {
       columns,
-      images: new ImageReader(table.name, map.columns),
       reader: new RowReader(contract, readers, places),
     }
+  }
+
+  /** The outbox that a table map means, if it is one. @throws SOURCE_BINLOG_SETTINGS, CONTRACT_COLUMN_MISSING */
+  outbox(map: TableMap): StreamedOutbox | undefined {
+    const outbox = this.#outboxes.find(({ catalog }) => catalog.name === map.table && catalog.database === map.database)
+    if (!outbox) return undefined
+    this.#checkNames(outbox.captured.topic.name, map)
+    return streamedOutbox(outbox, map, this.#collations)
+  }
+
+  #checkNames(name: string, { hasNames }: TableMap): void {
+    if (hasNames) return
+    throw fail('SOURCE_BINLOG_SETTINGS', `changes of ${name} do not say which columns they are of`, {
+      detail: 'they were logged while binlog_row_metadata was not FULL',
+      hint: `SET GLOBAL binlog_row_metadata = FULL, then mainstem run app.ts --resnapshot ${this.#setup.source}`,
+    })
   }
 
   /** Columns of a table whose change would change rows of a captured one, unlogged. */
@@ -127,24 +143,30 @@ export class CapturedTables {
   }
 
   isAlteredBy(statement: Statement): boolean {
+    const isOurs = (table: TableName) =>
+      this.#named(table) !== undefined || this.#outboxes.some(({ catalog }) => isSame(catalog, table))
     switch (statement.kind) {
       case 'altered':
-        return this.#named(statement.table) !== undefined
+        return isOurs(statement.table)
       case 'renamed':
-        return statement.to.some(to => this.#named(to))
+        return statement.to.some(isOurs)
       default:
         return false
     }
   }
 
-  /** A captured table whose name stands in a statement. */
+  /** A captured table, or an outbox, whose name stands in a statement. */
   namedIn(sql: string, database: string): string | undefined {
     const words = new Set(sql.match(/[\p{L}\p{N}_$]+/gu))
-    for (const table of this.#setup.tables) {
+    const { tables, outboxes } = this.#setup
+    const all = [
+      ...tables.map(table => ({ in: table.in, name: table.table.name })),
+      ...outboxes.map(outbox => ({ in: outbox.in, name: outbox.captured.topic.name })),
+    ]
+    return all.find(table => {
       const { database: own, name } = inDatabase(this.#setup, table)
-      if (words.has(name) && (own === database || words.has(own))) return table.table.name
-    }
-    return undefined
+      return words.has(name) && (own === database || words.has(own))
+    })?.name
   }
 }
 

@@ -1,6 +1,8 @@
 // What the server says of itself and of tables: columns and types, what identifies a row, changes that its log leaves out.
+import { fail, type MainstemError } from '../../core/index.ts'
+import { didYouMean } from '../connector/did-you-mean.ts'
 import { type Client, quoteTable } from './connection.ts'
-import type { TableName } from './setup.ts'
+import { inDatabase, type Setup, type TableName } from './setup.ts'
 import { type ColumnType, type TypeRow, typeOf } from './types.ts'
 
 export interface CatalogColumn {
@@ -152,6 +154,22 @@ export async function tableNames(client: Client, database: string): Promise<Tabl
       [database],
     )),
   ]
+}
+
+export async function missingTable(
+  setup: Setup,
+  sql: Client,
+  table: { readonly in: TableName; readonly table: string },
+): Promise<MainstemError> {
+  const wanted = inDatabase(setup, table)
+  const names = (await tableNames(sql, wanted.database)).map(each => each.name)
+  const near = didYouMean(wanted.name, names)
+  return fail('CONTRACT_TABLE_MISSING', `${setup.source} has no table '${table.table}'`, {
+    detail: `looked for ${quoteTable(wanted)}; there is ${names.slice(0, 12).join(', ') || 'no table that this user may see'}`,
+    hint: near
+      ? `did you mean ${near}?`
+      : "name tables of other databases 'database.table', and GRANT SELECT on them to the source's user",
+  })
 }
 
 /** Whether the columns can be read: throws the server's error. */

@@ -12,7 +12,7 @@ import {
   parseMinorUnitsBigint,
   type ValueType,
 } from '../../core/index.ts'
-import { coreOf } from '../connector/columns.ts'
+import { checkedReader, coreOf } from '../connector/columns.ts'
 import type { ColumnReader, Reader } from '../connector/rows.ts'
 import {
   isoTimestamp,
@@ -54,7 +54,7 @@ export function compileColumn(name: string, type: ColumnType, form: Form, schema
     input,
     raw: form.raw,
     text: value => (value === null ? null : textOf(type, core, want, value)),
-    read: fastReader(type, form, core, want) ?? checkedReader(core, form, input),
+    read: fastReader(type, form, core, want) ?? checkedReader(core, form.raw, input),
   }
 }
 
@@ -65,14 +65,6 @@ function textOf(type: ColumnType, schema: z.ZodType, want: ValueType, value: unk
   }
   if (typeof value === 'number' || typeof value === 'bigint') return type.class === 'int' ? String(value) : undefined
   return value instanceof Uint8Array ? binaryText(value, 0, value.length) : undefined
-}
-
-/** Through the schema itself. */
-function checkedReader(schema: z.ZodType, form: Form, input: (text: string) => unknown): Reader {
-  return (bytes, start, end) => {
-    const result = schema.safeParse(input(form.raw(bytes, start, end)))
-    return result.success ? result.data : REFUSED
-  }
 }
 
 /** Bytes as text: `\x` and hexadecimal digits. */

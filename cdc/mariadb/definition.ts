@@ -1,10 +1,12 @@
 // `mariadb('billing', …)` and `mysql('billing', …)`: declarations. They open nothing and load no driver.
-import { type DropReport, fail, type SourceConnector, type SourceContext } from '../../core/index.ts'
+import { type DropReport, fail, type RecordSchema, type SourceConnector, type SourceContext } from '../../core/index.ts'
 import { type DatabaseSource, declareSource } from '../connector/declare.ts'
+import { declareOutbox, type EventSource, type OutboxContract } from '../connector/declare-events.ts'
+import { messageBytesOf } from '../connector/message-limit.ts'
 import { createSetup, type Flavour, type MariadbOptions } from './setup.ts'
 
-/** A MariaDB or MySQL database as a source of tables. */
-export type MariadbSource<N extends string = string> = DatabaseSource<N>
+/** A MariaDB or MySQL database as a source of tables and outboxes. */
+export type MariadbSource<N extends string = string> = DatabaseSource<N> & EventSource<N>
 
 /**
  * Declares a MariaDB database (10.6 and newer) whose tables are captured from its binary log.
@@ -28,20 +30,23 @@ export function mysql<const N extends string>(name: N, options: MariadbOptions):
 }
 
 const SERVER_ID_MAX = 0xffff_ffff
-const MESSAGE_MIB_MAX = 1_024
 
 function declare<const N extends string>(name: N, flavour: Flavour, options: MariadbOptions): MariadbSource<N> {
-  check(name, 'serverId', options.serverId, SERVER_ID_MAX)
-  check(name, 'messageMiBMax', options.messageMiBMax, MESSAGE_MIB_MAX)
-  return declareSource(name, flavour, {
+  checkServerId(name, options.serverId)
+  messageBytesOf(name, options.messageMiBMax)
+  const source = declareSource(name, flavour, {
     open: context => openSource(name, flavour, options, context),
     drop: () => dropSource(name),
   })
+  const outbox = (table: string, contract: OutboxContract<RecordSchema, unknown, string>) =>
+    declareOutbox(source, table, contract)
+  // Tables name the source itself.
+  return Object.assign(source, { outbox }) as unknown as MariadbSource<N>
 }
 
-function check(source: string, option: string, value: number | undefined, most: number): void {
-  if (value === undefined || (Number.isInteger(value) && value >= 1 && value <= most)) return
-  throw fail('DEFINITION_INVALID', `${option} of source ${source} is ${value}`, { hint: `take 1 to ${most}` })
+function checkServerId(source: string, value: number | undefined): void {
+  if (value === undefined || (Number.isInteger(value) && value >= 1 && value <= SERVER_ID_MAX)) return
+  throw fail('DEFINITION_INVALID', `serverId of source ${source} is ${value}`, { hint: `take 1 to ${SERVER_ID_MAX}` })
 }
 
 async function openSource(

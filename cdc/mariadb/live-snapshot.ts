@@ -28,7 +28,7 @@ export class LiveTableReader implements LiveReader<GtidPosition> {
     const client: Client = await connect(this.#setup.target)
     try {
       const { seen, watermark } = await this.#place(client)
-      this.#reader = new TableReader(client)
+      this.#reader = new TableReader(client, this.#setup.messageBytesMax)
       const positions = this.#positions
       return { watermark, hasSeen: transaction => seen.includes(positions.parse(transaction)) }
     } catch (error) {

@@ -1,6 +1,6 @@
 // The client/server protocol below its commands: packets of up to 16 MiB − 1 with a length and a number, longer payloads in
 // several of them. https://mariadb.com/kb/en/0-packet/
-import { fail } from '../../core/index.ts'
+import { valueTooLarge } from '../connector/message-limit.ts'
 
 const HEADER = 4
 const PACKET_MAX = 0xff_ffff
@@ -42,7 +42,7 @@ export class PacketReader {
     for (;;) {
       if (!this.#has(HEADER)) return false
       const length = this.#buffer.readUIntLE(this.#at, 3)
-      if (this.#partBytes + length > this.#bytesMax) throw tooLarge(this.#bytesMax)
+      if (this.#partBytes + length > this.#bytesMax) throw valueTooLarge(this.#bytesMax)
       if (!this.#has(HEADER + length)) return false
       const start = this.#at + HEADER
       this.#at = start + length
@@ -77,12 +77,6 @@ export class PacketReader {
     return true
   }
 }
-
-const tooLarge = (bytesMax: number) =>
-  fail('SOURCE_VALUE_TOO_LARGE', `the server sends a row or event of more than ${bytesMax >> 20} MiB`, {
-    detail: 'a change is held in memory while it is decoded, so there is a limit',
-    hint: 'keep such values out of the captured tables, or raise `messageMiBMax` of the source',
-  })
 
 /** A payload in packets. @param number of its first packet */
 export function packetsOf(payload: Buffer, number = 0): Buffer {

@@ -1,13 +1,13 @@
 // Everything that can be checked before anything is read: the server's settings, rights, tables against their contracts.
 import { fail, type MainstemError, textOf } from '../../core/index.ts'
 import { checkColumns } from '../connector/contract-columns.ts'
-import { didYouMean } from '../connector/did-you-mean.ts'
 import { throwProblems } from '../connector/problems.ts'
 import type { CheckedTable } from '../connector/technology.ts'
-import { type CatalogColumn, type CatalogTable, readTables, tableNames, tryToRead } from './catalog.ts'
+import { type CatalogColumn, type CatalogTable, missingTable, readTables, tryToRead } from './catalog.ts'
 import { checkType } from './compatibility.ts'
-import { type Client, databaseIn, errorNumberOf, quoteTable } from './connection.ts'
-import type { Setup, SetupTable, TableName } from './setup.ts'
+import { type Client, errorNumberOf, quoteTable } from './connection.ts'
+import { checkOutboxes, type MariadbOutbox } from './outbox.ts'
+import { inDatabase, type Setup, type SetupTable } from './setup.ts'
 
 /** A captured table with what the server's catalog says of it. */
 export interface MariadbTable extends CheckedTable {
@@ -18,6 +18,7 @@ export interface MariadbTable extends CheckedTable {
 export interface Checked {
   readonly identity: Readonly<Record<string, string>>
   readonly tables: readonly MariadbTable[]
+  readonly outboxes: readonly MariadbOutbox[]
 }
 
 /** @throws SOURCE_…, CONTRACT_…: the first problem; `data.problems` holds all of them */
@@ -26,8 +27,9 @@ export async function preflight(setup: Setup, sql: Client): Promise<Checked> {
   const image = await checkServer(setup, sql, problems)
   await checkRights(setup, sql, problems)
   const tables = await checkTables(setup, sql, image, problems)
+  const outboxes = await checkOutboxes(setup, sql, problems)
   throwProblems(problems)
-  return { identity: { technology: setup.flavour }, tables }
+  return { identity: { technology: setup.flavour }, tables, outboxes }
 }
 
 interface Variables {
@@ -138,7 +140,7 @@ async function checkTables(
     const { database, name } = inDatabase(setup, table)
     const catalog = found.find(candidate => candidate.database === database && candidate.name === name)
     if (!catalog) {
-      problems.push(await missingTable(setup, sql, table))
+      problems.push(await missingTable(setup, sql, { in: table.in, table: table.table.table }))
       continue
     }
     const wrong = checkTable(table, catalog, image)
@@ -148,23 +150,6 @@ async function checkTables(
     checked.push({ setup: table, catalog, rowsEstimated: catalog.rowsEstimated, isKeyUnique: true })
   }
   return checked
-}
-
-export const inDatabase = ({ target }: Setup, table: SetupTable): TableName => ({
-  database: table.in.database || databaseIn(target),
-  name: table.in.name,
-})
-
-async function missingTable(setup: Setup, sql: Client, table: SetupTable): Promise<MainstemError> {
-  const wanted = inDatabase(setup, table)
-  const names = (await tableNames(sql, wanted.database)).map(each => each.name)
-  const near = didYouMean(wanted.name, names)
-  return fail('CONTRACT_TABLE_MISSING', `${setup.source} has no table '${table.table.table}'`, {
-    detail: `looked for ${quoteTable(wanted)}; there is ${names.slice(0, 12).join(', ') || 'no table that this user may see'}`,
-    hint: near
-      ? `did you mean ${near}?`
-      : "name tables of other databases 'database.table', and GRANT SELECT on them to the source's user",
-  })
 }
 
 /** The problems between a table's contract and the table. */

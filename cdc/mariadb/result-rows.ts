@@ -8,19 +8,21 @@ import { throwServerError } from './server-error.ts'
 
 const COM_QUERY = 3
 const NULL_COLUMN = 0xfb
-/** What a row may take; the server's own limit is 1 GiB. */
-const ROW_BYTES_MAX = 1024 * 1024 * 1024
 
 export class RowSocket {
   readonly #socket: Socket
-  readonly #packets = new PacketReader(ROW_BYTES_MAX)
+  readonly #packets: PacketReader
   #onPacket: ((bytes: Buffer, start: number, end: number) => void) | undefined
   #reject: ((error: unknown) => void) | undefined
   #error: unknown
 
-  /** @param socket of a connection that nobody else uses */
-  constructor(socket: Socket) {
+  /**
+   * @param socket of a connection that nobody else uses
+   * @param rowBytesMax what a row may take
+   */
+  constructor(socket: Socket, rowBytesMax: number) {
     this.#socket = socket
+    this.#packets = new PacketReader(rowBytesMax)
     socket.on('data', chunk => this.#onData(chunk))
     socket.on('error', error => this.#fail(error))
     socket.on('close', () => this.#fail(new Error('Connection lost: the server closed the connection')))

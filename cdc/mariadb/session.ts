@@ -1,4 +1,5 @@
 // The connections of one attempt: what MariaDB and MySQL do at each step of it.
+import type { CapturedTopic } from '../../core/index.ts'
 import type { RowReader } from '../connector/rows.ts'
 import type {
   CheckedTable,
@@ -17,7 +18,8 @@ import { type Client, connect } from './connection.ts'
 import type { GtidPosition, GtidPositions } from './gtid.ts'
 import { checkCondition, LiveTableReader } from './live-snapshot.ts'
 import { findLost } from './lost.ts'
-import { type MariadbTable, preflight } from './preflight.ts'
+import { type MariadbOutbox, MariadbOutboxTables } from './outbox.ts'
+import { type Checked, type MariadbTable, preflight } from './preflight.ts'
 import type { Setup } from './setup.ts'
 import { openSnapshot, textReader } from './snapshot.ts'
 import { BinlogFeed } from './stream.ts'
@@ -27,20 +29,25 @@ export class MariadbSession implements Session<GtidPosition> {
   readonly #positions: GtidPositions
   readonly #sql: Client
   #tables: readonly MariadbTable[] = []
+  #outboxes: readonly MariadbOutbox[] = []
+  readonly outbox: MariadbOutboxTables
   #collations: Collations = new Map()
 
   constructor(setup: Setup, positions: GtidPositions, sql: Client) {
     this.#setup = setup
     this.#positions = positions
     this.#sql = sql
+    const find = (topic: CapturedTopic) => this.#outboxes.find(({ captured }) => captured === topic)
+    this.outbox = new MariadbOutboxTables(setup, sql, positions, find)
   }
 
   async check(known: Known<GtidPosition>): Promise<Preflight> {
-    const { identity, tables } = await preflight(this.#setup, this.#sql)
+    const { identity, tables, outboxes } = await preflight(this.#setup, this.#sql)
     this.#tables = tables
+    this.#outboxes = outboxes
     this.#collations = await readCollations(this.#sql, this.#setup.flavour === 'mariadb')
     const lost = await findLost(this.#setup, this.#sql, this.#positions, known)
-    return { identity, tables, lost }
+    return { identity, tables, topics: outboxes, lost }
   }
 
   /** The server itself ends an older dump of the same server id. */
@@ -50,7 +57,7 @@ export class MariadbSession implements Session<GtidPosition> {
   async clear(): Promise<void> {}
 
   openSnapshot(): Promise<Snapshot<GtidPosition>> {
-    return openSnapshot(this.#setup, this.#positions)
+    return openSnapshot(this.#setup, this.#positions, topic => this.#outboxes.find(each => each.captured === topic))
   }
 
   openExactSnapshot(): Promise<Snapshot<GtidPosition>> {
@@ -75,10 +82,15 @@ export class MariadbSession implements Session<GtidPosition> {
     return checkCondition(this.#setup, table, where)
   }
 
-  openFeed(start: GtidPosition, sink: FeedSink<GtidPosition>): Feed<GtidPosition> {
+  openFeed(
+    start: GtidPosition,
+    sink: FeedSink<GtidPosition>,
+    begins: ReadonlyMap<string, GtidPosition>,
+  ): Feed<GtidPosition> {
     const setup = this.#setup
-    const tables = new CapturedTables(setup, this.#tables, this.#collations, () => checkAgain(setup))
-    return new BinlogFeed({ setup, positions: this.#positions, start, sink, tables })
+    const checked = { tables: this.#tables, outboxes: this.#outboxes }
+    const tables = new CapturedTables(setup, checked, this.#collations, () => checkAgain(setup))
+    return new BinlogFeed({ setup, positions: this.#positions, start, sink, tables, begins })
   }
 
   close(): void {
@@ -86,10 +98,10 @@ export class MariadbSession implements Session<GtidPosition> {
   }
 }
 
-async function checkAgain(setup: Setup): Promise<readonly MariadbTable[]> {
+async function checkAgain(setup: Setup): Promise<Checked> {
   const sql = await connect(setup.target)
   try {
-    return (await preflight(setup, sql)).tables
+    return await preflight(setup, sql)
   } finally {
     sql.end()
   }

@@ -1,7 +1,9 @@
 // What one open connector is made of: the definition's options with the tables of the application that opened it.
 import { createHash } from 'node:crypto'
-import type { CapturedTable, SourceContext, SourceEvent } from '../../core/index.ts'
-import type { MariadbTarget } from './connection.ts'
+import type { CapturedTable, CapturedTopic, SourceContext, SourceEvent } from '../../core/index.ts'
+import { messageBytesOf } from '../connector/message-limit.ts'
+import { type DeclaredOutbox, outboxesOf } from '../connector/outbox-table.ts'
+import { databaseIn, type MariadbTarget } from './connection.ts'
 
 export interface MariadbOptions {
   /** Connection string: `mariadb://user:password@host:port/database`; `env('BILLING_URL')` keeps it out of the code. */
@@ -18,7 +20,7 @@ export interface MariadbOptions {
    * the url's `sslmode` says (disable, verify-ca, no-verify; any other is verify-full) with `sslrootcert`, `sslcert`, `sslkey`; else none.
    */
   readonly tls?: MariadbTarget['tls']
-  /** A row or event of more mebibytes is refused, since it is held in memory. 1 to 1024, default 256. */
+  /** A row or event of more mebibytes is refused, since it is held in memory. 1 to 500, default 256. */
   readonly messageMiBMax?: number
 }
 
@@ -35,6 +37,10 @@ export interface SetupTable extends CapturedTable {
   readonly in: TableName
 }
 
+export interface SetupOutbox extends DeclaredOutbox {
+  readonly in: TableName
+}
+
 export interface Setup {
   readonly source: string
   readonly flavour: Flavour
@@ -42,10 +48,10 @@ export interface Setup {
   readonly serverId: number
   readonly messageBytesMax: number
   readonly tables: readonly SetupTable[]
+  readonly topics: readonly CapturedTopic[]
+  readonly outboxes: readonly SetupOutbox[]
   readonly onEvent: (event: SourceEvent) => void
 }
-
-const MIB = 1024 * 1024
 
 export const targetOf = (source: string, options: MariadbOptions): MariadbTarget => ({
   source,
@@ -61,13 +67,16 @@ export function serverIdOf(application: string, source: string): number {
 }
 
 export function createSetup(source: string, flavour: Flavour, options: MariadbOptions, context: SourceContext): Setup {
+  const { topics = [] } = context
   return {
     source,
     flavour,
     target: targetOf(source, options),
     serverId: options.serverId ?? serverIdOf(context.application, source),
-    messageBytesMax: (options.messageMiBMax ?? 256) * MIB,
+    messageBytesMax: messageBytesOf(source, options.messageMiBMax),
     tables: context.tables.map(table => ({ ...table, in: tableName(table.table.table) })),
+    topics,
+    outboxes: outboxesOf(topics).map(outbox => ({ ...outbox, in: tableName(outbox.origin.table) })),
     onEvent: context.onEvent,
   }
 }
@@ -76,3 +85,12 @@ function tableName(text: string): TableName {
   const dot = text.indexOf('.')
   return dot < 0 ? { database: '', name: text } : { database: text.slice(0, dot), name: text.slice(dot + 1) }
 }
+
+/** A table or an outbox by its whole name. */
+export const inDatabase = (
+  { target }: Pick<Setup, 'target'>,
+  { in: named }: { readonly in: TableName },
+): TableName => ({
+  database: named.database || databaseIn(target),
+  name: named.name,
+})

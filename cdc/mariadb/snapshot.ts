@@ -1,25 +1,30 @@
 // Reading tables as they stood at one GTID. MariaDB tells the binary log's place of a consistent snapshot by itself; MySQL does not,
 // so its tables are locked for the moment in which the snapshot is opened.
-import { fail } from '../../core/index.ts'
-import { Image } from '../connector/image.ts'
+import { type CapturedTopic, fail, type RawValues } from '../../core/index.ts'
+import { Image, NULL } from '../connector/image.ts'
 import { RowReader } from '../connector/rows.ts'
-import type { Chunk, ChunkEnd, ChunkReader, OnRow, Snapshot } from '../connector/technology.ts'
-import { compileColumn, textForm } from './columns.ts'
+import type { CheckedTopic, Chunk, ChunkEnd, ChunkReader, OnRow, Snapshot } from '../connector/technology.ts'
+import { compileColumn, type Form, textForm } from './columns.ts'
 import { type Client, connect, connectionError, quoteName, quoteTable } from './connection.ts'
 import type { GtidPosition, GtidPositions } from './gtid.ts'
 import { behindCode, hexCode, keyColumns, orderCode } from './key-literals.ts'
 import { serverPosition } from './lost.ts'
+import { type MariadbOutbox, readOutbox } from './outbox.ts'
 import type { MariadbTable } from './preflight.ts'
 import { RowSocket, readTextRow } from './result-rows.ts'
 import type { Setup } from './setup.ts'
 import { UNKNOWN_TYPE } from './types.ts'
 
 /** @throws SOURCE_UNREACHABLE, SOURCE_PERMISSION */
-export async function openSnapshot(setup: Setup, positions: GtidPositions): Promise<Snapshot<GtidPosition>> {
+export async function openSnapshot(
+  setup: Setup,
+  positions: GtidPositions,
+  outboxOf: (topic: CapturedTopic) => MariadbOutbox | undefined,
+): Promise<Snapshot<GtidPosition>> {
   const client = await connect(setup.target)
   try {
     const position = await beginSnapshot(setup, client, positions)
-    return new OpenSnapshot(setup, positions, position, client)
+    return new OpenSnapshot(setup, positions, position, client, outboxOf)
   } catch (error) {
     client.end()
     throw connectionError(setup.source, error)
@@ -33,15 +38,23 @@ class OpenSnapshot implements Snapshot<GtidPosition> {
   readonly #positions: GtidPositions
   readonly #client: Client
   readonly #reader: TableReader
+  readonly #outboxOf: (topic: CapturedTopic) => MariadbOutbox | undefined
   #readers = 0
   #turn: Promise<unknown> = Promise.resolve()
 
-  constructor(setup: Setup, positions: GtidPositions, position: GtidPosition, client: Client) {
+  constructor(
+    setup: Setup,
+    positions: GtidPositions,
+    position: GtidPosition,
+    client: Client,
+    outboxOf: (topic: CapturedTopic) => MariadbOutbox | undefined,
+  ) {
     this.#setup = setup
+    this.#outboxOf = outboxOf
     this.#positions = positions
     this.position = position
     this.#client = client
-    this.#reader = new TableReader(client)
+    this.#reader = new TableReader(client, setup.messageBytesMax)
   }
 
   async openReader(): Promise<ChunkReader> {
@@ -54,9 +67,15 @@ class OpenSnapshot implements Snapshot<GtidPosition> {
     if (this.#setup.flavour === 'mysql') return undefined
     const client = await connect(this.#setup.target)
     const position = await beginSnapshot(this.#setup, client, this.#positions)
-    if (position.includes(this.position) && this.position.includes(position)) return new TableReader(client)
+    if (position.includes(this.position) && this.position.includes(position))
+      return new TableReader(client, this.#setup.messageBytesMax)
     client.end()
     return undefined
+  }
+
+  async *readOutbox({ captured }: CheckedTopic): AsyncGenerator<readonly RawValues[]> {
+    const outbox = this.#outboxOf(captured)
+    if (outbox) yield* readOutbox(this.#reader, outbox)
   }
 
   #shared(): ChunkReader {
@@ -109,9 +128,9 @@ export class TableReader implements ChunkReader {
   readonly #socket: RowSocket
   readonly #image = new Image()
 
-  constructor(client: Client) {
+  constructor(client: Client, rowBytesMax: number) {
     this.#client = client
-    this.#socket = new RowSocket(client.takeOver())
+    this.#socket = new RowSocket(client.takeOver(), rowBytesMax)
   }
 
   async read({ table, after, rowsWanted, where }: Chunk, onRow: OnRow): Promise<ChunkEnd> {
@@ -145,6 +164,17 @@ export class TableReader implements ChunkReader {
       onRow(reader, image)
     })
     return { until: isPart && rows === rowsWanted ? JSON.stringify(last) : null }
+  }
+
+  /** Gives what reads the texts of each row; null is NULL. */
+  texts(sql: string, onRow: (textAt: (n: number, raw: Form['raw']) => string | null) => void): Promise<void> {
+    const image = this.#image
+    const textAt = (n: number, raw: Form['raw']) =>
+      image.kinds[n] === NULL ? null : raw(image.bytes, image.starts[n]!, image.ends[n]!)
+    return this.#socket.query(sql, (bytes, start, end) => {
+      readTextRow(bytes, start, end, image)
+      onRow(textAt)
+    })
   }
 
   pause(): void {

@@ -3,8 +3,8 @@
 // events stop the source.
 import type { Socket } from 'node:net'
 import { fail } from '../../core/index.ts'
-import type { Captured } from '../connector/changes.ts'
 import { Image, isSame, UNCHANGED } from '../connector/image.ts'
+import { earlyTopics } from '../connector/outbox-table.ts'
 import { repair } from '../connector/start.ts'
 import type { Feed, FeedSink } from '../connector/technology.ts'
 import { BinlogDecoder, type BinlogHandler, type RowsEvent } from './binlog.ts'
@@ -13,13 +13,13 @@ import { type Client, connect } from './connection.ts'
 import { readStatement, type Statement } from './ddl.ts'
 import { dumpPacket, prepareDump, registerPacket } from './dump.ts'
 import type { Gtid, GtidPosition, GtidPositions } from './gtid.ts'
-import type { ImageReader } from './images.ts'
+import { ImageReader } from './images.ts'
 import { lostByDump } from './lost.ts'
 import { isEnd, PacketReader } from './packets.ts'
 import { throwServerError } from './server-error.ts'
 import type { Setup } from './setup.ts'
 import { readTableMap } from './table-map.ts'
-import { type XaRows, XaTransactions } from './xa.ts'
+import { type RowsMeaning, type XaRows, XaTransactions } from './xa.ts'
 
 /** A payload of the dump; or what was left of one, when something in it took time. */
 export interface DumpMessage {
@@ -33,8 +33,8 @@ export interface DumpMessage {
 interface Mapped {
   readonly map: Buffer
   readonly name: string
-  readonly images: ImageReader | undefined
-  readonly captured: Captured | undefined
+  /** Undefined where its rows mean nothing. */
+  readonly rows: RowsMeaning | undefined
   readonly followed: Followed | undefined
 }
 
@@ -50,6 +50,8 @@ export interface BinlogFeedOptions {
   readonly start: GtidPosition
   readonly sink: FeedSink<GtidPosition>
   readonly tables: CapturedTables
+  /** Outboxes that came later → where their events begin. */
+  readonly begins: ReadonlyMap<string, GtidPosition>
 }
 
 export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandler {
@@ -67,6 +69,8 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
   #gtid: Gtid | undefined
   #standalone = false
   #skip = false
+  /** Outboxes that do not begin before the transaction at hand. */
+  #early: ReadonlySet<string> = new Set()
   #rowsSeen = false
   readonly #xa: XaTransactions
   #reject: (error: unknown) => void = () => {}
@@ -171,6 +175,7 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
     this.#gtid = gtid
     this.#standalone = kind === 'standalone' || kind === 'completed'
     this.#skip = this.#position.has(gtid)
+    this.#early = earlyTopics(this.#options.begins, begin => begin.has(gtid))
     this.#rowsSeen = false
     if (kind === 'prepared') this.#xa.begin()
     sink.begin(positions.formatGtid(gtid), this.#skip)
@@ -196,12 +201,12 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
   }
 
   #playRows(taken: readonly XaRows[], timeS: number): void {
-    for (const [n, { images, captured, event }] of taken.entries()) {
+    for (const [n, { meaning, event }] of taken.entries()) {
       if (this.isHeld) {
         this.later(() => this.#playRows(taken.slice(n), timeS))
         return
       }
-      this.#takeRows(images, captured, event)
+      this.#takeRows(meaning, event)
     }
     this.later(() => this.#commit(timeS))
   }
@@ -303,12 +308,14 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
     if (this.#mapped.size >= MAPPED_MAX) this.#mapped.clear()
     const streamed = table && tables.streamed(table, map)
     if (table && streamed) sink.schema(table.setup.contract.name, streamed.columns)
+    const captured = table &&
+      streamed && { mirrored: sink.mirrored(table.setup.contract.name), reader: streamed.reader }
+    const outbox = tables.outbox(map)
     this.#mapped.set(tableId, {
       map: Buffer.from(bytes.subarray(at, end)),
       name,
       followed: tables.followed(map),
-      images: streamed?.images,
-      captured: table && streamed && { mirrored: sink.mirrored(table.setup.contract.name), reader: streamed.reader },
+      rows: captured || outbox ? { images: new ImageReader(map.table, map.columns), captured, outbox } : undefined,
     })
   }
 
@@ -329,17 +336,17 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
         detail: `rows of table ${tableId}, which has no map`,
       })
     }
-    const { images, captured, followed } = mapped
+    const { rows: meaning, followed } = mapped
     if (followed && event.op === 'update' && !this.#skip) this.#checkFollowed(followed, mapped.name, event)
-    if (!images || !captured) return
-    if (columns !== images.count) {
+    if (!meaning) return
+    if (columns !== meaning.images.count) {
       throw fail('SOURCE_PROTOCOL', 'the binary log is not understood', {
-        detail: `rows of ${mapped.name} have ${columns} columns, their table map has ${images.count}`,
+        detail: `rows of ${mapped.name} have ${columns} columns, their table map has ${meaning.images.count}`,
       })
     }
     this.#rowsSeen = true
-    if (this.#xa.isCollecting) this.#xa.add({ images, captured, event: restOf(event, event.start) })
-    else this.#takeRows(images, captured, event)
+    if (this.#xa.isCollecting) this.#xa.add({ meaning, event: restOf(event, event.start) })
+    else this.#takeRows(meaning, event)
   }
 
   /** What a foreign key with ON UPDATE CASCADE does is in no log. */
@@ -357,20 +364,24 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
     }
   }
 
-  #takeRows(images: ImageReader, captured: Captured, event: RowsEvent): void {
+  #takeRows(meaning: RowsMeaning, event: RowsEvent): void {
+    const { images, captured, outbox } = meaning
     const { op, bytes, present, presentAfter, start, end } = event
     const { sink } = this.#options
+    // Of an outbox only what is inserted means something.
+    if (!captured && op !== 'insert') return
     const [before, after] = [this.#before, this.#after]
     for (let at = start; at < end; ) {
       if (sink.isHeld) {
         const rest = restOf(event, at)
-        this.later(() => this.#takeRows(images, captured, rest))
+        this.later(() => this.#takeRows(meaning, rest))
         return
       }
       if (op === 'insert') {
         at = images.read(bytes, at, present, after)
-        sink.insert(captured, after)
-      } else {
+        if (captured) sink.insert(captured, after)
+        if (outbox && !this.#early.has(outbox.topic)) sink.event(outbox.topic, outbox.read(after))
+      } else if (captured) {
         at = images.read(bytes, at, present, before)
         if (op === 'delete') sink.delete(captured, before)
         else {

@@ -1,5 +1,11 @@
 // MariaDB and MySQL as a technology of cdc/connector: the binary log by GTID, consistent snapshots.
-import { asMainstemError, type DropReport, type MainstemError, type SourceEvent } from '../../core/index.ts'
+import {
+  asMainstemError,
+  type CapturedTopic,
+  type DropReport,
+  type MainstemError,
+  type SourceEvent,
+} from '../../core/index.ts'
 import type { Probe, Session, Technology } from '../connector/technology.ts'
 import { type Client, connect, connectionError, errorNumberOf } from './connection.ts'
 import { type GtidPosition, type GtidPositions, mariadbPositions, mysqlPositions } from './gtid.ts'
@@ -12,6 +18,7 @@ export class MariadbTechnology implements Technology<GtidPosition> {
   readonly positions: GtidPositions
   readonly source: string
   readonly tables: readonly SetupTable[]
+  readonly topics: readonly CapturedTopic[]
   readonly slot = null
   readonly publication = null
   readonly onEvent: (event: SourceEvent) => void
@@ -23,6 +30,7 @@ export class MariadbTechnology implements Technology<GtidPosition> {
     this.positions = setup.flavour === 'mariadb' ? mariadbPositions : mysqlPositions
     this.source = setup.source
     this.tables = setup.tables
+    this.topics = setup.topics
     this.onEvent = setup.onEvent
   }
 

@@ -5,10 +5,17 @@ import type { Captured } from '../connector/changes.ts'
 import type { RowsEvent } from './binlog.ts'
 import type { Gtid } from './gtid.ts'
 import type { ImageReader } from './images.ts'
+import type { StreamedOutbox } from './outbox.ts'
+
+/** What rows of a table are here: those of a captured table, an outbox's, or both. */
+export interface RowsMeaning {
+  readonly images: ImageReader
+  readonly captured: Captured | undefined
+  readonly outbox: StreamedOutbox | undefined
+}
 
 export interface XaRows {
-  readonly images: ImageReader
-  readonly captured: Captured
+  readonly meaning: RowsMeaning
   /** With bytes of its own. */
   readonly event: RowsEvent
 }

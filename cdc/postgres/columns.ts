@@ -12,7 +12,7 @@ import {
   parseMinorUnitsBigint,
   type ValueType,
 } from '../../core/index.ts'
-import { coreOf } from '../connector/columns.ts'
+import { checkedReader, coreOf } from '../connector/columns.ts'
 import { type ColumnReader, type Reader, RowReader } from '../connector/rows.ts'
 import { isoTimestamp, parseExactJson, REFUSED, readInteger, readTimestampMs } from '../connector/text-values.ts'
 import { parseArray, parseBytea } from './text-values.ts'
@@ -43,7 +43,14 @@ export function compileColumn(name: string, type: PgType, schema: z.ZodType): Co
   const want = describe(core, 'input', name)
   const input = inputOf(type, want)
   const text = (value: unknown) => (value === null ? null : textOf(type, core, want, value))
-  return { name, nullable, input, text, raw: utf8, read: fastReader(type, core, want) ?? checkedReader(core, input) }
+  return {
+    name,
+    nullable,
+    input,
+    text,
+    raw: utf8,
+    read: fastReader(type, core, want) ?? checkedReader(core, utf8, input),
+  }
 }
 
 /** Only for types that grow large enough to be left out of an update, and schemas that change nothing. */
@@ -54,14 +61,6 @@ function textOf(type: PgType, schema: z.ZodType, want: ValueType, value: unknown
   if (value instanceof Uint8Array) return `\\x${Buffer.from(value).toString('hex')}`
   const takesAll = new Set(['lazy', 'any', 'unknown']).has(defOf(schema).type)
   return type.class === 'json' && takesAll ? JSON.stringify(value) : undefined
-}
-
-/** Through the schema itself. */
-function checkedReader(schema: z.ZodType, input: (text: string) => unknown): Reader {
-  return (bytes, start, end) => {
-    const result = schema.safeParse(input(bytes.toString('utf8', start, end)))
-    return result.success ? result.data : REFUSED
-  }
 }
 
 /** From text to what a schema of the described input takes. What does not fit is given as it is, for the schema to refuse. */

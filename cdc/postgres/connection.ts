@@ -13,6 +13,8 @@ export interface PostgresTarget {
   readonly url: string | Setting
   readonly password?: string | Setting
   readonly tls?: boolean | TlsOptions
+  /** What a row, or a change, may take. */
+  readonly messageBytesMax: number
 }
 
 const CONNECT_TIMEOUT_MS = 10_000

@@ -1,6 +1,7 @@
 // What a server sends as CopyData (rows of a COPY, the replication stream), taken from the socket's bytes: pg's own parser makes an
 // object of each such message and emits an event for it, which costs more than decoding a row. All other messages are pg's, as before.
 // https://www.postgresql.org/docs/current/protocol-message-formats.html
+import { valueTooLarge } from '../connector/message-limit.ts'
 import { type Client, socketOf } from './connection.ts'
 
 const HEADER_BYTES = 5
@@ -12,13 +13,15 @@ export type OnCopyData = (bytes: Buffer, start: number, end: number) => void
 /**
  * From here on CopyData is `onData`'s. To be called between two queries: then pg's parser holds no part of a message. What `onData`
  * throws is thrown out of the socket's event. Gives what undoes it.
+ * @param bytesMax of a message: a longer one ends the connection with SOURCE_VALUE_TOO_LARGE
  */
-export function takeCopyData(client: Client, onData: OnCopyData): () => void {
+export function takeCopyData(client: Client, bytesMax: number, onData: OnCopyData): () => void {
   const socket = socketOf(client)
   const parsers = socket.listeners('data') as ((bytes: Buffer) => void)[]
-  const messages = new Messages(onData, bytes => {
+  const onOther = (bytes: Buffer) => {
     for (const parse of parsers) parse(bytes)
-  })
+  }
+  const messages = new Messages(onData, onOther, bytesMax, () => socket.destroy(valueTooLarge(bytesMax)))
   const take = (chunk: Buffer) => messages.take(chunk)
   for (const parse of parsers) socket.off('data', parse)
   socket.on('data', take)
@@ -35,6 +38,8 @@ export function takeCopyData(client: Client, onData: OnCopyData): () => void {
 class Messages {
   readonly #onData: OnCopyData
   readonly #onOther: (bytes: Buffer) => void
+  readonly #bytesMax: number
+  readonly #onTooLarge: () => void
   /** The beginning of a message, joined only when it is whole: a large one comes in thousands of parts. */
   #parts: Buffer[] = []
   #partBytes = 0
@@ -42,9 +47,11 @@ class Messages {
   #wanted = HEADER_BYTES
   #ended = false
 
-  constructor(onData: OnCopyData, onOther: (bytes: Buffer) => void) {
+  constructor(onData: OnCopyData, onOther: (bytes: Buffer) => void, bytesMax: number, onTooLarge: () => void) {
     this.#onData = onData
     this.#onOther = onOther
+    this.#bytesMax = bytesMax
+    this.#onTooLarge = onTooLarge
   }
 
   take(chunk: Buffer): void {
@@ -62,6 +69,7 @@ class Messages {
       const end = at + 1 + bytes.readUInt32BE(at + 1)
       if (end > bytes.length) {
         this.#wanted = end - at
+        if (this.#wanted > this.#bytesMax) this.#onTooLarge()
         break
       }
       if (bytes[at] === COPY_DATA) this.#onData(bytes, at + HEADER_BYTES, end)

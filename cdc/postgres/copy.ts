@@ -44,7 +44,7 @@ class CopyQuery {
  * Runs `copy (…) to stdout`. `onRow` is called for each row while the socket is read; the bytes are valid only during the
  * call. What it throws ends the copy.
  */
-export function copyOut(client: Client, sql: string, onRow: OnCopyData): Promise<void> {
+export function copyOut(client: Client, sql: string, rowBytesMax: number, onRow: OnCopyData): Promise<void> {
   return new Promise((resolve, reject) => {
     let failed = false
     let end = () => {}
@@ -58,7 +58,7 @@ export function copyOut(client: Client, sql: string, onRow: OnCopyData): Promise
       }
     }
     const begin = () => {
-      end = takeCopyData(client, guarded)
+      end = takeCopyData(client, rowBytesMax, guarded)
     }
     const done = (error?: unknown) => {
       end()

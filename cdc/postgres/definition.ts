@@ -9,6 +9,7 @@ import {
   type MessageSource,
   type OutboxContract,
 } from '../connector/declare-events.ts'
+import { messageBytesOf } from '../connector/message-limit.ts'
 import { createSetup, namesOf, type PostgresOptions, targetOf } from './setup.ts'
 
 /** A PostgreSQL database as a source of tables. */
@@ -23,6 +24,7 @@ export type PostgresSource<N extends string = string> = DatabaseSource<N> & Even
  * const customers = shop.table('customers', { key: 'id', row: z.object({ id: z.int(), name: z.string() }) })
  */
 export function postgres<const N extends string>(name: N, options: PostgresOptions): PostgresSource<N> {
+  messageBytesOf(name, options.messageMiBMax)
   const source = declareSource(name, 'postgres', {
     open: context => openSource(name, options, context),
     drop: application => dropSource(name, options, application),

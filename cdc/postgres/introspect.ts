@@ -3,6 +3,7 @@ import type { Introspection } from '../connector/contract-source.ts'
 import { identityColumns, readAllTables } from './catalog.ts'
 import { suggest } from './compatibility.ts'
 import { connect } from './connection.ts'
+import { targetOf } from './setup.ts'
 
 /** What errors call it: of several databases it should be seen which one is meant, and never with its password. */
 function databaseOf(url: string): string {
@@ -12,7 +13,7 @@ function databaseOf(url: string): string {
 
 /** Reads all tables of a database. @throws SOURCE_UNREACHABLE, SOURCE_AUTHENTICATION */
 export async function introspect(url: string): Promise<Introspection> {
-  const sql = await connect({ source: databaseOf(url), url })
+  const sql = await connect(targetOf(databaseOf(url), { url }))
   try {
     const { rows } = await sql.query<{ name: string }>('select current_database()::text as name')
     const tables = await readAllTables(sql)

@@ -1,8 +1,8 @@
 // Outbox tables in PostgreSQL: what is checked of them, reading those that stand there, and deleting rows whose events are in the log.
 import { type CapturedTopic, fail, type MainstemError, type RawValues } from '../../core/index.ts'
-import { doesNotFit } from '../connector/contract-columns.ts'
 import { didYouMean } from '../connector/did-you-mean.ts'
-import { columnsOfOutbox, OutboxReader } from '../connector/events.ts'
+import type { OutboxReader } from '../connector/events.ts'
+import { checkOutbox } from '../connector/outbox-table.ts'
 import type { CheckedTopic, OutboxTables } from '../connector/technology.ts'
 import { type CatalogTable, nearbyTables, readTables, type TableName } from './catalog.ts'
 import { compileColumn } from './columns.ts'
@@ -10,7 +10,6 @@ import { checkType } from './compatibility.ts'
 import { type Client, quoteName, quoteTable } from './connection.ts'
 import { parseLsn } from './lsn.ts'
 import type { Setup, SetupOutbox } from './setup.ts'
-import type { PgType } from './types.ts'
 
 const FETCH_ROWS = 1_000
 
@@ -24,21 +23,23 @@ export interface PgOutbox extends CheckedTopic {
 /** @param problems gets what stands in the way */
 export async function checkOutboxes(setup: Setup, sql: Client, problems: MainstemError[]): Promise<PgOutbox[]> {
   if (setup.outboxes.length === 0) return []
-  const found = await readTables(
+  const tables = await readTables(
     sql,
     setup.outboxes.map(({ pg }) => pg),
   )
   const checked: PgOutbox[] = []
   for (const outbox of setup.outboxes) {
-    const catalog = found.find(({ schema, name }) => schema === outbox.pg.schema && name === outbox.pg.name)
+    const catalog = tables.find(({ schema, name }) => schema === outbox.pg.schema && name === outbox.pg.name)
     if (!catalog || (catalog.kind !== 'r' && catalog.kind !== 'p')) {
       problems.push(await missing(setup, sql, outbox.pg))
       continue
     }
-    const wrong = [...checkColumns(outbox, catalog), ...(await checkRights(sql, outbox, catalog))]
-    problems.push(...wrong)
-    if (wrong.length === 0)
-      checked.push({ setup: outbox, captured: outbox.captured, catalog, reader: readerOf(outbox, catalog) })
+    const columns = catalog.columns.filter(({ generated }) => !generated)
+    const found = checkOutbox(outbox, columns, { checkType, compileColumn })
+    const wrong = await checkRights(sql, outbox, catalog)
+    problems.push(...('problems' in found ? found.problems : []), ...wrong)
+    if ('reader' in found && wrong.length === 0)
+      checked.push({ setup: outbox, captured: outbox.captured, catalog, reader: found.reader })
   }
   return checked
 }
@@ -50,60 +51,6 @@ async function missing(setup: Setup, sql: Client, table: TableName): Promise<Mai
     detail: `looked for ${quoteTable(table)}; there is ${names.slice(0, 12).join(', ') || 'no table'}`,
     ...(near ? { hint: `did you mean ${near}?` } : {}),
   })
-}
-
-const readerOf = ({ captured, origin }: SetupOutbox, catalog: CatalogTable): OutboxReader =>
-  new OutboxReader(captured, origin, isColumnOf(catalog), (column, schema) =>
-    compileColumn(column, typeOf(catalog, column), schema),
-  )
-
-const isColumnOf =
-  ({ columns }: CatalogTable) =>
-  (name: string): boolean =>
-    columns.some(column => column.name === name && !column.generated)
-
-const typeOf = ({ columns }: CatalogTable, name: string): PgType =>
-  columns.find(column => column.name === name)?.type ?? { class: 'other', name: 'unknown' }
-
-function checkColumns({ captured, origin }: SetupOutbox, catalog: CatalogTable): MainstemError[] {
-  const { name } = captured.topic
-  const isColumn = isColumnOf(catalog)
-  const problems: MainstemError[] = []
-  const missingColumn = (column: string) => {
-    const near = didYouMean(
-      column,
-      catalog.columns.map(each => each.name),
-    )
-    return fail('CONTRACT_COLUMN_MISSING', `${name} has no column '${column}'`, {
-      detail: `it has ${catalog.columns.map(each => each.name).join(', ')}`,
-      hint: near
-        ? `did you mean ${near}?`
-        : "name the column of the field (columns: { field: 'column' }), or that of the others' JSON (payload: 'column')",
-    })
-  }
-  const seen = new Set<string>()
-  for (const { variant, field, column } of columnsOfOutbox(captured, origin, isColumn)) {
-    if (!isColumn(column)) {
-      if (!seen.has(column)) problems.push(missingColumn(column))
-      seen.add(column)
-      continue
-    }
-    if (field === captured.contract.discriminator) continue
-    const schema = captured.contract.variants.find(each => each.name === variant)?.schema.shape[field]
-    const type = typeOf(catalog, column)
-    const problem = schema && checkType(type, schema)
-    if (problem) problems.push(doesNotFit(name, { name: column, type }, problem))
-  }
-  if (origin.payload === undefined) return problems
-  if (!isColumn(origin.payload)) problems.push(missingColumn(origin.payload))
-  else if (!['json', 'text'].includes(typeOf(catalog, origin.payload).class))
-    problems.push(
-      fail('CONTRACT_TYPE_MISMATCH', `${name}.${origin.payload} is no JSON`, {
-        detail: `the column is ${typeOf(catalog, origin.payload).name}`,
-        hint: 'a payload is jsonb, json or text',
-      }),
-    )
-  return problems
 }
 
 async function checkRights(
@@ -199,7 +146,9 @@ export class PgOutboxTables implements OutboxTables<bigint> {
   async remove({ captured }: CheckedTopic, keys: readonly (readonly string[])[]): Promise<void> {
     const { catalog } = this.#of(captured)
     const columns = keyOf(catalog)
-    const given = columns.map((name, n) => `$${n + 1}::${typeOf(catalog, name).name}[]`).join(', ')
+    const given = columns
+      .map((name, n) => `$${n + 1}::${catalog.columns.find(column => column.name === name)?.type.name}[]`)
+      .join(', ')
     await this.#sql.query(
       `delete from ${quoteTable(catalog)} where (${columns.map(quoteName).join(', ')}) in (select * from unnest(${given}))`,
       columns.map((_, n) => keys.map(key => key[n])),

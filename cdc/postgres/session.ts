@@ -138,8 +138,9 @@ export class PostgresSession implements Session<bigint> {
     return createRowReader(table.setup.contract, found?.catalog.columns ?? [])
   }
 
-  publish(tables: readonly CheckedTable[]): Promise<void> {
-    const published = publishedOf(tables.map(ofPostgres), [])
+  publish(tables: readonly CheckedTable[], topics: readonly CheckedTopic[]): Promise<void> {
+    const outboxes = this.#outboxes.filter(({ captured }) => topics.some(topic => topic.captured === captured))
+    const published = publishedOf(tables.map(ofPostgres), outboxes)
     return this.#watched(() => ensurePublication(this.#setup, this.#sql, published))
   }
 
@@ -156,7 +157,7 @@ export class PostgresSession implements Session<bigint> {
     return checkCondition(this.#setup.target, table, where)
   }
 
-  openFeed(start: bigint, sink: FeedSink<bigint>): Feed<bigint> {
+  openFeed(start: bigint, sink: FeedSink<bigint>, begins: ReadonlyMap<string, bigint>): Feed<bigint> {
     return new ReplicationStream({
       setup: this.#setup,
       tables: this.#tables,
@@ -164,6 +165,7 @@ export class PostgresSession implements Session<bigint> {
       messages: messagesOf(this.#setup.topics),
       start,
       sink,
+      begins,
     })
   }
 

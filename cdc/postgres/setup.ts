@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { type CapturedTable, type CapturedTopic, fail, type SourceContext, type SourceEvent } from '../../core/index.ts'
-import type { OutboxOrigin } from '../connector/events.ts'
+import { messageBytesOf } from '../connector/message-limit.ts'
+import { type DeclaredOutbox, outboxesOf } from '../connector/outbox-table.ts'
 import type { Retention } from '../connector/technology.ts'
 import type { TableName } from './catalog.ts'
 import type { PostgresTarget } from './connection.ts'
@@ -21,6 +22,8 @@ export interface PostgresOptions {
   readonly walHeldBytesMax?: number
   /** From so many on the event `source-log-held` tells. Default: half of `walHeldBytesMax`, or 1 GiB. */
   readonly walHeldBytesAlarm?: number
+  /** A row, or a change of one, of more mebibytes is refused, since it is held in memory. 1 to 500, default 256. */
+  readonly messageMiBMax?: number
   /** The schema of tables named without one. Default `public`. */
   readonly schema?: string
   /** The password, where the url has none: `secretFile('/run/secrets/shop')`. Default: `PGPASSWORD`, `PGPASSFILE`, `~/.pgpass`. */
@@ -52,9 +55,7 @@ export interface SetupTable extends CapturedTable {
   readonly pg: TableName
 }
 
-export interface SetupOutbox {
-  readonly captured: CapturedTopic
-  readonly origin: OutboxOrigin
+export interface SetupOutbox extends DeclaredOutbox {
   readonly pg: TableName
 }
 
@@ -77,6 +78,7 @@ export function namesOf(source: string, options: PostgresOptions, application: s
 export const targetOf = (source: string, options: PostgresOptions): PostgresTarget => ({
   source,
   url: options.url,
+  messageBytesMax: messageBytesOf(source, options.messageMiBMax),
   ...(options.password === undefined ? {} : { password: options.password }),
   ...(options.tls === undefined ? {} : { tls: options.tls }),
 })
@@ -92,10 +94,7 @@ export function createSetup(source: string, options: PostgresOptions, context: S
     tables: context.tables.map(table => ({ ...table, pg: tableName(table.table.table, schema) })),
     retention: retentionOf(source, options),
     topics,
-    outboxes: topics.flatMap(captured => {
-      const { origin } = captured.declared
-      return origin.kind === 'outbox' ? [{ captured, origin, pg: tableName(origin.table, schema) }] : []
-    }),
+    outboxes: outboxesOf(topics).map(outbox => ({ ...outbox, pg: tableName(outbox.origin.table, schema) })),
     spoolPath: join(context.mirrorPath, 'spool'),
     onEvent: context.onEvent,
   }

@@ -121,7 +121,7 @@ export class CopyReader implements ChunkReader {
     const { columns, reader, tuple } = this.#shapeOf(table)
     const sql = `copy (select ${columns} from ${onlyTable(ofPostgres(table).catalog)} ${rest}) to stdout`
     await watchLocks(this.#target, this.client, this.#onWaiting, () =>
-      copyOut(this.client, sql, (bytes, from, to) => {
+      copyOut(this.client, sql, this.#target.messageBytesMax, (bytes, from, to) => {
         readCopyRow(bytes, from, to, tuple)
         onRow(reader, tuple)
       }),

@@ -44,6 +44,8 @@ export interface StreamOptions {
   readonly messages: readonly PgMessages[]
   readonly start: bigint
   readonly sink: FeedSink<bigint>
+  /** Outboxes that came later → where their events begin. */
+  readonly begins: ReadonlyMap<string, bigint>
 }
 
 /** The part of pg-logical-replication's service that is used. */
@@ -96,7 +98,7 @@ export class ReplicationStream implements Feed<bigint, Message> {
       start: async (client: Client, slot: string, lsn: string): Promise<unknown> => {
         this.#client = client
         await prepareSession(client)
-        takeCopyData(client, (bytes, from, to) => this.#onCopyData(bytes, from, to))
+        takeCopyData(client, setup.target.messageBytesMax, (bytes, from, to) => this.#onCopyData(bytes, from, to))
         return client.query(
           `START_REPLICATION SLOT ${quoteName(slot)} LOGICAL ${lsn} (proto_version '2', publication_names '${publication}', messages 'true', streaming '${streaming}')`,
         )

@@ -2,6 +2,7 @@
 import { fail } from '../../core/index.ts'
 import type { Captured, OldKind } from '../connector/changes.ts'
 import type { OutboxReader } from '../connector/events.ts'
+import { earlyTopics, placesOf } from '../connector/outbox-table.ts'
 import type { FeedSink } from '../connector/technology.ts'
 import { createRowReader } from './columns.ts'
 import type { PgMessages } from './messages.ts'
@@ -23,6 +24,8 @@ export interface TransactionsOptions {
   /** Transactions that end at or before it are in the log already. */
   readonly start: bigint
   readonly sink: FeedSink<bigint>
+  /** Outboxes that came later → where their events begin. */
+  readonly begins: ReadonlyMap<string, bigint>
 }
 
 /** What a relation message does not say of a column. */
@@ -37,6 +40,8 @@ export class Transactions implements PgoutputHandler {
   readonly #captured = new Map<number, Captured>()
   readonly #messages: ReadonlyMap<string, PgMessages>
   readonly #outboxes = new Map<number, CapturedOutbox>()
+  /** Outboxes that do not begin before the transaction at hand. */
+  #early: ReadonlySet<string> = new Set()
 
   constructor(options: TransactionsOptions) {
     this.#options = options
@@ -45,6 +50,7 @@ export class Transactions implements PgoutputHandler {
   }
 
   begin(finalLsn: bigint, _commitTimeUs: number, transaction: number): void {
+    this.#early = earlyTopics(this.#options.begins, begin => finalLsn < begin)
     // A commit record that begins before the log's mark also ends there: marks are ends of records.
     this.#sink.begin(String(transaction), finalLsn < this.#options.start)
   }
@@ -125,8 +131,8 @@ export class Transactions implements PgoutputHandler {
     const captured = this.#captured.get(relationId)
     if (captured) this.#sink.insert(captured, after)
     const outbox = this.#outboxes.get(relationId)
-    if (outbox) {
-      const text = (start: number, end: number) => after.bytes.toString('utf8', start, end)
+    if (outbox && !this.#early.has(outbox.topic)) {
+      const text = (_place: number, start: number, end: number) => after.bytes.toString('utf8', start, end)
       this.#sink.event(outbox.topic, outbox.reader.read(after, outbox.places, text))
     }
   }
@@ -135,13 +141,10 @@ export class Transactions implements PgoutputHandler {
   #outboxRelation({ id, schema, table, columns }: Relation): void {
     const outbox = this.#options.outboxes.find(({ setup: { pg } }) => pg.schema === schema && pg.name === table)
     if (!outbox) return
-    const places = new Map(columns.map(({ name }, place) => [name, place]))
-    const gone = outbox.reader.columns.find(name => !places.has(name))
-    if (gone !== undefined)
-      throw fail('CONTRACT_COLUMN_MISSING', `${outbox.captured.topic.name} has no column '${gone}' any more`, {
-        detail: `it has ${columns.map(({ name }) => name).join(', ')}`,
-        hint: 'bring the contract up to date, or undo the change of the table',
-      })
+    const places = placesOf(
+      outbox,
+      columns.map(({ name }) => name),
+    )
     this.#outboxes.set(id, { topic: outbox.captured.topic.name, reader: outbox.reader, places })
   }
 

@@ -63,7 +63,7 @@ export type AuditStatus = JobStatus<AuditReport, AuditProgress>
 export interface SourceAudits {
   /**
    * Begins to compare tables with their mirror, while all goes on; `status` tells how it goes.
-   * @throws NOT_READY, AUDIT_INVALID, OVERLOADED while another one runs, SHUTTING_DOWN
+   * @throws NOT_READY, TABLE_UNKNOWN, OVERLOADED while another one runs, SHUTTING_DOWN
    */
   start(request: AuditRequest): AuditStatus
   status(): AuditStatus

@@ -45,6 +45,8 @@ const schema = z.object({
   /** Captured table → its contract's columns. */
   tables: z.record(z.string(), z.array(z.string())),
   reading: reading.nullable().default(null),
+  /** Outbox that came later → the position behind which the stream brings its events: what stood in it then is in the log. */
+  begins: z.record(z.string(), z.string()).default({}),
 })
 
 export type ControlRecord = z.output<typeof schema>
@@ -58,6 +60,7 @@ export interface ControlState {
   readonly identity: Readonly<Record<string, string>>
   readonly tables: Readonly<Record<string, readonly string[]>>
   readonly reading: Reading | null
+  readonly begins: Readonly<Record<string, string>>
 }
 
 export const NO_CONTROL: ControlState = {
@@ -67,18 +70,19 @@ export const NO_CONTROL: ControlState = {
   identity: {},
   tables: {},
   reading: null,
+  begins: {},
 }
 
 /** The state after a control record of this source; undefined where the record is of another one. */
 export function readControl(source: string, value: AnyRow): ControlState | undefined {
   const record = schema.parse(value)
   if (record.source !== source) return undefined
-  const { event: phase, epoch, position, identity, tables, reading } = record
-  return { phase, epoch, position, identity, tables, reading }
+  const { event: phase, epoch, position, identity, tables, reading, begins } = record
+  return { phase, epoch, position, identity, tables, reading, begins }
 }
 
 /** The record that says a state. */
 export function controlRecord(source: string, state: ControlState): AnyRow {
-  const { phase: event, epoch, position, identity, tables, reading } = state
-  return { source, event, epoch, position, identity, tables, reading }
+  const { phase: event, epoch, position, identity, tables, reading, begins } = state
+  return { source, event, epoch, position, identity, tables, reading, begins }
 }

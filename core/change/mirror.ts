@@ -22,6 +22,7 @@ import { type ControlState, NO_CONTROL, readControl } from './control.ts'
 import { MirrorTable } from './mirror-table.ts'
 import { ParkedEvents } from './parked-events.ts'
 import type { ParkedRows } from './parked-rows.ts'
+import { cutRaw } from './raw.ts'
 import type { ParkedEntry } from './source.ts'
 import { readSchema, type SchemaColumn } from './source-events.ts'
 
@@ -209,13 +210,14 @@ export class Mirror {
     return table
   }
 
+  /** For lists: long values are cut. */
   parked(limit: number): ParkedEntry[] {
     const entries: ParkedEntry[] = []
     for (const rows of this.#all()) {
       if (rows.parkedCount === 0) continue
       for (const entry of rows.parked()) {
         if (entries.length >= limit) return entries
-        entries.push(entry)
+        entries.push({ ...entry, raw: cutRaw(entry.raw) })
       }
     }
     return entries

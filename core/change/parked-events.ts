@@ -5,7 +5,7 @@ import { isMainstemError } from '../errors.ts'
 import type { Batch, LogTopic, ParkedRow } from '../log/index.ts'
 import type { TableStore } from '../state/index.ts'
 import { ParkedRows } from './parked-rows.ts'
-import { cutRaw, refusedBy } from './raw.ts'
+import { keptRaw, refusedBy } from './raw.ts'
 import type { ParkedEntry } from './source.ts'
 
 /** What an event is parked with where it is not its own fault. */
@@ -43,7 +43,7 @@ export class ParkedEvents extends ParkedRows {
     const key = this.keyOf(value)
     const wrong = error ?? (this.#blocked.has(key) ? BEHIND : this.append(batch, value))
     if (wrong === undefined) return undefined
-    const row: ParkedRow = { op: 'insert', key, raw: cutRaw(raw), error: wrong }
+    const row: ParkedRow = { op: 'insert', key, raw: keptRaw(raw), error: wrong }
     batch.parked(this.topic, row)
     this.#block(key)
     return { events: this, row, index: batch.count - 1 }
@@ -93,10 +93,15 @@ export class ParkedEvents extends ParkedRows {
     else this.#blocked.delete(key)
   }
 
-  /** Parked events in the order of the log, of one key or of all. */
-  inOrder(key: string | undefined): readonly ParkedEntry[] {
-    const entries = [...this.parked()].filter(entry => key === undefined || entry.key === key)
-    return entries.sort((a, b) => a.logPosition - b.logPosition)
+  /** Where parked events stand in the log, in order, of one key or of all. */
+  inOrder(key: string | undefined): readonly number[] {
+    const positions: number[] = []
+    for (const entry of this.parked()) if (key === undefined || entry.key === key) positions.push(entry.logPosition)
+    return positions.sort((a, b) => a - b)
+  }
+
+  parkedAt(logPosition: number): ParkedEntry | undefined {
+    return this.findParked(String(logPosition))
   }
 
   #block(key: string): void {

@@ -8,7 +8,7 @@ import { isMainstemError } from '../errors.ts'
 import type { Batch, ParkedRow } from '../log/index.ts'
 import { applyParked, type Mirror } from './mirror.ts'
 import type { MirrorTable } from './mirror-table.ts'
-import { cutRaw, cutText } from './raw.ts'
+import { cutText, keptRaw } from './raw.ts'
 import type { ParkedEntry } from './source.ts'
 
 /** A row image whose contract refused it. */
@@ -130,7 +130,7 @@ export class Recorder {
 
   /** Records a parked row, but leaves it to the caller to write it into the mirror. */
   parkLater(table: MirrorTable, op: 'insert' | 'update', row: RefusedRow): ParkedRow {
-    const parked: ParkedRow = { op, key: cutText(row.keyText, KEY_BYTES_MAX), raw: cutRaw(row.raw), error: row.error }
+    const parked: ParkedRow = { op, key: cutText(row.keyText, KEY_BYTES_MAX), raw: keptRaw(row.raw), error: row.error }
     this.#batch.parked(table.topic, parked)
     this.#parked.push({ table, row: parked, index: this.#batch.count - 1 })
     return parked
@@ -146,7 +146,7 @@ export class Recorder {
       table.put(row.key, value, false)
     }
     const known = table.findParked(row.keyText)
-    if (known && JSON.stringify(known.raw) === JSON.stringify(cutRaw(row.raw))) return
+    if (known && JSON.stringify(known.raw) === JSON.stringify(keptRaw(row.raw))) return
     this.park(table, stored ? 'update' : 'insert', row, undefined)
   }
 

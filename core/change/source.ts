@@ -124,6 +124,12 @@ export type SourceEvent =
       readonly delayMs: number
     }
   | {
+      /** At the start: what the server kept of its log while nobody read it. */
+      readonly event: 'source-behind'
+      readonly source: string
+      readonly bytes: number
+    }
+  | {
       /** The server keeps much of its log because the source has not read it; it keeps little again. */
       readonly event: 'source-log-held' | 'source-log-read'
       readonly source: string
@@ -285,7 +291,7 @@ export interface SourceConnector {
   /**
    * Starts, pauses, resumes or cancels a snapshot of tables that goes on beside streaming, and gives how it stands. Of a source
    * that has failed, `start` of all tables is the repair: it begins anew, and reads everything.
-   * @throws SNAPSHOT_INVALID, SNAPSHOT_RUNNING, SNAPSHOT_NOT_RUNNING, SNAPSHOT_NEEDED, NOT_READY
+   * @throws TABLE_UNKNOWN, SNAPSHOT_INVALID, SNAPSHOT_RUNNING, SNAPSHOT_NOT_RUNNING, SNAPSHOT_NEEDED, NOT_READY
    */
   snapshot(command: SnapshotCommand): Promise<SnapshotProgress | null>
   readonly audits: SourceAudits

@@ -82,6 +82,7 @@ test('not found, not yet and gone are three answers', async () => {
     identity: {},
     tables: {},
     reading: null,
+    begins: {},
   } as const
   const told = world.log.batch()
   told.event(control, controlRecord('shop', complete))

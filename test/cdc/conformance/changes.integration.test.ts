@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { minorUnits } from '../../../core/index.ts'
+import { openCuttingProxy } from '../../support/cutting-proxy.ts'
 import { Random } from '../../support/random.ts'
 import { until } from '../captured.ts'
 import { Captured, DATABASES, type TestServer } from './databases.ts'
@@ -113,7 +114,15 @@ describe.each(DATABASES)('$name', database => {
         const parked = source.connector.parked(10)
         expect(parked.map(({ key }) => key).sort()).toEqual(['100', '3'])
         expect(parked.find(({ key }) => key === '3')).toMatchObject({ raw: { owner: 'also too long, in the stream' } })
-        await source.run("update accounts set owner = 'short' where id in (3, 100)")
+        // A long value is kept whole: it can be read again with its row mended here.
+        await source.run(
+          `insert into accounts (id, owner, balance, note) values (101, 'an owner with too long a name', 1, repeat('é', 300000))`,
+        )
+        await source.level()
+        expect(source.connector.parked(10).find(({ key }) => key === '101')?.raw['note']).toHaveLength(64 * 1024 + 1)
+        const request = { topic: 'db.accounts', key: '101', set: { owner: 'short' } }
+        expect(await source.connector.retryParked(request)).toMatchObject({ accepted: 1, refused: 0 })
+        await source.run("update accounts set owner = 'short' where id in (3, 100, 101)")
         await source.level()
         expect(source.connector.parked(10)).toEqual([])
         expect(await tablesByLog(source)).toEqual(await tablesNow(source))
@@ -187,6 +196,30 @@ describe.each(DATABASES)('$name', database => {
         expect(await tablesByLog(source)).toEqual(await tablesNow(source))
         expect(source.events.some(({ event }) => event === 'source-retrying')).toBe(true)
       } finally {
+        await source.close()
+      }
+    })
+
+    test(`a connection that is cut in the midst of messages, again and again, loses and doubles nothing (SEED=${SEED})`, async () => {
+      const url = await server.createDatabase()
+      await using proxy = await openCuttingProxy(url)
+      const db = database.source(proxy.url)
+      const { accounts, transfers } = tablesOf(db)
+      const source = new Captured(database, db, url, [accounts, transfers])
+      const random = new Random(SEED)
+      const session = await database.connect(url)
+      try {
+        await source.run(...setup(database), fill(database, ACCOUNTS))
+        await source.start()
+        await source.level()
+        proxy.cutAfter(Array.from({ length: 5 }, () => random.int(60_000)))
+        for (let n = 1; n <= 150 || (proxy.cuts < 2 && n < 2_000); n++) await transact(session, random, n)
+        await source.level(60_000)
+        expect(await tablesByLog(source)).toEqual(await tablesNow(source))
+        expect(await brokenTransactions(source)).toEqual([])
+        expect(proxy.cuts).toBeGreaterThanOrEqual(2)
+      } finally {
+        await session.end()
         await source.close()
       }
     })

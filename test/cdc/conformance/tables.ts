@@ -1,6 +1,6 @@
 // Tables that scenarios share, with their contracts. Every database writes them alike but for a point in time.
 import { z } from 'zod'
-import { minorUnits } from '../../../core/index.ts'
+import { minorUnits, type SourceTopic } from '../../../core/index.ts'
 import { Captured, type Dialect, type Source } from './databases.ts'
 
 const account = z.object({
@@ -25,10 +25,18 @@ export const fill = (dialect: Dialect, count: number): string =>
           case when n % 5 = 0 then null else '2024-02-29 12:34:56.789' end${dialect.name.endsWith('PostgreSQL') ? '::timestamptz' : ''}
      from ${dialect.series(count)}`
 
-export function capture(dialect: Dialect, url: string, folder?: string): Captured {
+/** @param topics what is captured beside them */
+export function capture(
+  dialect: Dialect,
+  url: string,
+  folder?: string,
+  topics: (db: Source) => SourceTopic[] = () => [],
+): Captured {
   const db = dialect.source(url)
   const { accounts, transfers } = tablesOf(db)
-  return new Captured(dialect, db, url, [accounts, transfers], folder)
+  const captured = new Captured(dialect, db, url, [accounts, transfers], folder)
+  captured.topics = topics(db)
+  return captured
 }
 
 export const tablesOf = (db: Source) => ({

@@ -4,8 +4,17 @@ import type { SqlSession } from './databases.ts'
 
 export const ACCOUNTS = 2_000
 
-/** One transaction: a transfer over both tables, and now and then a deletion, a moved key, a rollback, a truncation. */
-export async function transact(session: SqlSession, random: Random, number: number): Promise<void> {
+/**
+ * One transaction: a transfer over both tables, and now and then a deletion, a moved key, a rollback.
+ * @param more statements of it
+ * @returns whether it was committed
+ */
+export async function transact(
+  session: SqlSession,
+  random: Random,
+  number: number,
+  ...more: readonly string[]
+): Promise<boolean> {
   const first = random.int(ACCOUNTS) + 1
   // In one order, so that two workers never wait for each other.
   const [a, b] = [first, first + 1 + random.int(50)]
@@ -19,5 +28,8 @@ export async function transact(session: SqlSession, random: Random, number: numb
   if (number % 7 === 0) await session.query(`delete from transfers where id = ${random.int(number + 1)}`)
   if (number % 11 === 0) await session.query(`update accounts set id = ${100_000 + number} where id = ${a}`)
   if (number % 17 === 0) await session.query(`delete from accounts where id = ${b}`)
-  await session.query(number % 13 === 0 ? 'rollback' : 'commit')
+  for (const statement of more) await session.query(statement)
+  const isCommitted = number % 13 !== 0
+  await session.query(isCommitted ? 'commit' : 'rollback')
+  return isCommitted
 }

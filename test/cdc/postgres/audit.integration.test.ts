@@ -168,7 +168,7 @@ test(`while the tables are written to nothing differs (SEED=${SEED})`, async () 
 test('a rate is kept, an audit can be cancelled, only one runs, and only where there is something to compare with', async () => {
   await open()
   const { audits } = captured.connector
-  expect(() => audits.start({ tables: ['none'] })).toThrow(expect.objectContaining({ code: 'AUDIT_INVALID' }))
+  expect(() => audits.start({ tables: ['none'] })).toThrow(expect.objectContaining({ code: 'TABLE_UNKNOWN' }))
   expect(audits.start({ rowsPerSecondMax: 100 }).state).toBe('running')
   expect(() => audits.start({})).toThrow(expect.objectContaining({ code: 'OVERLOADED' }))
   const progress = await until(() => audits.status().progress ?? undefined)

@@ -174,6 +174,31 @@ describe.each(['embedded', 'system'] as const)('large transactions of the %s Pos
       })
     })
 
+    test('but for a row beyond the limit, in the stream as in a snapshot: the source stops, and goes on when it is raised', async () => {
+      const url = await createDatabase(server)
+      const [narrow, wide] = [source(url, { messageMiBMax: 1 }), source(url, { messageMiBMax: 4 })]
+      const captured = new Captured(narrow, url, tables(narrow))
+      try {
+        await captured.run(...SETUP)
+        await captured.start()
+        await captured.level()
+        await captured.run(`insert into t values (9001, 1, repeat('x', 3000000))`)
+        const refused = { code: 'SOURCE_VALUE_TOO_LARGE', hint: expect.stringContaining('messageMiBMax') }
+        expect(await until(() => captured.event('source-failed'))).toMatchObject(refused)
+        await captured.stop()
+        captured.events.length = 0
+        await captured.start({ resnapshot: true })
+        expect(await until(() => captured.event('source-failed'))).toMatchObject(refused)
+        await captured.stop()
+        captured.redefine(wide, tables(wide))
+        await captured.start()
+        await captured.level()
+        await expectSame(captured)
+      } finally {
+        await captured.close()
+      }
+    })
+
     test('also where the server sends them in one piece', async () => {
       const url = await createDatabase(server)
       await withClient(url, client => client.query(`alter role current_user set logical_decoding_work_mem = '1GB'`))

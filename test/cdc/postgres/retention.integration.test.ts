@@ -107,6 +107,23 @@ describe('the log that a server keeps for a source', () => {
     })
   })
 
+  test('is told at the start, with what came while nobody read; beyond the limit it is given up then, too', async () => {
+    await capture({ walHeldBytesMax: 30 * MIB }, async captured => {
+      captured.logOptions = {}
+      await captured.restart()
+      await captured.level()
+      await captured.stop()
+      await captured.run(elsewhere(45), `insert into t values (8, 'eight')`)
+      captured.events.length = 0
+      // What comes first, the end of all that was kept or the limit, is nobody's to say; that it was too much is told in any case.
+      await captured.start()
+      const behind = await until(() => captured.event('source-behind'))
+      expect(behind.bytes).toBeGreaterThan(30 * MIB)
+      expect(await until(() => captured.event('source-failed'))).toMatchObject({ code: 'SOURCE_SLOT_LOST' })
+      expect(await slots(captured)).toBe(0)
+    })
+  })
+
   test('is little while only tables that nobody captures are written to', async () => {
     await capture({ walHeldBytesMax: 60 * MIB }, async captured => {
       for (let round = 0; round < 8; round++) {

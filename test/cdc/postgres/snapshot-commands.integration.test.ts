@@ -1,7 +1,13 @@
 // What a running source can be told of its snapshots.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { createDatabase, openTestPostgres, type PostgresServer } from '../../support/postgres.ts'
+import { openApplication } from '../../../bin/open-application.ts'
+import { application, count, projection } from '../../../projections/index.ts'
+import { mainstem } from '../../support/mainstem-process.ts'
+import { createDatabase, openTestPostgres, type PostgresServer, withClient } from '../../support/postgres.ts'
 import { Captured, source, until } from './support.ts'
 
 const row = z.object({ id: z.int(), note: z.string() })
@@ -85,7 +91,7 @@ describe('snapshots of a running source', () => {
       expect((await captured.rows('t')).length).toBe(ROWS)
       await expect(connector.snapshot({ do: 'pause' })).rejects.toMatchObject({ code: 'SNAPSHOT_NOT_RUNNING' })
       await expect(connector.snapshot({ do: 'start', tables: ['v'] })).rejects.toMatchObject({
-        code: 'SNAPSHOT_INVALID',
+        code: 'TABLE_UNKNOWN',
         detail: expect.stringContaining('t, u'),
       })
       for (const where of ['nothing = 1', 'true) union select (true', 'id = 1; select 1', 'id']) {
@@ -164,5 +170,138 @@ describe('snapshots of a running source', () => {
       await streams(captured)
       await captured.level()
       expect((await captured.rows('t')).length).toBe(ROWS + 1)
+    }))
+
+  test('the command line starts, conditions, pauses, resumes and cancels it, and says how it ended', async () => {
+    const url = await createDatabase(server)
+    await withClient(url, client =>
+      client.query(
+        `create table t (id int primary key, note text not null); insert into t select n, 'note' from generate_series(1, ${ROWS}) n`,
+      ),
+    )
+    const db = source(url)
+    const counts = projection('counts', { key: z.string(), state: z.object({ rows: z.int32() }) }).on(
+      db.table('t', { key: 'id', row }),
+      each => each.note,
+      { rows: count() },
+    )
+    const folder = mkdtempSync(join(tmpdir(), 'mainstem-snapshot-'))
+    const app = await openApplication(application('snapshots', { views: [counts] }), {
+      dataDir: folder,
+      listen: { port: 0 },
+    })
+    const snapshot = async (...args: string[]) => {
+      const { code, stdout, stderr } = await mainstem(['snapshot', 'db', ...args, '--url', app.url ?? '', '--json'])
+      return {
+        code,
+        json: code === 2 || stdout === '' ? undefined : JSON.parse(stdout.trim().split('\n').at(-1) ?? ''),
+        stderr,
+      }
+    }
+    try {
+      const connector = app.sources.get('db')!
+      await until(() => connector.status().state === 'streaming' && connector.status().snapshot === null)
+      expect((await snapshot('none')).stderr).toContain('TABLE_UNKNOWN')
+      expect((await snapshot('--pause', '--cancel')).stderr).toContain('REQUEST_INVALID')
+      expect((await snapshot('--pause')).stderr).toContain('SNAPSHOT_NOT_RUNNING')
+      expect(await snapshot('t', '--where', 'id <= 10')).toMatchObject({
+        code: 0,
+        json: { source: 'db', snapshot: null },
+      })
+      // A row on which the condition fails: it pauses itself there.
+      const stuck = await snapshot('t', '--where', `1 / (id - ${ROWS}) <= 0`)
+      expect(stuck).toMatchObject({ code: 1, json: { snapshot: { paused: true, error: { code: 'SOURCE_PROTOCOL' } } } })
+      expect(await snapshot('--pause')).toMatchObject({ code: 0, json: { snapshot: { paused: true, error: null } } })
+      const { stdout } = await mainstem(['sources', '--url', app.url ?? '', '--json'])
+      expect(JSON.parse(stdout)).toMatchObject({ sources: [{ name: 'db', snapshot: { paused: true, tables: 1 } }] })
+      expect((await snapshot('--resume')).code).toBe(1)
+      await withClient(url, client => client.query(`delete from t where id = ${ROWS}`))
+      expect(await snapshot('--resume')).toMatchObject({ code: 0, json: { snapshot: null } })
+      expect((await snapshot('--where', `1 / (id - ${ROWS - 1}) <= 0`)).code).toBe(1)
+      expect(await snapshot('--cancel')).toMatchObject({ code: 0, json: { snapshot: null } })
+      expect(connector.status()).toMatchObject({ state: 'streaming', snapshot: null })
+      expect(await snapshot('--no-wait')).toMatchObject({ code: 0, json: { snapshot: { tables: 1 } } })
+      await until(() => connector.status().snapshot === null)
+      await connector.drop()
+    } finally {
+      await app.close()
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+
+  test('with synchronous replication, a commit that is in the log long before it is visible is lost by none: neither stream, snapshot nor audit', () =>
+    withCaptured(async captured => {
+      const admin = (statement: string) => withClient(server.url(), client => client.query(statement))
+      /** Resolves when some session waits for what `query` says. */
+      const waits = (query: string) =>
+        until(() =>
+          withClient(server.url(), async client => {
+            const { rows } = await client.query(`select from pg_stat_activity where ${query}`)
+            return rows.length > 0
+          }),
+        )
+      /** Commits, while nobody confirms: what it did is streamed, and not to be seen until `release`. */
+      const hidden = async (...statements: string[]) => {
+        await admin(`alter system set synchronous_standby_names = 'absent'`)
+        await admin('select pg_reload_conf()')
+        const commit = withClient(captured.url, async client => {
+          for (const statement of ['set synchronous_commit = on', 'begin', ...statements, 'commit'])
+            await client.query(statement)
+        })
+        await waits(`wait_event = 'SyncRep'`)
+        return async () => {
+          await admin('alter system reset synchronous_standby_names')
+          await admin('select pg_reload_conf()')
+          await commit
+        }
+      }
+      const seen = async (id: number) => (await captured.rows('t')).some(each => each['id'] === id)
+      const expectSame = async () => {
+        await captured.level()
+        const { rows } = await withClient(captured.url, client => client.query('select id, note from t'))
+        expect(new Set(await captured.rows('t'))).toEqual(new Set(rows))
+      }
+      // Everybody else commits as soon as it is on disk.
+      await admin(`alter database "${new URL(captured.url).pathname.slice(1)}" set synchronous_commit = local`)
+      await captured.start()
+      await streams(captured)
+      const change = (id: number) => [
+        `insert into t values (${id}, 'hidden')`,
+        `update t set note = 'changed by ${id}' where id = ${id - 50_000}`,
+        `delete from t where id = ${id - 40_000}`,
+      ]
+      // Before the snapshot begins: it waits.
+      const release = await hidden(...change(50_001))
+      await until(() => seen(50_001))
+      await captured.connector.snapshot({ do: 'start', tables: ['t'] })
+      await until(() => captured.connector.status().waitingFor?.includes('began before the snapshot'))
+      await release()
+      await streams(captured)
+      await expectSame()
+      // In its midst: chunks that do not see it are read again.
+      let releaseAgain = async () => {}
+      const between = Promise.withResolvers<void>()
+      captured.onEvent = event => {
+        if (event.event !== 'snapshot-started') return
+        captured.onEvent = () => {}
+        hidden(...change(50_002)).then(done => {
+          releaseAgain = done
+          between.resolve()
+        }, between.reject)
+      }
+      await captured.connector.snapshot({ do: 'start', tables: ['t'] })
+      await between.promise
+      await until(() => seen(50_002))
+      await releaseAgain()
+      await streams(captured)
+      await expectSame()
+      // An audit waits for it, too.
+      const releaseLast = await hidden(...change(50_003))
+      await until(() => seen(50_003))
+      const audit = captured.audit()
+      await waits(`query like 'CREATE_REPLICATION_SLOT%' and wait_event is not null`)
+      await releaseLast()
+      expect((await audit).equal).toBe(true)
+      await expectSame()
     }))
 })
