@@ -160,6 +160,7 @@ export class PostgresSession implements Session<bigint> {
   openFeed(start: bigint, sink: FeedSink<bigint>, begins: ReadonlyMap<string, bigint>): Feed<bigint> {
     return new ReplicationStream({
       setup: this.#setup,
+      sql: this.#sql,
       tables: this.#tables,
       outboxes: this.#outboxes,
       messages: messagesOf(this.#setup.topics),

@@ -24,9 +24,10 @@ import {
   STREAM_STOP,
   type StreamedCommit,
 } from './pgoutput.ts'
-import { checkTable, type PgTable } from './preflight.ts'
+import { checkTable, type PgTable, publishedOf } from './preflight.ts'
 import type { Setup } from './setup.ts'
 import { Spool } from './spool.ts'
+import { TableWatch } from './table-watch.ts'
 import { type KnownColumn, Transactions } from './transactions.ts'
 import { loadTypes } from './types.ts'
 
@@ -39,6 +40,8 @@ const CLOSE_PATIENCE_MS = 500
 
 export interface StreamOptions {
   readonly setup: Setup
+  /** For questions beside the stream. */
+  readonly sql: Client
   readonly tables: readonly PgTable[]
   readonly outboxes: readonly PgOutbox[]
   readonly messages: readonly PgMessages[]
@@ -57,6 +60,7 @@ type Message = Buffer | bigint | StreamedCommit
 export class ReplicationStream implements Feed<bigint, Message> {
   readonly #options: StreamOptions
   readonly #transactions: Transactions
+  readonly #watch: TableWatch
   #spool: Spool | undefined
   #service: Service | undefined
   #client: Client | undefined
@@ -66,6 +70,8 @@ export class ReplicationStream implements Feed<bigint, Message> {
   constructor(options: StreamOptions) {
     this.#options = options
     this.#transactions = new Transactions(options)
+    const { setup, sql, tables, outboxes } = options
+    this.#watch = new TableWatch(setup, sql, publishedOf(tables, outboxes), error => this.#reject(error))
   }
 
   async run(): Promise<void> {
@@ -83,6 +89,7 @@ export class ReplicationStream implements Feed<bigint, Message> {
     service.on('start', () => sink.started())
     const subscribed = service.subscribe(this.#plugin(), setup.slot, formatLsn(start))
     subscribed.catch(() => {})
+    this.#watch.start()
     await Promise.race([subscribed, failed])
   }
 
@@ -207,6 +214,7 @@ export class ReplicationStream implements Feed<bigint, Message> {
 
   async close(): Promise<void> {
     this.#closed = true
+    this.#watch.stop()
     const client = this.#client
     // A paused socket does not see its own end.
     if (client) socketOf(client).resume()

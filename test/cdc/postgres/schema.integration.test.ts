@@ -93,5 +93,39 @@ describe.each(['embedded', 'system'] as const)('a table of the %s PostgreSQL tha
         await captured.close()
       }
     })
+
+    test('or dropped and made again, or renamed, is noticed though the server says nothing; reading it again is the repair', async () => {
+      const url = await createDatabase(server)
+      const db = source(url)
+      const captured = new Captured(db, url, [db.table('t', { key: 'id', row })])
+      const table = 'create table t (id int primary key, note text)'
+      try {
+        await captured.run(table, `insert into t values (8, 'of the first'), (9, 'of the first')`)
+        await captured.start()
+        await captured.level()
+        for (const [id, away] of [
+          [1, 'drop table t'],
+          [2, 'alter table t rename to old'],
+        ] as const) {
+          captured.events.length = 0
+          await captured.run(away, table, `insert into t values (${id}, 'of the new one')`)
+          expect(await until(() => captured.event('source-failed'))).toMatchObject({
+            code: 'SOURCE_TABLE_REPLACED',
+            message: 'changes of db.t come no more',
+            hint: expect.stringContaining('mainstem snapshot db'),
+          })
+          await captured.connector.snapshot({ do: 'start' })
+          await until(() => captured.connector.status().state === 'streaming')
+          await captured.run(`insert into t values (${id + 2}, 'streamed')`)
+          await captured.level()
+          expect(await captured.rows('t')).toEqual([
+            { id, note: 'of the new one' },
+            { id: id + 2, note: 'streamed' },
+          ])
+        }
+      } finally {
+        await captured.close()
+      }
+    })
   })
 })
