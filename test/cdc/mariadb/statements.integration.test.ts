@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { createMariadbDatabase, type MariadbServer } from '../../support/mariadb.ts'
+import { readBlocks } from '../captured.ts'
 import { SERVERS } from './servers.ts'
 import { Captured, source, until } from './support.ts'
 
@@ -119,6 +120,24 @@ describe.each(SERVERS)('statements over whole tables of $name', ({ name: kind, i
       }
     })
 
+    test('a clock that jumps shows in the commit times, and in nothing else', async () => {
+      const made = await streaming()
+      try {
+        for (const [id, second] of [3_000_000, 1_000, 2_000_000_000, 5].entries())
+          await made.run(`set timestamp = ${second}; insert into t values (${10 + id}, 'at ${second}')`)
+        await made.level()
+        expect((await made.rows('t')).map(each => each['id'])).toEqual([1, 10, 11, 12, 13, 2])
+        const times = (await readBlocks(made.log)).flatMap(({ mark }) => mark?.commitTimeUs ?? [])
+        expect(times).toEqual([3_000_000, 1_000, 2_000_000_000, 5].map(second => second * 1_000_000))
+        await made.restart()
+        await made.run("insert into t values (20, 'afterwards')")
+        await made.level()
+        expect(await made.rows('t')).toHaveLength(7)
+      } finally {
+        await made.close()
+      }
+    })
+
     test('a session that logs statements instead of rows stops the source', async () => {
       const made = await streaming()
       try {
@@ -188,30 +207,34 @@ describe.each(SERVERS)('statements over whole tables of $name', ({ name: kind, i
       }
     })
 
-    test('values beyond 16 MiB come in several packets; beyond the limit they are refused', async () => {
-      const url = await createMariadbDatabase(server)
-      const db = source(url, { messageMiBMax: 64 })
-      const big = z.object({ id: z.int32(), size: z.instanceof(Uint8Array).transform(bytes => bytes.length) })
-      const made = new Captured(db, url, [db.table('big', { key: 'id', row: big })])
-      try {
-        await made.run('create table big (id int primary key, size longblob)')
-        await made.start()
-        await made.level()
-        await made.run(
-          `insert into big values (1, repeat('x', ${40 * 1024 * 1024}))`,
-          `insert into big values (2, repeat('y', ${16 * 1024 * 1024 - 60})), (3, 'z')`,
-        )
-        await made.level()
-        expect(await made.rows('big')).toEqual([
-          { id: 1, size: 40 * 1024 * 1024 },
-          { id: 2, size: 16 * 1024 * 1024 - 60 },
-          { id: 3, size: 1 },
-        ])
-        await made.run(`insert into big values (4, repeat('x', ${70 * 1024 * 1024}))`)
-        expect(await until(() => made.event('source-failed'))).toMatchObject({ code: 'SOURCE_VALUE_TOO_LARGE' })
-      } finally {
-        await made.close()
-      }
-    })
+    // The same code for both; one of them is enough for so many bytes.
+    test.skipIf(kind === 'MySQL')(
+      'values beyond 16 MiB come in several packets; beyond the limit they are refused',
+      async () => {
+        const url = await createMariadbDatabase(server)
+        const db = source(url, { messageMiBMax: 64 })
+        const big = z.object({ id: z.int32(), size: z.instanceof(Uint8Array).transform(bytes => bytes.length) })
+        const made = new Captured(db, url, [db.table('big', { key: 'id', row: big })])
+        try {
+          await made.run('create table big (id int primary key, size longblob)')
+          await made.start()
+          await made.level()
+          await made.run(
+            `insert into big values (1, repeat('x', ${40 * 1024 * 1024}))`,
+            `insert into big values (2, repeat('y', ${16 * 1024 * 1024 - 60})), (3, 'z')`,
+          )
+          await made.level()
+          expect(await made.rows('big')).toEqual([
+            { id: 1, size: 40 * 1024 * 1024 },
+            { id: 2, size: 16 * 1024 * 1024 - 60 },
+            { id: 3, size: 1 },
+          ])
+          await made.run(`insert into big values (4, repeat('x', ${70 * 1024 * 1024}))`)
+          expect(await until(() => made.event('source-failed'))).toMatchObject({ code: 'SOURCE_VALUE_TOO_LARGE' })
+        } finally {
+          await made.close()
+        }
+      },
+    )
   })
 })

@@ -188,6 +188,45 @@ describe.each(SERVERS)('column types of $name', ({ name: kind, isMissing, open }
       }
     })
 
+    test('or the row is parked: zeros for dates, too large, too long, from the snapshot and from the stream', async () => {
+      const url = await createMariadbDatabase(server)
+      const db = source(url)
+      const strict = z.object({
+        id: z.int(),
+        at: z.date().nullable(),
+        day: z.iso.date().nullable(),
+        n: z.int32().nullable(),
+        name: z.string().max(3).nullable(),
+      })
+      const captured = new Captured(db, url, [db.table('strict', { key: 'id', row: strict })])
+      const rows = (from: number) =>
+        `set sql_mode = ''; insert into strict values (${from + 1}, '0000-00-00 00:00:00', null, 1, 'a'), (${from + 2}, null, '0000-00-00', 1, 'a'),
+           (${from + 3}, null, '2024-00-01', 1, 'a'), (${from + 4}, null, null, 3000000000, 'a'), (${from + 5}, null, null, 1, 'abcd'),
+           (${from + 6}, '2024-02-29 10:00:00', '2024-02-29', -1, 'abc'), (${from} + 9007199254740993, null, null, null, null)`
+      const accepted = { at: new Date('2024-02-29T10:00:00Z'), day: '2024-02-29', n: -1, name: 'abc' }
+      try {
+        await captured.run(
+          'create table strict (id bigint primary key, at datetime(3), day date, n bigint, name varchar(10))',
+          rows(0),
+        )
+        await captured.start()
+        await captured.level()
+        await captured.run(rows(10))
+        await captured.level()
+        expect(await captured.rows('strict')).toEqual([
+          { id: 16, ...accepted },
+          { id: 6, ...accepted },
+        ])
+        const parked = captured.connector.parked(100)
+        const wrong = (id: number) => parked.find(({ key }) => key === String(id))?.error.split(':')[0]
+        for (const from of [0, 10])
+          expect([1, 2, 3, 4, 5].map(n => wrong(from + n))).toEqual(['at', 'day', 'day', 'n', 'name'])
+        expect(parked.filter(({ error }) => error.startsWith('id: '))).toHaveLength(2)
+      } finally {
+        await captured.close()
+      }
+    })
+
     test.skipIf(kind === 'MariaDB')('JSON, which MySQL keeps and logs in a form of its own', async () => {
       const url = await createMariadbDatabase(server)
       const db = source(url)

@@ -1,9 +1,10 @@
+import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { minorUnits } from '../../../core/index.ts'
-import { createDatabase, isMissing, openTestPostgres, type PostgresServer } from '../../support/postgres.ts'
+import { createDatabase, isMissing, openTestPostgres, type PostgresServer, withClient } from '../../support/postgres.ts'
 import { expectExact } from '../round-trip.ts'
-import { Captured, source } from './support.ts'
+import { Captured, source, until } from './support.ts'
 
 const row = z.object({
   id: z.bigint(),
@@ -150,6 +151,38 @@ describe.each(['embedded', 'system'] as const)('column types of the %s PostgreSQ
         expect(errors['4']).toMatch(/^price: '1.005'/)
         expect(errors['5']).toMatch(/^price: .*null/)
         expect(errors['9007199254740993']).toMatch(/^id: /)
+      } finally {
+        await captured.close()
+      }
+    })
+
+    test('and text that is no UTF-8, which a database in SQL_ASCII can hold, is named by the server, and read when it is mended', async () => {
+      const name = `ascii_${randomBytes(4).toString('hex')}`
+      await withClient(server.url(), client =>
+        client.query(`create database ${name} encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C' template template0`),
+      )
+      const url = server.url(name)
+      const db = source(url)
+      const captured = new Captured(db, url, [
+        db.table('texts', { key: 'id', row: z.object({ id: z.int(), text: z.string() }) }),
+      ])
+      try {
+        await captured.run(
+          'create table texts (id int primary key, text text)',
+          `insert into texts values (1, 'é'), (2, convert_from('\\xff61', 'SQL_ASCII'))`,
+        )
+        await captured.start()
+        const retrying = await until(() => captured.event('source-retrying'))
+        expect(retrying).toMatchObject({
+          code: 'SOURCE_PROTOCOL',
+          detail: expect.stringContaining('invalid byte sequence'),
+        })
+        await captured.run(`update texts set text = 'mended' where id = 2`)
+        await captured.level()
+        expect(await captured.rows('texts')).toEqual([
+          { id: 1, text: 'é' },
+          { id: 2, text: 'mended' },
+        ])
       } finally {
         await captured.close()
       }
