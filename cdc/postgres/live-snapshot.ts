@@ -87,7 +87,8 @@ export async function settle(
 ): Promise<void> {
   const sql = await connect(target)
   try {
-    const { rows } = await sql.query<{ next: string }>('select pg_snapshot_xmax(pg_current_snapshot())::text as next')
+    // An id of its own: those that write have lower ones, while a snapshot's xmax may be the id of one that writes.
+    const { rows } = await sql.query<{ next: string }>('select pg_current_xact_id()::text as next')
     const next = BigInt(rows[0]?.next ?? 0)
     const sinceMs = performance.now()
     for (;;) {

@@ -14,7 +14,7 @@ const account = z.object({
 const transfer = z.object({ id: z.bigint(), source: z.int32(), target: z.int32(), amount: minorUnits(2) })
 
 export const setup = (dialect: Dialect): string[] => [
-  `create table accounts (id int primary key, owner varchar(40) not null, balance numeric(14, 2) not null, note text, opened ${dialect.timestamp})`,
+  `create table accounts (id int primary key, owner varchar(40) not null, balance numeric(14, 2) not null, note ${dialect.name.endsWith('PostgreSQL') ? 'text' : 'longtext'}, opened ${dialect.timestamp})`,
   'create table transfers (id bigint primary key, source int not null, target int not null, amount numeric(14, 2) not null)',
 ]
 

@@ -192,7 +192,8 @@ describe.each(['embedded', 'system'] as const)('large transactions of the %s Pos
         await captured.stop()
         captured.redefine(wide, tables(wide))
         await captured.start()
-        await captured.level()
+        // What is left of the snapshot is read beside the stream.
+        await until(() => captured.connector.status().state === 'streaming')
         await expectSame(captured)
       } finally {
         await captured.close()
