@@ -200,6 +200,7 @@ export const ERRORS = {
   NOT_LIVE: { status: 503, retriable: true },
   OVERLOADED: { status: 503, retriable: true, hint: 'try again with fewer requests at a time' },
   NOT_REACHED: { status: 504, retriable: true },
+  SUBSCRIBER_TOO_SLOW: { status: 503, retriable: true },
   ADDRESS_IN_USE: { status: 503, retriable: true, hint: 'give another --port' },
   ADDRESS_INVALID: { status: 500, retriable: false },
   APPLICATION_UNREACHABLE: { status: 503, retriable: true, hint: 'is `mainstem run` up? --url says where it listens' },

@@ -6,7 +6,16 @@ export type { ActionsWire, ActionWire } from './actions.ts'
 export { type AppendResult, Appends } from './append.ts'
 export type { AtOption } from './at.ts'
 export type { LogWire, ViewDetail, ViewSummary } from './catalog.ts'
-export type { Answer, Client, LineageQuery, ReadOptions, ViewClient } from './client/client.ts'
+export type {
+  Answer,
+  Change,
+  Client,
+  LineageQuery,
+  ReadOptions,
+  SubscribeOptions,
+  ViewClient,
+} from './client/client.ts'
+export { type ServerEvent, serverEvents } from './client/event-stream.ts'
 export type { DeadLettersWire, DeadLetterWire, RedrivenWire } from './dead-letters.ts'
 export { EXPORT_FORMATS, type ExportFormat, exportText } from './export.ts'
 export { HOST_DEFAULT, LOG_PAGE_MAX, PORT_DEFAULT } from './limits.ts'
@@ -32,6 +41,7 @@ export type { JwtOptions } from './security/jwt.ts'
 export { Viewer } from './security/viewer.ts'
 export type { ServerLog } from './server-log.ts'
 export type { RunningServer, ServerOptions, ServerSettings } from './server-options.ts'
+export type { SubscriptionLimits } from './subscriptions/subscriptions.ts'
 export { formatLogToken, formatSourceToken, parseToken, type Token } from './token.ts'
 export { isTraced } from './tracing.ts'
 export type { VerifiedViewWire, VerifyWire } from './verify-wire.ts'

@@ -55,3 +55,20 @@ export const SOURCE_STATUS_MS = 1
 /** A part that has work, does not advance for this long and does not say what it waits for is dead. */
 export const STUCK_MS = 60_000
 export const HEALTH_SAMPLE_MS = 1_000
+/** Subscriptions at the same time; each holds a connection, and some are left for all else. */
+export const SUBSCRIPTIONS_MAX = 15_000
+/** Recent changes of a view that somebody subscribes to, for those who are slower than others or were away: about so many bytes. */
+export const RING_BYTES_MAX = 32 * 1024 * 1024
+/** They are kept for so long after the last subscriber has left. */
+export const RING_KEPT_MS = 60_000
+/** What is written to a client and not taken by it: beyond, it is behind, and goes on from the recent changes when it has taken all. */
+export const UNSENT_BYTES_MAX = 256 * 1024
+/** A subscriber that takes nothing for so long has gone. */
+export const SUBSCRIBER_STALL_MS_MAX = 60_000
+/** A subscription to which nothing else was said for so long is told how far it is. */
+export const PROGRESS_MS = 1_000
+/** Where there is nothing to tell, a comment keeps proxies from ending the connection. */
+export const HEARTBEAT_MS = 15_000
+/** How soon a client connects again: at random between these, so that not all come at once. */
+export const RETRY_MS_MIN = 500
+export const RETRY_MS_MAX = 3_000

@@ -18,6 +18,7 @@ import { checkField, type LineageEntry, lineageEntry } from './lineage.ts'
 import { readRange } from './ranges.ts'
 import { keyType, type Reads } from './reads.ts'
 import type { Entry, Page, Rows, RowsOptions } from './rows.ts'
+import { subscribeLocally } from './subscriptions/local-subscription.ts'
 import { tryBeforeWait } from './waits.ts'
 
 /** A client of the application that runs in this process. */
@@ -38,15 +39,24 @@ function createViewClient(reads: Reads, view: string): ViewClient<unknown, AnyRo
       return { value: rows[0], ...rest }
     },
     lookup: async (keys, options) => {
-      if (keys.length > KEYS_MAX)
-        throw fail('REQUEST_INVALID', `${keys.length} keys are too many`, { hint: `at most ${KEYS_MAX} at a time` })
+      checkKeys(keys)
       const requests = keys.map(key => ({ view, key }))
       return readRows(reads, requests, options, [view])
     },
     range: (range = {}, options = {}) => new LocalRows(reads, view, range as RangeQuery, options),
     where: (where, options = {}) => new LocalRows(reads, view, { where: where as RangeQuery['where'] & {} }, options),
+    subscribe: options => {
+      checkKeys(options.keys)
+      return subscribeLocally(reads, reads.view(view), options)
+    },
     lineage: (key, query = {}) => readLineage(reads, view, key, query),
   }
+}
+
+/** @throws REQUEST_INVALID */
+function checkKeys(keys: readonly unknown[]): void {
+  if (keys.length <= KEYS_MAX) return
+  throw fail('REQUEST_INVALID', `${keys.length} keys are too many`, { hint: `at most ${KEYS_MAX} at a time` })
 }
 
 async function readLineage(

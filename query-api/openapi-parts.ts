@@ -35,6 +35,8 @@ export const whole = (name: string, description: string, bounds: Json): Json => 
 export const WHEN = ['after', 'timeoutMs', 'at', 'sources', 'maxAgeMs'].map(name => ({
   $ref: `#/components/parameters/${name}`,
 }))
+/** The same of what is always of the present. */
+export const WHEN_AFTER = ['after', 'timeoutMs', 'sources'].map(name => ({ $ref: `#/components/parameters/${name}` }))
 export const AT = { $ref: '#/components/parameters/at' }
 export const TYPES_HEADER = { 'mainstem-types': { $ref: '#/components/headers/mainstem-types' } }
 export const body = (schema: Json): Json => ({ required: true, content: { 'application/json': { schema } } })

@@ -28,6 +28,7 @@ import { anyRowsPaths, rowsPathsOf } from './openapi-rows.ts'
 import { savepointPaths } from './openapi-savepoints.ts'
 import { SCHEMAS } from './openapi-schemas.ts'
 import { snapshotPaths } from './openapi-snapshots.ts'
+import { anySubscribePath, subscribePathOf } from './openapi-subscribe.ts'
 import { tablePaths } from './openapi-tables.ts'
 import { keyType } from './reads.ts'
 import type { ServerOptions } from './server-options.ts'
@@ -46,10 +47,12 @@ export function createOpenApi({ application, reads, topics, version }: Omit<Serv
       ...viewPaths(),
       ...anyRowsPaths(),
       ...anyPastPaths(),
+      ...anySubscribePath(),
       ...deadLetterPaths(),
       ...Object.assign({}, ...views.map(viewPathsOf)),
       ...Object.assign({}, ...views.map(rowsPathsOf)),
       ...Object.assign({}, ...views.map(view => pastPathsOf(view, keyParameter(view, wireSchema(keyType(view)))))),
+      ...Object.assign({}, ...views.map(view => subscribePathOf(view, wireSchema(keyType(view))))),
       ...Object.assign({}, ...[...topics.values()].map(topicPathOf)),
       ...topicPaths(),
       ...sourcePaths(),

@@ -58,7 +58,7 @@ export interface When extends Waiting {
 /** @throws REQUEST_INVALID, AT_MALFORMED */
 export function whenOf(query: Query): When {
   checkNames(query, WHEN_NAMES)
-  const timeoutMs = integer(query, 'timeoutMs', { min: 0, max: TIMEOUT_MS_MAX, fallback: TIMEOUT_MS_DEFAULT })
+  const timeoutMs = timeoutOf(query)
   const [after, at] = [tokensOf(query['after']), placeOf(query)]
   if (at !== undefined && after.length > 0)
     throw invalid("'at' and 'after' exclude each other", undefined, 'the past does not change: give one of them')
@@ -77,6 +77,10 @@ function ageOf(query: Query, timeoutMs: number): AgeLimit | undefined {
   return query['timeoutMs'] === undefined ? { maxAgeMs } : { maxAgeMs, waitMs: timeoutMs }
 }
 
+/** How long to wait for `after`. @throws REQUEST_INVALID */
+export const timeoutOf = (query: Query): number =>
+  integer(query, 'timeoutMs', { min: 0, max: TIMEOUT_MS_MAX, fallback: TIMEOUT_MS_DEFAULT })
+
 /** What `at` names, if it is there. @throws REQUEST_INVALID, AT_MALFORMED */
 export function placeOf(query: Query): At | undefined {
   const at = text(query, 'at')
@@ -84,7 +88,7 @@ export function placeOf(query: Query): At | undefined {
 }
 
 /** @throws REQUEST_INVALID */
-function flag(query: Query, name: string): boolean {
+export function flag(query: Query, name: string): boolean {
   const given = text(query, name) ?? 'false'
   if (given === 'true' || given === 'false') return given === 'true'
   throw invalid(`'${name}' is not valid`, `received '${given.slice(0, 100)}'`, 'it is true or false')

@@ -18,6 +18,7 @@ import { compileWriter, type JsonWriter, wireTypes } from './json-writer.ts'
 import { AGE_SAMPLE_MS } from './limits.ts'
 import { SeenRows, type ShownRows } from './security/seen-rows.ts'
 import type { RowFilter, Viewer } from './security/viewer.ts'
+import { type SubscriptionLimits, Subscriptions } from './subscriptions/subscriptions.ts'
 import { type WaitFor, Waits } from './waits.ts'
 
 export interface ReadsOptions<L extends Log = Log> {
@@ -26,6 +27,8 @@ export interface ReadsOptions<L extends Log = Log> {
   readonly sources: ReadonlyMap<string, SourceConnector>
   /** A monotone clock, milliseconds. Default: `performance.now`. */
   readonly nowMs?: () => number
+  /** Bounds of subscriptions. */
+  readonly subscriptions?: SubscriptionLimits
 }
 
 /** What every answer says besides its values. */
@@ -61,6 +64,7 @@ export class Reads<L extends Log = Log> {
   readonly #ageWaits = new AgeWaits(views => this.freshness(views).ageMs)
   readonly #served = new Map<LiveView, ServedView>()
   readonly #sampler: NodeJS.Timeout
+  readonly subscriptions: Subscriptions
 
   constructor(options: ReadsOptions<L>) {
     this.engine = options.engine
@@ -68,6 +72,7 @@ export class Reads<L extends Log = Log> {
     this.sources = options.sources
     this.#ages = new AgeTracker({ ...options, nowMs: options.nowMs ?? (() => performance.now()) })
     this.#waits = new Waits(options)
+    this.subscriptions = new Subscriptions(this, options.subscriptions)
     this.#sampler = setInterval(() => this.#ages.sample(), AGE_SAMPLE_MS)
     this.#sampler.unref()
   }
@@ -227,11 +232,12 @@ export class Reads<L extends Log = Log> {
     return positions
   }
 
-  /** Ends every waiting read with SHUTTING_DOWN, and refuses further ones. */
+  /** Ends every waiting read and every subscription with SHUTTING_DOWN, and refuses further ones. */
   close(): void {
     clearInterval(this.#sampler)
     this.#waits.close()
     this.#ageWaits.close()
+    this.subscriptions.close()
   }
 }
 

@@ -23,6 +23,7 @@ export const ROUTES: readonly RoutePath[] = [
   { path: '/v1/views/{view}/rows/{key}/lineage', methods: { GET: 'view:{view}' } },
   { path: '/v1/views/{view}/lookup', methods: { POST: 'view:{view}' } },
   { path: '/v1/views/{view}/export', methods: { GET: 'view:{view}' } },
+  { path: '/v1/views/{view}/subscribe', methods: { GET: 'view:{view}' } },
   { path: '/v1/views/{view}/dead-letters', methods: { GET: 'admin:dead-letters' } },
   { path: '/v1/views/{view}/dead-letters/redrive', methods: { POST: 'admin:dead-letters' } },
   { path: '/v1/views/{view}/replay', methods: { GET: 'admin:replay', POST: 'admin:replay' } },

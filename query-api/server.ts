@@ -35,6 +35,7 @@ import { addOperationRoutes } from './routes-operations.ts'
 import { addPastRoutes, addReplayStatus } from './routes-past.ts'
 import { addReadRoutes } from './routes-reads.ts'
 import { addRowRoutes } from './routes-rows.ts'
+import { addSubscribeRoute } from './routes-subscribe.ts'
 import { addTableRoutes } from './routes-tables.ts'
 import { addWriteRoutes } from './routes-writes.ts'
 import { addSavepointRoutes } from './savepoints.ts'
@@ -91,6 +92,7 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   addReadRoutes(server, reads)
   addRowRoutes(server, reads)
   addPastRoutes(server, reads)
+  addSubscribeRoute(server, reads)
   addDeadLetterRoutes(server, reads)
   addReplayStatus(server, reads)
   addWriteRoutes(server, appends, reads)

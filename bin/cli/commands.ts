@@ -17,6 +17,7 @@ import { addSavepoint } from './savepoint.ts'
 import { addSnapshot } from './snapshot.ts'
 import { addSourcesDrop } from './sources-drop.ts'
 import { addVerify } from './verify.ts'
+import { addWatch } from './watch.ts'
 
 /** `drop` stands below `sources`. */
 function addSourcesCommands(program: Command): void {
@@ -29,6 +30,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   addFold,
   addClientCommands,
   addRange,
+  addWatch,
   addParked,
   addLineage,
   addExport,

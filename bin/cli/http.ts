@@ -1,5 +1,6 @@
 // Calls to a running application. Answers are trusted to have the form that this version's API gives them.
 import { ERRORS, type ErrorCode, fail, type MainstemError, textOf } from '../../core/index.ts'
+import { type ServerEvent, serverEvents } from '../../query-api/index.ts'
 
 /** An API key or token for calls, out of the environment: what stands on a command line, others on the machine can read. */
 const TOKEN_ENV = 'MAINSTEM_TOKEN'
@@ -49,6 +50,16 @@ export async function callStream(
     }
   }
   return { headers, pieces: pieces() }
+}
+
+/** The events of a stream, until it ends or the connection does. @throws APPLICATION_UNREACHABLE; the problem that the application answers */
+export async function callEvents(
+  base: string,
+  path: string,
+  options: CallOptions = {},
+): Promise<AsyncIterable<ServerEvent>> {
+  const { body } = await send(base, path, options)
+  return body ? serverEvents(body, () => {}) : (async function* () {})()
 }
 
 /** @throws APPLICATION_UNREACHABLE; the problem that the application answers */

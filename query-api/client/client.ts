@@ -53,6 +53,19 @@ export interface LineageQuery<V> {
   readonly signal?: AbortSignal
 }
 
+/** What became of a row, or how far the view is. */
+export type Change<K, V> =
+  | { readonly type: 'row'; readonly key: K; readonly value: V; readonly position: Position }
+  /** It is there no more. */
+  | { readonly type: 'gone'; readonly key: K; readonly position: Position }
+  /** All changes up to there have come: after the first rows, and about once a second while nothing else comes. */
+  | ({ readonly type: 'progress' } & Omit<Answer<unknown>, 'value'>)
+
+export interface SubscribeOptions<K> extends Pick<ReadOptions, 'after' | 'timeoutMs' | 'sources' | 'signal'> {
+  /** At most 1,000. */
+  readonly keys: readonly K[]
+}
+
 export interface ViewClient<K, V, W = unknown> {
   /**
    * One row; `value` is undefined where it is absent. The value is a copy.
@@ -69,6 +82,13 @@ export interface ViewClient<K, V, W = unknown> {
    * `where({ city: 'Bern', open_cents: { gte: 100 } })`. Where several serve it, the one declared first does.
    */
   where(where: W, options?: RowsOptions): Rows<K, V>
+  /**
+   * Rows as they are, and then each change of them, in the order of the log; it ends when it is left, or by its signal. Whoever takes
+   * changes too slowly gets the newest rows instead of each change.
+   * @throws as `get`; OVERLOADED where there are too many; SHUTTING_DOWN, VIEW_STOPPED when that happens
+   * @example for await (const change of client.views.spending.subscribe({ keys: ['ada'] })) if (change.type === 'row') console.log(change.value)
+   */
+  subscribe(options: SubscribeOptions<K>): AsyncIterable<Change<K, V>>
   /** The records that made a row, through other views too, and what each did to it; newest first. @throws as `get` with `at` */
   lineage(key: K, query?: LineageQuery<V>): Promise<readonly LineageEntry<V>[]>
 }

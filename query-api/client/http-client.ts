@@ -74,7 +74,7 @@ function byName<T>(make: (name: string) => T): Readonly<Record<string, T>> {
   return new Proxy({}, { get }) as Readonly<Record<string, T>>
 }
 
-type AnyView = Omit<ViewClient<unknown, AnyRow>, 'range' | 'where'>
+type AnyView = Omit<ViewClient<unknown, AnyRow>, 'range' | 'where' | 'subscribe'>
 
 function createViewClient(reader: Reader, view: string): AnyView {
   const path = `/v1/views/${encodeURIComponent(view)}`

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, expectTypeOf, test } from 'vitest'
-import { type Answer, type Client, createLocalClient } from '../../query-api/index.ts'
-import { openWorld, shop, type World } from './support.ts'
+import { z } from 'zod'
+import { application, projection } from '../../projections/index.ts'
+import { type Answer, type Change, type Client, createLocalClient } from '../../query-api/index.ts'
+import { openWorld, seatings, shop, type World } from './support.ts'
 
 let world: World
 let client: Client<typeof shop>
@@ -47,6 +49,76 @@ test('lookup and read answer at one cut, in order and by name', async () => {
   expectTypeOf(both.value.spent).toEqualTypeOf<{ count: number; cents: number } | undefined>()
   expect(both).toMatchObject({ value: { spent: { cents: 5 }, row: { count: 1 } }, final: true })
   expect(both.value.none).toBeUndefined()
+})
+
+test('a subscription is an iterator of typed changes, from the rows there are on', async () => {
+  const changes: Change<string, { count: number; cents: number }>[] = []
+  const seen = async (type: string, count: number) =>
+    expect.poll(() => changes.filter(change => change.type === type).length, { interval: 5 }).toBe(count)
+  const stop = new AbortController()
+  const reading = (async () => {
+    for await (const change of client.views.spending.subscribe({ keys: ['ada', 'cleo'], signal: stop.signal }))
+      changes.push(change)
+  })()
+  await seen('progress', 1)
+  await world.appends.append('purchases', [{ customer: 'cleo', cents: 7 }])
+  await seen('row', 2)
+  expect(changes.slice(0, 3)).toMatchObject([
+    { type: 'row', key: 'ada', value: { count: 1, cents: 5 } },
+    { type: 'progress', final: true },
+    { type: 'row', key: 'cleo', value: { count: 1, cents: 7 }, position: String(world.log.end) },
+  ])
+  stop.abort(new Error('enough'))
+  await expect(reading).rejects.toThrow('enough')
+  expect(world.reads.subscriptions.open).toBe(0)
+  const keys = Array.from({ length: 1_001 }, (_, n) => `${n}`)
+  expect(() => client.views.spending.subscribe({ keys })).toThrow(expect.objectContaining({ code: 'REQUEST_INVALID' }))
+})
+
+test('a subscriber in this process that is slow gets each change, and where they are kept no more the newest rows', async () => {
+  const seat = projection('seat', { key: z.string(), state: z.object({ holder: z.string().nullable() }) }).on(
+    seatings,
+    'show',
+    (row, { holder }, ctx) => {
+      row.holder = holder
+      if (holder === null) ctx.delete()
+    },
+  )
+  const app = application('one', { views: [seat] })
+  await using own = await openWorld(app, {}, {}, { ringBytesMax: 150_000 })
+  const { views } = createLocalClient<typeof app>(own.reads)
+  const sit = (show: string, holder: string | null) =>
+    own.appends.append('seatings', [{ show, seat: 1, holder, at: new Date(0), id: 1n }])
+  const sitMany = async (count: number, name: string) => {
+    await Promise.all(Array.from({ length: count }, (_, n) => sit('hamlet', `${name}${n}`)))
+    await own.reads.wait({ after: [String(own.log.end)] })
+  }
+  await sit('faust', 'ada')
+  await sitMany(1, 'first ')
+  const stream = views.seat.subscribe({ keys: ['hamlet', 'faust'] })[Symbol.asyncIterator]()
+  const next = async () => (await stream.next()).value as Change<string, { holder: string | null }>
+  const first = [await next(), await next(), await next()]
+  expect(first.map(({ type }) => type)).toEqual(['row', 'row', 'progress'])
+  await sitMany(400, '')
+  for (let n = 0; n < 400; n++) {
+    const change = await next()
+    if (change.type === 'row') expect(change.value).toEqual({ holder: `${n}` })
+    else n--
+  }
+  await sitMany(600, 'again ')
+  await sit('faust', null)
+  await sitMany(400, 'at last ')
+  const rest: Change<string, { holder: string | null }>[] = []
+  do rest.push(await next())
+  while (!(rest.at(-1)!.type === 'progress' && rest.at(-1)!.position === String(own.log.end)))
+  expect(rest.length).toBeLessThan(900)
+  expect(rest.slice(-3)).toMatchObject([
+    { type: 'row', key: 'hamlet', value: { holder: 'at last 399' } },
+    { type: 'gone', key: 'faust' },
+    { type: 'progress' },
+  ])
+  await stream.return?.()
+  expect(own.reads.subscriptions.open).toBe(0)
 })
 
 test('wrong views and keys do not compile', () => {

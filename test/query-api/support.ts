@@ -43,6 +43,7 @@ import {
   openReads,
   openServer,
   type Reads,
+  type ReadsOptions,
   type RunningServer,
   type ServerOptions,
 } from '../../query-api/index.ts'
@@ -273,6 +274,7 @@ export async function openWorld(
     ...options
   }: Pick<EngineOptions, 'checkpointIntervalMs'> & Pick<EmbeddedLogOptions, 'segmentBytesMax'> = {},
   settings: Partial<ServerOptions> = {},
+  subscriptions: NonNullable<ReadsOptions['subscriptions']> = {},
 ): Promise<World> {
   const folder = await mkdtemp(path.join(tmpdir(), 'mainstem-query-api-'))
   const log = await openEmbeddedLog({ path: path.join(folder, 'log'), ...(segmentBytesMax && { segmentBytesMax }) })
@@ -283,7 +285,7 @@ export async function openWorld(
   await log.topic(ordersContract)
   const engine = await openEngine({ log, parts, path: path.join(folder, 'views'), fingerprint: 'test', ...options })
   const source = new ManualSource('shop')
-  const reads = openReads({ engine, log, sources: new Map([['shop', source]]) })
+  const reads = openReads({ engine, log, sources: new Map([['shop', source]]), subscriptions })
   const internalErrors: unknown[] = []
   const server = await openServer({
     application: app.name,

@@ -1,4 +1,5 @@
 import { execFile, spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { keySegment } from '../../../bin/cli/client-commands.ts'
@@ -122,6 +123,22 @@ describe.concurrent('the client commands', () => {
     expect(stderr).toContain('waiting for position 99, it ends at 5')
     expect(stderr).toContain('→ ask again')
     expect(lastJson(stdout)).toMatchObject({ error: { code: 'NOT_REACHED', retriable: true } })
+  })
+
+  test('watch prints the rows there are and how far the view is, and goes on until it is ended', async () => {
+    const watching = spawn(process.execPath, [launcher, 'watch', 'seats', 'x%2Cy,1', 'none,2', '--json', ...url])
+    const lines: string[] = []
+    for await (const line of createInterface({ input: watching.stdout })) {
+      lines.push(line)
+      if (lines.length === 2) break
+    }
+    expect(watching.exitCode).toBeNull()
+    watching.kill()
+    expect(lines.map(line => JSON.parse(line))).toMatchObject([
+      { event: 'row', key: { show: 'x,y', seat: 1 }, value: { ids: '5' }, position: '5' },
+      { event: 'progress', position: '5', final: true },
+    ])
+    expect((await mainstem(['watch', 'none', '1', ...url])).stderr).toContain('VIEW_UNKNOWN')
   })
 
   test('an absent row and an unknown view are exit code 1 with their codes', async () => {

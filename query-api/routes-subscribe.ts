@@ -1,0 +1,111 @@
+// Subscriptions over HTTP, as server-sent events.
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { fail } from '../core/index.ts'
+import { whileConnected } from './connected.ts'
+import { HEARTBEAT_MS, KEYS_MAX, RETRY_MS_MAX, RETRY_MS_MIN } from './limits.ts'
+import { checkNames, flag, type Query, text, timeoutOf, tokensOf } from './parameters.ts'
+import type { Reads, ServedView } from './reads.ts'
+import { headerOf, parseKey, queryOf } from './routes-reads.ts'
+import type { RowFilter } from './security/viewer.ts'
+import { type Wanted, wantedKeys } from './subscriptions/snapshot.ts'
+import { SocketSubscriber } from './subscriptions/socket-subscriber.ts'
+import type { Opened } from './subscriptions/subscriptions.ts'
+
+export const EVENT_STREAM = 'text/event-stream; charset=utf-8'
+
+export function addSubscribeRoute(server: FastifyInstance, reads: Reads): void {
+  server.get<{ Params: { readonly view: string } }>('/v1/views/:view/subscribe', async (request, reply) => {
+    const query = queryOf(request)
+    checkNames(query, ['keys', 'after', 'timeoutMs', 'sources', 'lastEventId'])
+    const served = reads.view(request.params.view)
+    const { viewer } = request
+    const wanted = wantedOf(served, query, request.raw.url ?? '', viewer?.filter(served.live))
+    const [after, timeoutMs, sources] = [tokensOf(query['after']), timeoutOf(query), flag(query, 'sources')]
+    const lastEventId = lastEventIdOf(request, query)
+    served.live.check()
+    const head = headOf(served, reply)
+    if (request.method === 'HEAD') return reply.headers(head).send()
+    const { subscriptions } = reads
+    const opened = await whileConnected(reply, signal =>
+      subscriptions.prepare({ served, wanted, after, timeoutMs, lastEventId, signal }),
+    )
+    reply.hijack()
+    const socket = await begun(reply, head, opened)
+    if (socket === undefined) return reply
+    const { writeKey, writeValue } = served
+    const { limits } = subscriptions
+    const end = () => void reply.raw.end()
+    const expiresMs = viewer?.expiresMs ?? Number.POSITIVE_INFINITY
+    new SocketSubscriber({ opened, socket, limits, writeKey, writeValue, sources, expiresMs, end }).begin()
+    return reply
+  })
+}
+
+/** The socket, once the head is sent; undefined where the client has gone. */
+async function begun(
+  { raw }: FastifyReply,
+  head: Readonly<Record<string, string>>,
+  opened: Opened,
+): Promise<Socket | undefined> {
+  try {
+    // Answers to requests that came before it on its connection come first.
+    if (!raw.socket && !raw.destroyed) await Promise.race([once(raw, 'socket'), once(raw, 'close')])
+  } finally {
+    if (!raw.socket || raw.destroyed) opened.close()
+  }
+  const { socket } = raw
+  if (!socket || raw.destroyed) return undefined
+  // One that has gone without a word is noticed, if nothing else is sent.
+  socket.setKeepAlive(true, HEARTBEAT_MS)
+  // Not in chunks: the answer ends with its connection.
+  raw.removeHeader('transfer-encoding')
+  raw.writeHead(200, head)
+  raw.flushHeaders()
+  const retryMs = Math.round(RETRY_MS_MIN + Math.random() * (RETRY_MS_MAX - RETRY_MS_MIN))
+  socket.write(`retry: ${retryMs}\n\n`)
+  return socket
+}
+
+function headOf(served: ServedView, reply: FastifyReply): Record<string, string> {
+  const types = headerOf(served)
+  const given = Object.entries(reply.getHeaders()).map(([name, value]) => [name, String(value)] as const)
+  return {
+    ...Object.fromEntries(given),
+    'content-type': EVENT_STREAM,
+    'cache-control': 'no-store, no-transform',
+    // Of nginx: what comes is passed on as it comes.
+    'x-accel-buffering': 'no',
+    connection: 'close',
+    ...(types === undefined ? {} : { 'mainstem-types': types }),
+  }
+}
+
+/** @param url as it was sent: keys are written as in a path @throws REQUEST_INVALID, KEY_MALFORMED */
+function wantedOf(served: ServedView, query: Query, url: string, sees: RowFilter | undefined): Wanted {
+  const texts = query['keys'] === undefined ? [] : rawTexts(url, 'keys')
+  if (texts.length === 0)
+    throw fail('REQUEST_INVALID', 'nothing is selected', { hint: 'say which rows: ?keys=1&keys=2' })
+  if (texts.length > KEYS_MAX)
+    throw fail('REQUEST_INVALID', `${texts.length} keys are too many`, { hint: `give at most ${KEYS_MAX}` })
+  return wantedKeys(
+    served,
+    texts.map(text => parseKey(served.live.key, text)),
+    sees,
+  )
+}
+
+/** A parameter as it was sent, each time that it is there. */
+function rawTexts(url: string, name: string): readonly string[] {
+  const parts = url.slice(url.indexOf('?') + 1).split('&')
+  const named = parts.filter(part => part === name || part.startsWith(`${name}=`))
+  return named.map(part => part.slice(name.length + 1).replaceAll('+', '%20'))
+}
+
+/** What a browser sends when it connects again; a parameter for those who cannot. */
+function lastEventIdOf(request: FastifyRequest, query: Query): string | undefined {
+  const header = request.headers['last-event-id']
+  const given = typeof header === 'string' && header !== '' ? header : undefined
+  return given ?? text(query, 'lastEventId')
+}

@@ -1,0 +1,172 @@
+// A subscriber over HTTP. Its head is sent by Node's server; what follows goes to the socket itself, since the bytes of an event are the
+// same for all: the answer has no chunks and ends with its connection. What the client does not take stays in the ring, not here.
+import type { Socket } from 'node:net'
+import { asMainstemError, fail, type MainstemError } from '../../core/index.ts'
+import { SUBSCRIBER_STALL_MS_MAX } from '../limits.ts'
+import type { RingChange } from './change-ring.ts'
+import { HEARTBEAT, lastEvent, type Mark, resetEvent, snapshotEvent } from './events.ts'
+import type { Clocked, Opened, SubscriptionLimits } from './subscriptions.ts'
+import type { Membership, Told } from './view-hub.ts'
+
+export interface SocketSubscriberOptions {
+  readonly opened: Opened
+  readonly socket: Socket
+  readonly limits: Required<SubscriptionLimits>
+  readonly writeKey: (key: unknown) => string
+  readonly writeValue: (value: unknown) => string
+  /** Progress says up to where each source is. */
+  readonly sources: boolean
+  /** Until when its client is known, epoch milliseconds. */
+  readonly expiresMs: number
+  /** Ends the answer when all is sent. */
+  readonly end: () => void
+}
+
+export class SocketSubscriber implements Clocked {
+  readonly selection
+  readonly #options: SocketSubscriberOptions
+  readonly #socket: Socket
+  #pending: Buffer[] = []
+  #pendingBytes = 0
+  /** It has not taken a change: it goes on when its client has taken what was sent. */
+  #refused = false
+  /** When something was sent last, and when the client began not to take it. */
+  #saidMs = performance.now()
+  #stalledMs: number | undefined
+  /** The last position that it was told. */
+  #progress = -1
+  #membership: Membership | undefined
+  #ending = false
+
+  constructor(options: SocketSubscriberOptions) {
+    this.#options = options
+    this.#socket = options.socket
+    this.selection = options.opened.selection
+    this.#socket.on('drain', this.#drained)
+    this.#socket.once('close', this.#closed)
+  }
+
+  /** Sends the snapshot, and begins. */
+  begin(): void {
+    const { opened, writeKey, writeValue } = this.#options
+    const { snapshot, reset } = opened
+    if (snapshot) {
+      const { position, rows } = snapshot
+      const events = rows.map(({ key, value }) => snapshotEvent(writeKey(key), writeValue(value), position))
+      this.#write(Buffer.from(`${reset ? resetEvent(position) : ''}${events.join('')}`))
+    }
+    try {
+      this.#membership = opened.join(this)
+    } catch (error) {
+      this.ended(asMainstemError(error))
+    }
+  }
+
+  take(change: RingChange, told: Told): boolean {
+    const { limits, opened } = this.#options
+    if (this.#socket.writableLength + this.#pendingBytes > limits.unsentBytesMax) {
+      this.#refused = true
+      return false
+    }
+    const bytes = opened.events.change(change, told)
+    this.#pending.push(bytes)
+    this.#pendingBytes += bytes.length
+    return true
+  }
+
+  flush(): void {
+    const pending = this.#pending
+    if (this.#refused) {
+      // Whatever goes last says when the client has taken all before it.
+      if (pending.length === 0) pending.push(HEARTBEAT)
+      this.#refused = false
+      this.#stalledMs ??= performance.now()
+      this.#write(Buffer.concat(pending), this.#taken)
+    } else if (pending.length > 0) this.#write(pending.length === 1 ? pending[0]! : Buffer.concat(pending))
+    this.#pending = []
+    this.#pendingBytes = 0
+  }
+
+  #write(bytes: Buffer, taken?: () => void): void {
+    if (bytes.length === 0) return
+    this.#saidMs = performance.now()
+    if (!this.#socket.write(bytes, taken) && this.#socket.writableLength > 0) this.#stalledMs ??= this.#saidMs
+  }
+
+  level(): void {
+    this.#tell(this.#options.opened.events.mark())
+  }
+
+  #tell(mark: Mark): void {
+    const { opened, sources } = this.#options
+    this.#progress = mark.position
+    if (!sources) {
+      this.#write(mark.bytes())
+      return
+    }
+    opened.events.withSources(mark).then(
+      bytes => {
+        if (!this.#ending && this.#membership?.isLevel !== false) this.#write(bytes)
+      },
+      error => this.ended(error),
+    )
+  }
+
+  tick(nowMs: number, mark: Mark): void {
+    const { limits, expiresMs } = this.#options
+    if (Date.now() >= expiresMs) {
+      this.ended(fail('UNAUTHENTICATED', 'the token has expired', { hint: 'connect again with a new one' }))
+      return
+    }
+    if (this.#stalledMs !== undefined) {
+      if (nowMs - this.#stalledMs > SUBSCRIBER_STALL_MS_MAX) this.#socket.destroy()
+      return
+    }
+    const quietMs = nowMs - this.#saidMs
+    if (quietMs < limits.progressMs || !this.#membership?.isLevel) return
+    if (mark.position !== this.#progress) this.#tell(mark)
+    else if (quietMs >= limits.heartbeatMs) this.#write(HEARTBEAT)
+  }
+
+  overflow(): void {
+    this.#end(
+      'overflow',
+      fail('SUBSCRIBER_TOO_SLOW', 'changes come faster than this client takes them', {
+        hint: 'connect again with the id of the last event (Last-Event-ID): a reset and a fresh snapshot come then',
+      }),
+    )
+  }
+
+  ended(error: MainstemError): void {
+    this.#end('end', error)
+  }
+
+  #end(name: 'overflow' | 'end', error: MainstemError): void {
+    if (this.#ending) return
+    this.#ending = true
+    this.#membership?.leave()
+    this.#pending = []
+    this.#pendingBytes = 0
+    this.#write(lastEvent(name, error))
+    this.#options.end()
+    // One that takes nothing does not get it either.
+    if (this.#socket.writableLength === 0) return
+    const timer = setTimeout(() => this.#socket.destroy(), SUBSCRIBER_STALL_MS_MAX).unref()
+    this.#socket.once('close', () => clearTimeout(timer))
+  }
+
+  readonly #drained = (): void => {
+    this.#stalledMs = undefined
+  }
+
+  readonly #taken = (): void => {
+    this.#stalledMs = undefined
+    if (!this.#ending) this.#membership?.goOn()
+  }
+
+  readonly #closed = (): void => {
+    this.#ending = true
+    this.#membership?.leave()
+    this.#options.opened.close()
+  }
+}
