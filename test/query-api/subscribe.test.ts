@@ -116,6 +116,7 @@ describe('a subscription', () => {
       await appended
       const rows = new Map<string, number>()
       for (const { keys, subscriber } of clients) {
+        await subscriber.disconnect()
         await subscriber.connect()
         const expected = await rowsOf(keys)
         await subscriber.progressed(world.log.end)
