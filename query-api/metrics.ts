@@ -103,7 +103,9 @@ export class Metrics {
 
   /** All metrics in the text format. */
   async text(): Promise<string> {
-    return `${await this.#registry.metrics()}\n${await this.#process.metrics()}`
+    const process = await this.#process.metrics()
+    // What is not known has no sample: prom-client writes it as no number is written.
+    return `${await this.#registry.metrics()}\n${process.replace(/^.* Nan$\n?/gm, '')}`
   }
 
   #gauge(name: string, help: string, labelNames: readonly string[], samples: () => Samples): void {

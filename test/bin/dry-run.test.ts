@@ -78,16 +78,17 @@ it('says what a start would do with each view, and does nothing', { timeout: 90_
   // The application has the folder's lock; a dry run needs none.
   const { code, stdout } = await mainstem(['run', file(), '--data-dir', data(), '--dry-run'])
   expect([code, stdout]).toEqual([0, expect.stringMatching(/spending +(new|unchanged)/)])
+  // That it was asked for is a record, too.
   await mainstem(['savepoint', 'create', 'before', '--url', url])
   await app.stop()
   expect(await plans()).toMatchObject({ plans: ['spending unchanged', 'visits unchanged'], records: 0 })
 
   await writeFile(file(), appOf({ cents: '2 * purchase.cents' }))
-  expect(await plans()).toMatchObject({ plans: ['spending rebuild', 'visits rebuild'], records: 3 })
+  expect(await plans()).toMatchObject({ plans: ['spending rebuild', 'visits rebuild'], records: 4 })
   const lines = await dryRun('--continue', 'spending')
-  expect(lines.stdout).toMatch(/spending +continue from 3 +its definition changed/)
-  expect(lines.stdout).toMatch(/visits +rebuild +3 records/)
-  expect(lines.stdout).toMatch(/to read: 3 records/)
+  expect(lines.stdout).toMatch(/spending +continue from 4 +its definition changed/)
+  expect(lines.stdout).toMatch(/visits +rebuild +4 records/)
+  expect(lines.stdout).toMatch(/to read: 4 records/)
   expect(await plans('--continue', 'spending', 'visits', '--from-savepoint', 'before')).toMatchObject({
     plans: ['spending savepoint', 'visits savepoint'],
   })

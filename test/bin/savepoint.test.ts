@@ -105,5 +105,6 @@ it('are what a start goes back to, by name or by file', async () => {
   await continued.stop()
 
   await writeFile(file(), APP)
-  expect(await cents(await run(['--from-savepoint', 'before']).url())).toBe(12)
+  const back = await run(['--from-savepoint', 'before']).url()
+  await expect.poll(() => cents(back)).toBe(12)
 })

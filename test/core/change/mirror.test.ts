@@ -192,6 +192,7 @@ describe('the mirror', () => {
         source,
         event: 'snapshot-ended',
         reading: null,
+        begins: {},
         epoch: 3,
         position: source,
         identity: { system: 's' },

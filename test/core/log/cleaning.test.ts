@@ -324,7 +324,7 @@ describe('a cleaning', () => {
     const control = await log.topic(controlContract())
     for (let n = 0; n < 40; n++) {
       const batch = log.batch()
-      const record = { epoch: n, position: String(n), identity: {}, tables: {}, reading: null }
+      const record = { epoch: n, position: String(n), identity: {}, tables: {}, begins: {}, reading: null }
       batch.event(control, { source: `s${n % 2}`, event: 'snapshot-ended', ...record })
       await batch.commit()
     }
