@@ -14,11 +14,12 @@ const invalid = (message: string, detail?: string, hint?: string) =>
     ...(hint === undefined ? {} : { hint }),
   })
 
-/** @throws REQUEST_INVALID for a parameter that is not one of `names` */
-export function checkNames(query: Query, names: readonly string[]): void {
+/** @param others that the call takes and the query no longer has @throws REQUEST_INVALID for a parameter that is not one of `names` */
+export function checkNames(query: Query, names: readonly string[], others: readonly string[] = []): void {
   for (const name of Object.keys(query)) {
     if (names.includes(name)) continue
-    const known = names.length > 0 ? `this call takes ${names.join(', ')}` : 'this call takes no parameters'
+    const all = [...others, ...names]
+    const known = all.length > 0 ? `this call takes ${all.join(', ')}` : 'this call takes no parameters'
     throw invalid(`unknown parameter '${name.slice(0, 100)}'`, undefined, known)
   }
 }
@@ -55,9 +56,9 @@ export interface When extends Waiting {
   readonly age: AgeLimit | undefined
 }
 
-/** @throws REQUEST_INVALID, AT_MALFORMED */
-export function whenOf(query: Query): When {
-  checkNames(query, WHEN_NAMES)
+/** @param more parameters that the call takes, for who gave another @throws REQUEST_INVALID, AT_MALFORMED */
+export function whenOf(query: Query, more: readonly string[] = []): When {
+  checkNames(query, WHEN_NAMES, more)
   const timeoutMs = timeoutOf(query)
   const [after, at] = [tokensOf(query['after']), placeOf(query)]
   if (at !== undefined && after.length > 0)

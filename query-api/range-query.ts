@@ -1,11 +1,14 @@
 // A range of rows as a query string has it: bounds of keys written as in a path, conditions on fields as `where.open_cents.gte=100`.
-import { fail, KeyCodec, type ValueType } from '../core/index.ts'
+import { fail, isMainstemError, KeyCodec, type ValueType } from '../core/index.ts'
 import type { LiveView, RangeQuery } from '../projections/index.ts'
 import { RANGE_PAGE_DEFAULT, RANGE_PAGE_MAX } from './limits.ts'
 import { integer, type Query, text } from './parameters.ts'
 import { parseKey } from './routes-reads.ts'
 
 export const WHERE_BOUNDS = ['gte', 'gt', 'lte', 'lt'] as const
+
+/** Parameters of a range, as a hint has them. */
+export const RANGE_NAMES: readonly string[] = ['prefix', 'from', 'to', 'where.FIELD', 'order', 'limit', 'cursor']
 
 export interface RangeParameters {
   readonly query: RangeQuery
@@ -128,6 +131,11 @@ function scalarOf(name: string, given: ValueType, text: string): unknown {
     case 'map':
       return text
     default:
-      return new KeyCodec([{ name, type }], true, name).parse(encodeURIComponent(text))
+      try {
+        return new KeyCodec([{ name, type }], true, name).parse(encodeURIComponent(text))
+      } catch (error) {
+        if (!isMainstemError(error)) throw error
+        throw fail('REQUEST_INVALID', `'where.${name}' is not valid: ${error.message}`, { cause: error })
+      }
   }
 }

@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { whileConnected } from './connected.ts'
 import { RANGE_PAGE_DEFAULT } from './limits.ts'
 import { type When, whenOf } from './parameters.ts'
-import { rangeOf } from './range-query.ts'
+import { RANGE_NAMES, rangeOf } from './range-query.ts'
 import { NDJSON_TYPE, rangeLines, rowJson } from './range-stream.ts'
 import { readRange } from './ranges.ts'
 import type { Reads, ServedView } from './reads.ts'
@@ -21,7 +21,7 @@ export function addRowRoutes(server: FastifyInstance, reads: Reads): void {
     const served = reads.view(request.params.view)
     const { live } = served
     const { query, limit, rest } = rangeOf(live, queryOf(request), request.raw.url ?? '')
-    const when = whenOf(rest)
+    const when = whenOf(rest, RANGE_NAMES)
     await waitFor(reads, served, when, reply)
     const types = headerOf(served)
     if (types !== undefined) reply.header('mainstem-types', types)

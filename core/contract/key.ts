@@ -140,6 +140,7 @@ export class KeyCodec {
 }
 
 function keyFromJson(value: unknown, column: KeyColumn | undefined): unknown {
+  if (column && value === undefined) throw fail('KEY_MALFORMED', `the key has no ${column.name}`)
   const scalar = typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
   if (!column || !scalar) throw fail('KEY_MALFORMED', `the key's ${column?.name ?? 'value'} is not a scalar`)
   if (typeof value !== 'string' && (column.type.kind === 'string' || column.type.kind === 'enum')) {

@@ -197,10 +197,10 @@ test.each([
   ['accounts', 'where.city.gte=b&where.city=a', 'REQUEST_INVALID'],
   ['accounts', 'where.city.null=maybe', 'REQUEST_INVALID'],
   ['accounts', 'where.city=a&where.city.null=true', 'REQUEST_INVALID'],
-  ['accounts', 'where.city=Bern&where.cents=x', 'KEY_MALFORMED'],
-  ['accounts', 'where.tier=silver', 'KEY_MALFORMED'],
-  ['accounts', 'where.since.gte=yesterday', 'KEY_MALFORMED'],
-  ['accounts', 'where.owed=1.5', 'KEY_MALFORMED'],
+  ['accounts', 'where.city=Bern&where.cents=x', 'REQUEST_INVALID'],
+  ['accounts', 'where.tier=silver', 'REQUEST_INVALID'],
+  ['accounts', 'where.since.gte=yesterday', 'REQUEST_INVALID'],
+  ['accounts', 'where.owed=1.5', 'REQUEST_INVALID'],
   ['accounts', 'where.tier=gold&from=1', 'REQUEST_INVALID'],
   ['accounts', 'from=a', 'KEY_MALFORMED'],
   ['accounts', 'from=1&from=2', 'REQUEST_INVALID'],
@@ -223,6 +223,14 @@ test.each([
   const { status, body } = await world.get(`/v1/views/${view}/rows?${query}`)
   expect({ status, code: body['code'] }).toEqual({ status: 400, code })
   expect(world.internalErrors).toEqual([])
+})
+
+test('what is wrong is said in the words of the query', async () => {
+  const wrong = async (query: string) => (await world.get(`/v1/views/accounts/rows?${query}`)).body
+  expect(await wrong('where.city=Bern&where.cents=x')).toMatchObject({
+    title: "'where.cents' is not valid: 'x' is not an integer",
+  })
+  expect(await wrong('form=1')).toMatchObject({ hint: expect.stringMatching(/prefix, from, to, where\.FIELD.*after/) })
 })
 
 test('a cursor is good for its own range and order only', async () => {
