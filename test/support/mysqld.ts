@@ -1,17 +1,24 @@
 // A running server of MySQL's family for tests, with its own folder and port.
-//
-// It never outlives the process that opened it: a guard (a few lines of shell) holds the other end of a pipe, and when the pipe
-// closes, SIGKILL included, it kills the server and removes the folder.
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { chown, mkdtemp, open, readFile, rm } from 'node:fs/promises'
+// It never outlives the process that opened it (server-process.ts).
+import type { ChildProcess } from 'node:child_process'
+import { chown, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import mysql from 'mysql2/promise'
 import { findFreePort } from '../../samples/support/free-port.ts'
+import {
+  dismissGuard,
+  endOfLog,
+  endProcess,
+  hasEnded,
+  type Owner,
+  spawnServer,
+  startGuard,
+} from '../../samples/support/server-process.ts'
 
 const START_TIMEOUT_MS = 60_000
+const START_POLL_MS = 25
 const STOP_TIMEOUT_MS = 10_000
 
 export interface MariadbServer extends AsyncDisposable {
@@ -25,18 +32,11 @@ export interface MariadbServer extends AsyncDisposable {
   stop(): Promise<void>
 }
 
-// $1 = file with the server's process id, $2 = folder to remove. Ends without doing anything when it reads `done`.
-const GUARD = `
-while read -r word; do [ "$word" = done ] && exit 0; done
-pid=$(cat "$1" 2>/dev/null) && [ -n "$pid" ] && kill -KILL "$pid" 2>/dev/null && sleep 1
-rm -rf "$2"
-`
-
 export interface ServerKind {
   readonly technology: 'mariadb' | 'mysql'
   readonly program: string
   /** The account that it runs as, where this process is root. */
-  readonly owner: { readonly name: string; readonly uid: number; readonly gid: number } | undefined
+  readonly owner: (Owner & { readonly name: string }) | undefined
   /** Makes the folder `data` in here. */
   readonly install: (folder: string) => Promise<unknown>
   /** Options of the server. */
@@ -48,14 +48,7 @@ export async function openServer(kind: ServerKind): Promise<MariadbServer> {
   const { technology, owner } = kind
   const folder = await mkdtemp(path.join(tmpdir(), `mainstem-${technology}-`))
   if (owner) await chown(folder, owner.uid, owner.gid)
-  const guard = spawn('sh', ['-c', GUARD, `mainstem-${technology}-guard`, path.join(folder, 'pid'), folder], {
-    cwd: '/',
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-  })
-  guard.unref()
-  ;(guard.stdin as unknown as { unref(): void }).unref()
-  guard.stdin?.on('error', () => undefined)
+  const guard = startGuard({ pidFile: path.join(folder, 'pid'), signal: 'KILL', folder })
   const server = new RunningServer(kind, folder, guard)
   try {
     await kind.install(folder)
@@ -109,21 +102,14 @@ class RunningServer implements MariadbServer {
   }
 
   async #stop(): Promise<void> {
-    const guard = this.#guard
     await this.#end('SIGTERM')
-    if (guard.exitCode === null && guard.signalCode === null) {
-      const exited = once(guard, 'exit')
-      guard.stdin?.end('done\n')
-      guard.ref()
-      await exited
-    }
+    await dismissGuard(this.#guard)
     await rm(this.folder, { recursive: true, force: true, maxRetries: 5 })
   }
 
   async #launch(): Promise<void> {
     const { folder } = this
     const { technology, program, owner, settings } = this.#kind
-    const log = await open(path.join(folder, 'server.log'), 'a')
     const all: Record<string, string> = {
       datadir: path.join(folder, 'data'),
       // A relative socket: the folder's path may be longer than a socket's may be.
@@ -146,22 +132,15 @@ class RunningServer implements MariadbServer {
       ...settings,
     }
     const options = Object.entries(all).map(([name, value]) => `--${name}=${value}`)
-    const child = spawn(program, ['--no-defaults', ...options, ...(owner ? [`--user=${owner.name}`] : [])], {
-      cwd: folder,
-      detached: true,
-      stdio: ['ignore', log.fd, log.fd],
-      env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
-    })
-    child.unref()
+    const asOwner = owner ? [`--user=${owner.name}`] : []
+    const child = await spawnServer(program, ['--no-defaults', ...options, ...asOwner], { folder })
     this.#process = child
-    await log.close()
     const deadlineMs = performance.now() + START_TIMEOUT_MS
-    while (child.exitCode === null && performance.now() < deadlineMs) {
+    while (!hasEnded(child) && performance.now() < deadlineMs) {
       if (await this.#answers()) return
-      await wait(25)
+      await wait(START_POLL_MS)
     }
-    const text = await readFile(path.join(folder, 'server.log'), 'utf8')
-    throw new Error(`${technology} did not start in ${folder}:\n${text.trimEnd().split('\n').slice(-10).join('\n')}`)
+    throw new Error(`${technology} did not start in ${folder}:\n${await endOfLog(folder)}`)
   }
 
   async #answers(): Promise<boolean> {
@@ -175,15 +154,8 @@ class RunningServer implements MariadbServer {
     }
   }
 
-  async #end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
-    const child = this.#process
-    if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return
-    const exited = once(child, 'exit').then(() => true)
-    child.ref()
-    child.kill(signal)
-    if (await Promise.race([exited, wait(STOP_TIMEOUT_MS, false, { ref: false })])) return
-    child.kill('SIGKILL')
-    await exited
+  #end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    return endProcess(this.#process, [[signal, STOP_TIMEOUT_MS]])
   }
 }
 
