@@ -9,6 +9,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ run(): Promise<BenchResul
   fold: () => import('./fold.ts'),
   log: () => import('./log.ts'),
   peers: () => import('./peers-orders.ts'),
+  query: () => import('./query.ts'),
   replay: () => import('./replay.ts'),
 }
 

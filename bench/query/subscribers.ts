@@ -1,18 +1,17 @@
 // Ten thousand subscribers on one view, over HTTP: server, subscribers and whoever appends are processes of their own. Each change goes to
 // fifty of them, and each subscriber checks that it misses none.
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { check, type Part } from '../log-data.ts'
+import { check, type Part, scaled } from '../log-data.ts'
+import { Child } from './child.ts'
+import type { Took } from './server.ts'
 
 const SUBSCRIBERS = 10_000
 const METERS = 200
 /** A little more than what is wanted, so that a clock that is late does not miss it. */
 const CHANGES_PER_SECOND = 1_020
 const CHANGES_PER_APPEND = 10
-const SECONDS = Number(process.env['MAINSTEM_BENCH_SCALE'] ?? 1) * 15
+const SECONDS = scaled(15)
 
 interface Came {
   readonly deliveries: number
@@ -22,48 +21,15 @@ interface Came {
   readonly p99Ms: number
 }
 
-class Child implements AsyncDisposable {
-  readonly #child: ChildProcess
-  readonly #lines: AsyncIterator<string>
-
-  constructor(script: string, told: object) {
-    const options = [...process.execArgv, join(import.meta.dirname, script), JSON.stringify(told)]
-    this.#child = spawn(process.execPath, options, { stdio: ['pipe', 'pipe', 'inherit'] })
-    this.#lines = createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]()
-  }
-
-  async line(): Promise<string> {
-    const { value, done } = await this.#lines.next()
-    check(!done, 'a process of the bench has ended')
-    return String(value)
-  }
-
-  tell(line: string): void {
-    this.#child.stdin!.write(`${line}\n`)
-  }
-
-  end(): void {
-    this.#child.stdin!.end()
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.end()
-    if (this.#child.exitCode === null) await once(this.#child, 'exit')
-  }
-}
-
 export async function subscribers(folder: string, say: (what: string) => void): Promise<Part> {
-  await using server = new Child('subscribers-server.ts', { dataDir: join(folder, 'subscribers') })
+  await using server = Child.start('server.ts', { app: 'subscribers', dataDir: join(folder, 'subscribers') })
   const url = await server.line()
   say(`${SUBSCRIBERS} subscribers connect`)
   const connectingMs = performance.now()
-  await using clients = new Child('subscribers-clients.ts', { url, subscribers: SUBSCRIBERS, meters: METERS })
+  await using clients = Child.start('subscribers-clients.ts', { url, subscribers: SUBSCRIBERS, meters: METERS })
   check((await clients.line()) === 'ready', 'the subscribers do not begin')
   const connectedMs = performance.now() - connectingMs
-  const came = async () => {
-    clients.tell('said')
-    return JSON.parse(await clients.line()) as Came
-  }
+  const came = () => clients.ask<Came>('said')
   say(`${CHANGES_PER_SECOND} changes a second for ${SECONDS} seconds`)
   const startedMs = performance.now()
   const changes = await append(url)
@@ -75,7 +41,7 @@ export async function subscribers(folder: string, say: (what: string) => void): 
   }
   const seconds = (performance.now() - startedMs) / 1_000
   server.end()
-  const { cpuSeconds, rss } = JSON.parse(await server.line()) as { cpuSeconds: number; rss: number }
+  const { cpuSeconds, rss } = JSON.parse(await server.line()) as Took
   const equal = seen.deliveries === wanted && seen.wrong === 0
   return {
     goals: [

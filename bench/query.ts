@@ -1,0 +1,8 @@
+// How fast views are read over HTTP, beside what people have instead: servers, peers, and whoever asks are processes of their own. Goals
+// are printed under the names that they were set with. MAINSTEM_BENCH_SCALE=0.1 for a quick look, MAINSTEM_BENCH_PARTS=points for some
+// parts only.
+import { runParts } from './parts.ts'
+import { points } from './query/points.ts'
+import { subscribers } from './query/subscribers.ts'
+
+export const run = () => runParts({ points, subscribers })
