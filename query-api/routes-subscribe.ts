@@ -37,8 +37,7 @@ export function addSubscribeRoute(server: FastifyInstance, reads: Reads): void {
     const { writeKey, writeValue } = served
     const { limits } = subscriptions
     const end = () => void reply.raw.end()
-    const expiresMs = viewer?.expiresMs ?? Number.POSITIVE_INFINITY
-    new SocketSubscriber({ opened, socket, limits, writeKey, writeValue, sources, expiresMs, end }).begin()
+    new SocketSubscriber({ opened, socket, limits, writeKey, writeValue, sources, viewer, end }).begin()
     return reply
   })
 }

@@ -84,7 +84,9 @@ export class Access {
 
   readonly #reload = async (): Promise<void> => {
     try {
-      this.#keys = new ApiKeys(await readKeys(this.#keysFile ?? ''))
+      const keys = new ApiKeys(await readKeys(this.#keysFile ?? ''))
+      this.#keys?.replacedBy(keys)
+      this.#keys = keys
       this.#known.clear()
     } catch (error) {
       this.#onKeysFailed(error)

@@ -2,6 +2,7 @@
 // that hides it: slow hashes such as bcrypt are for passwords, which can be guessed, and would cost each new client tens of milliseconds.
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { readFile, rename, writeFile } from 'node:fs/promises'
+import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 import { fail, textOf } from '../../core/index.ts'
 import { checkScopes } from './scopes.ts'
@@ -134,12 +135,31 @@ async function writeKeys(path: string, keys: readonly StoredKey[]): Promise<void
   }
 }
 
+interface KnownKey {
+  readonly stored: StoredKey
+  readonly hash: Buffer
+  /** Who has sent it; undefined: nobody yet. */
+  viewer: Viewer | undefined
+}
+
 /** Keys by what clients send. */
 export class ApiKeys {
-  readonly #keys: ReadonlyMap<string, { readonly stored: StoredKey; readonly hash: Buffer }>
+  readonly #keys: ReadonlyMap<string, KnownKey>
 
   constructor(keys: readonly StoredKey[]) {
-    this.#keys = new Map(keys.map(stored => [stored.id, { stored, hash: Buffer.from(stored.sha256, 'hex') }]))
+    this.#keys = new Map(
+      keys.map(stored => [stored.id, { stored, hash: Buffer.from(stored.sha256, 'hex'), viewer: undefined }]),
+    )
+  }
+
+  /** Others are in their place now: whoever has a key that is no longer there, or no longer the same, is told where it is connected. */
+  replacedBy(keys: ApiKeys): void {
+    for (const [id, { stored, viewer }] of this.#keys) {
+      if (!viewer) continue
+      const next = keys.#keys.get(id)
+      if (next && isDeepStrictEqual(next.stored, stored)) next.viewer = viewer
+      else viewer.end(next?.stored.revokedAt ? 'the API key was revoked' : 'the API key has changed')
+    }
   }
 
   /** @throws UNAUTHENTICATED: not known, revoked or expired */
@@ -151,6 +171,7 @@ export class ApiKeys {
     if (revokedAt !== null) throw fail('UNAUTHENTICATED', 'the API key was revoked', { detail: `at ${revokedAt}` })
     const expiresMs = expiresAt === null ? Number.POSITIVE_INFINITY : Date.parse(expiresAt)
     if (nowMs >= expiresMs) throw fail('UNAUTHENTICATED', 'the API key has expired', { detail: `at ${expiresAt}` })
-    return new Viewer(`key:${name}`, scopes, { ...claims, sub: name }, expiresMs)
+    known.viewer ??= new Viewer(`key:${name}`, scopes, { ...claims, sub: name }, expiresMs)
+    return known.viewer
   }
 }

@@ -1,6 +1,6 @@
 // Who asks: what it may do, and which rows it may see. One object per credential, kept as long as that is known, so that claims are
 // checked against a policy once.
-import { type AnyRow, fail } from '../../core/index.ts'
+import { type AnyRow, fail, type MainstemError } from '../../core/index.ts'
 import type { LiveView, Policy } from '../../projections/index.ts'
 import { hasScope } from './scopes.ts'
 
@@ -17,6 +17,7 @@ export class Viewer {
   /** Epoch milliseconds; Infinity where it does not end. */
   readonly expiresMs: number
   readonly #scopes: ReadonlySet<string>
+  #ended: string | undefined
   readonly #filters = new Map<Policy, RowFilter>()
 
   constructor(name: string, scopes: readonly string[], claims: Claims, expiresMs = Number.POSITIVE_INFINITY) {
@@ -24,6 +25,17 @@ export class Viewer {
     this.claims = claims
     this.expiresMs = expiresMs
     this.#scopes = new Set(scopes)
+  }
+
+  /** It is known no longer: what is open for it ends. */
+  end(why: string): void {
+    this.#ended = why
+  }
+
+  /** Why it is known no longer, at a time in epoch milliseconds; undefined: it is. For what stays open after its request was let in. */
+  over(nowMs: number): MainstemError | undefined {
+    const why = this.#ended ?? (nowMs >= this.expiresMs ? 'the key or token has expired' : undefined)
+    return why === undefined ? undefined : fail('UNAUTHENTICATED', why, { hint: 'connect again with a new one' })
   }
 
   allows(scope: string): boolean {

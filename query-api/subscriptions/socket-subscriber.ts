@@ -3,6 +3,7 @@
 import type { Socket } from 'node:net'
 import { asMainstemError, fail, type MainstemError } from '../../core/index.ts'
 import { SUBSCRIBER_STALL_MS_MAX } from '../limits.ts'
+import type { Viewer } from '../security/viewer.ts'
 import type { RingChange } from './change-ring.ts'
 import { HEARTBEAT, lastEvent, type Mark, resetEvent, snapshotEvent } from './events.ts'
 import type { Clocked, Opened, SubscriptionLimits } from './subscriptions.ts'
@@ -16,8 +17,8 @@ export interface SocketSubscriberOptions {
   readonly writeValue: (value: unknown) => string
   /** Progress says up to where each source is. */
   readonly sources: boolean
-  /** Until when its client is known, epoch milliseconds. */
-  readonly expiresMs: number
+  /** Who reads; undefined where nobody is asked. */
+  readonly viewer: Viewer | undefined
   /** Ends the answer when all is sent. */
   readonly end: () => void
 }
@@ -113,9 +114,10 @@ export class SocketSubscriber implements Clocked {
   }
 
   tick(nowMs: number, mark: Mark): void {
-    const { limits, expiresMs } = this.#options
-    if (Date.now() >= expiresMs) {
-      this.ended(fail('UNAUTHENTICATED', 'the token has expired', { hint: 'connect again with a new one' }))
+    const { limits, viewer } = this.#options
+    const over = viewer?.over(Date.now())
+    if (over) {
+      this.ended(over)
       return
     }
     if (this.#stalledMs !== undefined) {

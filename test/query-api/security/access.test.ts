@@ -1,6 +1,6 @@
 // Who is let in, and to what: API keys and their file, tokens, scopes of calls.
 
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -11,6 +11,7 @@ import { createKey, listKeys, openServer, revokeKey } from '../../../query-api/i
 import { ROUTES } from '../../../query-api/route-table.ts'
 import { Access } from '../../../query-api/security/access.ts'
 import { Jwts } from '../../../query-api/security/jwt.ts'
+import { TestSubscriber } from '../subscriber.ts'
 import { openWorld, shop, type World } from '../support.ts'
 
 const SECRET = 'a secret of more than thirty-two bytes'
@@ -114,6 +115,33 @@ test('a key that is revoked while the application runs is known no longer', asyn
   // Its name is free again.
   await newKey('leaving', ['view:*'])
   await expect(newKey('leaving', ['view:*'])).rejects.toMatchObject({ code: 'ACCESS_INVALID' })
+})
+
+test('a subscription ends when its key is revoked or changed, or its token has expired; others go on', async () => {
+  const subscribe = async (credential: string) => {
+    const subscriber = new TestSubscriber(`${world.url}/v1/views/spending/subscribe?keys=ada`)
+    return subscriber.connect({ authorization: `Bearer ${credential}` })
+  }
+  const [leaving, narrowed] = [await newKey('subscribed', ['view:*']), await newKey('narrowed', ['view:*'])]
+  await untilKnown(narrowed)
+  const staying = await subscribe(reading)
+  const others = [leaving, narrowed, await token({ scope: 'view:*' }, '2s')].map(subscribe)
+  const [revoked, changed, expired] = await Promise.all(others)
+  await revokeKey(keysFile, 'subscribed')
+  await revoked!.ended
+  const file = JSON.parse(await readFile(keysFile, 'utf8'))
+  for (const key of file.keys) if (key.name === 'narrowed') key.scopes = ['view:totals']
+  await writeFile(keysFile, JSON.stringify(file))
+  await Promise.all([changed!.ended, expired!.ended])
+  const lastOf = ({ events }: TestSubscriber) => events.at(-1)
+  expect([revoked!, changed!, expired!].map(lastOf)).toMatchObject([
+    { event: 'end', data: { code: 'UNAUTHENTICATED', title: 'the API key was revoked' } },
+    { event: 'end', data: { code: 'UNAUTHENTICATED', title: 'the API key has changed' } },
+    { event: 'end', data: { code: 'UNAUTHENTICATED', title: 'the key or token has expired' } },
+  ])
+  await world.appends.append('purchases', [{ customer: 'ada', cents: 7 }])
+  await staying.until(() => staying.named('row').length === 2)
+  await staying.disconnect()
 })
 
 test('a key that has expired is known no longer, remembered or not', async () => {
