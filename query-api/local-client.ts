@@ -12,8 +12,9 @@ import {
 } from '../projections/index.ts'
 import { atOf } from './at.ts'
 import type { Answer, Client, LineageQuery, ReadOptions, ViewClient } from './client/client.ts'
+import { rowsByPage } from './client/pages.ts'
 import { copyValue } from './json-writer.ts'
-import { KEYS_MAX, LINEAGE_DEFAULT, LINEAGE_MAX, RANGE_PAGE_DEFAULT, RANGE_PAGE_MAX } from './limits.ts'
+import { KEYS_MAX, LINEAGE_DEFAULT, LINEAGE_MAX } from './limits.ts'
 import { checkField, type LineageEntry, lineageEntry } from './lineage.ts'
 import { readRange } from './ranges.ts'
 import { keyType, type Reads } from './reads.ts'
@@ -43,8 +44,8 @@ function createViewClient(reads: Reads, view: string): ViewClient<unknown, AnyRo
       const requests = keys.map(key => ({ view, key }))
       return readRows(reads, requests, options, [view])
     },
-    range: (range = {}, options = {}) => new LocalRows(reads, view, range as RangeQuery, options),
-    where: (where, options = {}) => new LocalRows(reads, view, { where: where as RangeQuery['where'] & {} }, options),
+    range: (range = {}, options = {}) => localRows(reads, view, range as RangeQuery, options),
+    where: (where, options = {}) => localRows(reads, view, { where: where as RangeQuery['where'] & {} }, options),
     subscribe: options => {
       checkKeys(options.keys)
       return subscribeLocally(reads, reads.view(view), options)
@@ -140,85 +141,69 @@ const copyRow = (live: LiveView, row: AnyRow | undefined): AnyRow | undefined =>
   row === undefined ? undefined : (copyValue(live.value, row) as AnyRow)
 
 /** Rows in order; nothing is read before a page, or the first row, is asked for. */
-class LocalRows implements Rows<unknown, AnyRow> {
-  readonly #reads: Reads
-  readonly #view: string
-  readonly #query: RangeQuery
-  readonly #options: RowsOptions
+function localRows(reads: Reads, view: string, range: RangeQuery, options: RowsOptions): Rows<unknown, AnyRow> {
+  const { order, limit, at } = options
+  const query = order === undefined ? range : { ...range, order }
+  return rowsByPage({
+    limit,
+    page: (cursor, most) =>
+      readPage(reads, view, cursor === undefined ? query : { ...query, cursor }, { ...options, most }),
+    past: at === undefined ? undefined : most => pastRows(reads, view, query, atOf(at), { ...options, most }),
+  })
+}
 
-  constructor(reads: Reads, view: string, query: RangeQuery, options: RowsOptions) {
-    const { limit, order } = options
-    if (limit !== undefined && !(Number.isInteger(limit) && limit > 0))
-      throw fail('REQUEST_INVALID', `a limit of ${limit} is not valid`, { hint: 'a whole number above 0' })
-    this.#reads = reads
-    this.#view = view
-    this.#query = order === undefined ? query : { ...query, order }
-    this.#options = options
+interface PageOptions extends RowsOptions {
+  /** Rows of the page, or in all. */
+  readonly most: number
+}
+
+async function readPage(
+  reads: Reads,
+  view: string,
+  query: RangeQuery,
+  options: PageOptions,
+): Promise<Page<unknown, AnyRow>> {
+  const { live } = reads.view(view)
+  await waitAfter(reads, [live], options)
+  const { timeoutMs, signal, maxAgeMs, most } = options
+  signal?.throwIfAborted()
+  const at = options.at === undefined ? undefined : atOf(options.at)
+  const age =
+    maxAgeMs === undefined ? undefined : { maxAgeMs, ...(timeoutMs === undefined ? {} : { waitMs: timeoutMs }) }
+  const read = await readRange(reads, live, query, { most, at, timeoutMs, age, signal }, undefined)
+  const { position, ageMs, final } = reads.freshness([live], read)
+  return {
+    value: read.rows.map(row => entryOf(live, row)),
+    position: position as Position,
+    ageMs,
+    final,
+    ...(read.cursor === null ? {} : { cursor: read.cursor }),
+    ...(options.sources ? { sources: await reads.sourcePositions([live], read.position) } : {}),
   }
+}
 
-  async page(cursor?: string): Promise<Page<unknown, AnyRow>> {
-    const { limit = RANGE_PAGE_DEFAULT } = this.#options
-    if (limit > RANGE_PAGE_MAX)
-      throw fail('REQUEST_INVALID', `a page of ${limit} rows is too long`, { hint: `at most ${RANGE_PAGE_MAX}` })
-    return this.#read(cursor, limit)
-  }
-
-  async #read(cursor: string | undefined, most: number): Promise<Page<unknown, AnyRow>> {
-    const { live } = this.#reads.view(this.#view)
-    const options = this.#options
-    await waitAfter(this.#reads, [live], options)
-    options.signal?.throwIfAborted()
-    const query = cursor === undefined ? this.#query : { ...this.#query, cursor }
-    const at = options.at === undefined ? undefined : atOf(options.at)
-    const { timeoutMs, signal, maxAgeMs } = options
-    const age =
-      maxAgeMs === undefined ? undefined : { maxAgeMs, ...(timeoutMs === undefined ? {} : { waitMs: timeoutMs }) }
-    const read = await readRange(this.#reads, live, query, { most, at, timeoutMs, age, signal }, undefined)
-    const value = read.rows.map(row => entryOf(live, row))
-    const { position, ageMs, final } = this.#reads.freshness([live], read)
-    return {
-      value,
-      position: position as Position,
-      ageMs,
-      final,
-      ...(read.cursor === null ? {} : { cursor: read.cursor }),
-      ...(options.sources ? { sources: await this.#reads.sourcePositions([live], read.position) } : {}),
-    }
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Entry<unknown, AnyRow>> {
-    const { limit = Number.POSITIVE_INFINITY, at } = this.#options
-    if (at !== undefined) {
-      yield* this.#past(limit, atOf(at))
-      return
-    }
-    let cursor: string | undefined
-    for (let done = 0; done < limit; ) {
-      const page: Page<unknown, AnyRow> = await this.#read(cursor, Math.min(RANGE_PAGE_MAX, limit - done))
-      yield* page.value
-      done += page.value.length
-      cursor = page.cursor
-      if (cursor === undefined) return
-    }
-  }
-
-  /** From one fold, whatever their number. */
-  async *#past(limit: number, at: At): AsyncGenerator<Entry<unknown, AnyRow>> {
-    const { live } = this.#reads.view(this.#view)
-    await waitAfter(this.#reads, [live], this.#options)
-    const { signal } = this.#options
-    const { range } = planRange(live, this.#query)
-    const rows = await this.#reads.engine.past.rangeRows(live.name, range, at, signal && { signal })
-    try {
-      let left = limit
-      for await (const batch of rows)
-        for (const row of batch) {
-          if (left-- === 0) return
-          yield entryOf(live, row)
-        }
-    } finally {
-      rows.close()
-    }
+/** From one fold, whatever their number. */
+async function* pastRows(
+  reads: Reads,
+  view: string,
+  query: RangeQuery,
+  at: At,
+  options: PageOptions,
+): AsyncGenerator<Entry<unknown, AnyRow>> {
+  const { live } = reads.view(view)
+  await waitAfter(reads, [live], options)
+  const { signal, most } = options
+  const { range } = planRange(live, query)
+  const rows = await reads.engine.past.rangeRows(live.name, range, at, signal && { signal })
+  try {
+    let left = most
+    for await (const batch of rows)
+      for (const row of batch) {
+        if (left-- === 0) return
+        yield entryOf(live, row)
+      }
+  } finally {
+    rows.close()
   }
 }
 

@@ -118,13 +118,15 @@ function whereParameters({ indexes }: LiveView): Json[] {
   return [...fields.values()].flatMap(({ name, type, nullable }) => {
     const schema = wireSchema(type)
     const words = { gte: 'at least', gt: 'above', lte: 'at most', lt: 'below' }
-    const isNull = parameter(`where.${name}.null`, `Rows whose ${name} is null`, { type: 'boolean', const: true })
+    const isNull = nullable
+      ? parameter(`where.${name}.null`, `Rows whose ${name} is null, or is not`, { type: 'boolean' })
+      : parameter(`where.${name}.null`, `false: all rows, in the order of ${name}`, { type: 'boolean', const: false })
     return [
       parameter(`where.${name}`, `Rows with this ${name}`, schema),
       ...WHERE_BOUNDS.map(bound =>
         parameter(`where.${name}.${bound}`, `Rows whose ${name} is ${words[bound]} this`, schema),
       ),
-      ...(nullable ? [isNull] : []),
+      isNull,
     ]
   })
 }

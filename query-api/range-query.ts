@@ -86,19 +86,20 @@ function whereOf(view: LiveView, names: readonly string[], query: Query): Readon
     const bound = field && name.slice('where.'.length + field.name.length + 1)
     if (field === undefined || (bound !== '' && bound !== 'null' && !WHERE_BOUNDS.some(each => each === bound)))
       throw fail('REQUEST_INVALID', `unknown parameter '${name.slice(0, 100)}'`, {
-        hint: `where.FIELD=, where.FIELD.null=true, or where.FIELD.${WHERE_BOUNDS.join('|')}=, of ${fields.map(each => each.name).join(', ')}`,
+        hint: `where.FIELD=, where.FIELD.null=true or false, or where.FIELD.${WHERE_BOUNDS.join('|')}=, of ${fields.map(each => each.name).join(', ')}`,
       })
     const given = query[name]
     if (typeof given !== 'string') throw invalid(name, given, 'give it once')
     const known = where[field.name]
-    if (bound === '' || bound === 'null') {
-      if (known !== undefined || field.name in where) throw bothWays(field.name)
-      if (bound === 'null' && given !== 'true') throw invalid(name, given, 'it is true, or left out')
+    if (bound === 'null' && given !== 'true' && given !== 'false') throw invalid(name, given, 'it is true or false')
+    if (bound === '' || (bound === 'null' && given === 'true')) {
+      if (field.name in where) throw bothWays(field.name)
       where[field.name] = bound === 'null' ? null : scalarOf(field.name, field.type, given)
     } else {
       if (field.name in where && !(known instanceof Bounds)) throw bothWays(field.name)
       const bounds = (known as Bounds | undefined) ?? new Bounds()
-      bounds[bound as (typeof WHERE_BOUNDS)[number]] = scalarOf(field.name, field.type, given)
+      // Null is in no range, not even in one without bounds.
+      if (bound !== 'null') bounds[bound as (typeof WHERE_BOUNDS)[number]] = scalarOf(field.name, field.type, given)
       where[field.name] = bounds
     }
   }

@@ -176,7 +176,7 @@ export function keySegment(url: string): string {
 /** @throws KEY_MALFORMED */
 export function parseKey(codec: KeyCodec, text: string): unknown {
   // Clients that encode a whole composite key write its commas as %2C; where no comma is left, they are the separators.
-  if (!codec.single && !text.includes(',')) return codec.parse(text.replace(/%2C/gi, ','))
+  if (codec.columns.length > 1 && !text.includes(',')) return codec.parse(text.replace(/%2C/gi, ','))
   return codec.parse(text)
 }
 

@@ -59,7 +59,7 @@ export async function callEvents(
   options: CallOptions = {},
 ): Promise<AsyncIterable<ServerEvent>> {
   const { body } = await send(base, path, options)
-  return body ? serverEvents(body, () => {}) : (async function* () {})()
+  return body ? serverEvents(body) : (async function* () {})()
 }
 
 /** @throws APPLICATION_UNREACHABLE; the problem that the application answers */

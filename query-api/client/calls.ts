@@ -1,6 +1,7 @@
 // Calls over HTTP: who asks, how long an answer may take, what is tried again. Only what changes nothing is tried again, or what an
 // idempotency key makes safe: an append whose answer was lost may have been made.
 import { type ClientError, errorOfAnswer, unreachable } from './client-error.ts'
+import { piecesOf } from './pieces.ts'
 
 /** A secret, or what gives it whenever it is needed: a token that expires is made anew there. */
 export type Secret = string | (() => string | Promise<string>)
@@ -26,6 +27,8 @@ export interface Call {
   /** Encoded already. */
   readonly path: string
   readonly query?: Parameters
+  /** Parameters whose values are encoded already: keys, as they stand in a path. */
+  readonly keys?: Readonly<Record<string, string | readonly string[]>>
   /** Sent as JSON, by POST. */
   readonly body?: unknown
   /** Whether it may be sent twice. */
@@ -37,6 +40,20 @@ export interface Call {
 export interface JsonAnswer {
   readonly body: unknown
   readonly headers: Headers
+}
+
+/** An answer that is read as it comes. */
+export interface StreamAnswer {
+  readonly headers: Headers
+  /** No faster than they are taken; leaving them ends the answer. @throws ClientError where it is cut, or nothing comes; the signal's reason */
+  readonly pieces: AsyncIterable<Uint8Array>
+}
+
+export interface StreamOptions {
+  /** How long nothing may come while it is waited for, milliseconds. Default: as an answer may take. */
+  readonly silentMsMax?: number
+  /** Default: those of the client. */
+  readonly retries?: number
 }
 
 const RETRIES_DEFAULT = 4
@@ -57,21 +74,41 @@ export class Calls {
 
   /** @throws ClientError; the signal's reason */
   json(call: Call): Promise<JsonAnswer> {
-    const { retries = RETRIES_DEFAULT } = this.#options
-    return this.#retried(call, call.safe ? retries : 0, async () => {
-      const waits = Number(call.query?.['timeoutMs'] ?? 0)
-      const limit = AbortSignal.timeout(waits + (this.#options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS_DEFAULT))
+    return this.#retried(call, this.#retries(call), async () => {
+      const limit = AbortSignal.timeout(this.#answerMs(call))
       const signal = call.signal ? AbortSignal.any([call.signal, limit]) : limit
       const response = await this.#send(call, signal)
       return { body: this.#parsed(response, await this.#textOf(response, call.signal)), headers: response.headers }
     })
   }
 
-  /** An answer that is read as it comes; its body ends with the signal. @throws as `json` */
-  async stream(call: Call): Promise<Response> {
-    const response = await this.#send(call, call.signal)
-    if (response.body) return response
-    throw unreachable(this.#base, new Error('the answer has no body'))
+  /** @throws as `json`, until the answer begins */
+  stream(call: Call, { silentMsMax, retries }: StreamOptions = {}): Promise<StreamAnswer> {
+    return this.#retried(call, retries ?? this.#retries(call), async () => {
+      const late = new AbortController()
+      const timer = setTimeout(() => late.abort(new Error('no answer has begun in time')), this.#answerMs(call))
+      const signal = call.signal ? AbortSignal.any([call.signal, late.signal]) : late.signal
+      try {
+        const { headers, body } = await this.#send(call, signal)
+        if (!body) throw unreachable(this.#base, new Error('the answer has no body'))
+        const pieces = piecesOf(body, {
+          silentMsMax: silentMsMax ?? this.#answerMs(call),
+          failed: error => call.signal?.reason ?? unreachable(this.#base, error),
+        })
+        return { headers, pieces }
+      } finally {
+        clearTimeout(timer)
+      }
+    })
+  }
+
+  #retries(call: Call): number {
+    return call.safe ? (this.#options.retries ?? RETRIES_DEFAULT) : 0
+  }
+
+  /** How long an answer may take. */
+  #answerMs(call: Call): number {
+    return Number(call.query?.['timeoutMs'] ?? 0) + (this.#options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS_DEFAULT)
   }
 
   async #retried<T>(call: Call, retries: number, attempt: () => Promise<T>): Promise<T> {
@@ -134,12 +171,14 @@ export class Calls {
     return { authorization: `Bearer ${typeof token === 'string' ? token : await token()}` }
   }
 
-  #urlOf({ path, query = {} }: Call): string {
+  #urlOf({ path, query = {}, keys = {} }: Call): string {
     const search = new URLSearchParams()
     for (const [name, value] of Object.entries(query))
       for (const each of Array.isArray(value) ? value : [value])
         if (each !== undefined) search.append(name, String(each))
-    return `${this.#base}${path}${search.size > 0 ? `?${search}` : ''}`
+    const encoded = Object.entries(keys).flatMap(([name, value]) => [value].flat().map(each => `${name}=${each}`))
+    const all = [...(search.size > 0 ? [String(search)] : []), ...encoded]
+    return `${this.#base}${path}${all.length > 0 ? `?${all.join('&')}` : ''}`
   }
 }
 

@@ -1,23 +1,23 @@
 // Server-sent events out of the bytes of an answer, as the HTML standard reads them.
+import { linesOf } from './pieces.ts'
 
 export interface ServerEvent {
   readonly event: string
   readonly data: string
   /** The newest id that the stream has said, of this event or one before. */
   readonly id: string | undefined
+  /** After how many milliseconds to connect again, as the stream has said last. */
+  readonly retryMs: number | undefined
 }
 
-/** @param onBytes is told whenever something comes, comments too: the other side is there */
-export async function* serverEvents(
-  body: ReadableStream<Uint8Array>,
-  onBytes: () => void,
-): AsyncGenerator<ServerEvent, void, undefined> {
+export async function* serverEvents(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<ServerEvent, void, undefined> {
   let event = ''
   let data: string[] = []
   let id: string | undefined
-  for await (const line of lines(body, onBytes)) {
+  let retryMs: number | undefined
+  for await (const line of linesOf(pieces)) {
     if (line === '') {
-      if (data.length > 0) yield { event: event || 'message', data: data.join('\n'), id }
+      if (data.length > 0) yield { event: event || 'message', data: data.join('\n'), id, retryMs }
       event = ''
       data = []
       continue
@@ -28,26 +28,6 @@ export async function* serverEvents(
     if (name === 'event') event = value
     else if (name === 'data') data.push(value)
     else if (name === 'id' && !value.includes('\0')) id = value
-  }
-}
-
-async function* lines(body: ReadableStream<Uint8Array>, onBytes: () => void): AsyncGenerator<string, void, undefined> {
-  const reader = body.getReader()
-  const decoder = new TextDecoder()
-  let rest = ''
-  try {
-    for (;;) {
-      const { done, value } = await reader.read()
-      if (done) return
-      onBytes()
-      rest += decoder.decode(value, { stream: true })
-      // A CR at the end may be half of a CRLF.
-      const held = rest.endsWith('\r') ? rest.slice(0, -1) : rest
-      const parts = held.split(/\r\n|\n|\r/)
-      rest = (parts.pop() ?? '') + rest.slice(held.length)
-      yield* parts
-    }
-  } finally {
-    await reader.cancel().catch(() => {})
+    else if (name === 'retry' && /^\d{1,9}$/.test(value)) retryMs = Number(value)
   }
 }

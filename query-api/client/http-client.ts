@@ -2,15 +2,15 @@
 // those that are asked for; that they exist the compiler has checked, and the application checks again.
 import type { z } from 'zod'
 import type { AnyRow, AnyTopic, Position } from '../../core/index.ts'
-import type { AtOption } from '../at.ts'
-import type { LineageEntry, LineageStepWire, LineageWire, RecordTypesWire } from '../lineage.ts'
-import type { Freshness } from '../reads.ts'
-import { type Call, Calls, type ClientOptions, type Parameters } from './calls.ts'
-import type { Answer, Client, LineageQuery, ReadOptions, TopicsOf, ViewClient } from './client.ts'
-import { type ClientError, invalid } from './client-error.ts'
+import type { KeyRange } from '../rows.ts'
+import { Calls, type ClientOptions } from './calls.ts'
+import type { Client, ReadOptions, TopicsOf, ViewClient } from './client.ts'
+import type { ClientError } from './client-error.ts'
+import { readLineage } from './http-lineage.ts'
+import { rowsOverHttp } from './http-rows.ts'
 import { isComposite, isSegment, scalarText, ViewKeys } from './keys.ts'
-import { OwnWrites } from './own-writes.ts'
-import { type Reviver, reviverOf, toJson } from './revive.ts'
+import { answerOf, Reader, rowOf, typesOf } from './reader.ts'
+import { reviverOf, toJson } from './revive.ts'
 
 export interface AppendOptions {
   /** Ends the call with the signal's reason; whether the records have been appended is then not known. */
@@ -54,7 +54,7 @@ export function createClient<A>(url: string, options: ClientOptions = {}): HttpC
   const reader = new Reader(new Calls(url, options), options.readOwnWrites ?? true)
   return {
     views: byName(name => createViewClient(reader, name)),
-    topics: byName(name => ({ append: (records: unknown, how?: AppendOptions) => reader.append(name, records, how) })),
+    topics: byName(name => ({ append: (records: unknown, how?: AppendOptions) => append(reader, name, records, how) })),
     read: (reads: Readonly<Record<string, readonly [string, unknown]>>, how?: ReadOptions) => reader.read(reads, how),
   } as unknown as HttpClient<A>
 }
@@ -74,13 +74,13 @@ function byName<T>(make: (name: string) => T): Readonly<Record<string, T>> {
   return new Proxy({}, { get }) as Readonly<Record<string, T>>
 }
 
-type AnyView = Omit<ViewClient<unknown, AnyRow>, 'range' | 'where' | 'subscribe'>
+type AnyView = Omit<ViewClient<unknown, AnyRow>, 'subscribe'>
 
 function createViewClient(reader: Reader, view: string): AnyView {
   const path = `/v1/views/${encodeURIComponent(view)}`
   const keys = new ViewKeys(reader.calls, view)
   const lookup = async (wanted: readonly unknown[], options?: ReadOptions) => {
-    const { body, headers } = await reader.ask(`${path}/lookup`, options, { keys: wanted.map(toJson) })
+    const { body, headers } = await reader.ask(`${path}/lookup`, options, { body: { keys: wanted.map(toJson) } })
     const revive = reviverOf(typesOf(headers))
     const { values } = body as { readonly values: readonly { readonly value: unknown }[] }
     return answerOf(
@@ -105,100 +105,13 @@ function createViewClient(reader: Reader, view: string): AnyView {
         throw error
       }
     },
-    async lineage(key, query = {}) {
-      const text = await keys.text(key, query.signal)
-      if (!isSegment(text)) throw invalid('the key cannot be a part of a URL', 'read lineages by `mainstem lineage`')
-      const { body, headers } = await reader.calls.json({
-        path: `${path}/rows/${text}/lineage`,
-        query: lineageParameters(query),
-        safe: true,
-        signal: query.signal,
-      })
-      const revive = reviverOf(typesOf(headers))
-      const { steps, recordTypes = {} } = body as LineageWire
-      return steps.map(step => entryOf(step, revive, recordTypes[step.topic]))
-    },
+    range: (range = {}, options = {}) =>
+      rowsOverHttp({ reader, path, keys, options, range: range as KeyRange<unknown> }),
+    where: (where, options = {}) =>
+      rowsOverHttp({ reader, path, keys, options, where: where as Readonly<Record<string, unknown>> }),
+    lineage: (key, query = {}) => readLineage(reader, path, keys, key, query),
   }
 }
-
-/** What all views of a client have in common: its connection, and what it has written. */
-class Reader {
-  readonly calls: Calls
-  readonly #own: OwnWrites | undefined
-
-  constructor(calls: Calls, readOwnWrites: boolean) {
-    this.calls = calls
-    this.#own = readOwnWrites ? new OwnWrites() : undefined
-  }
-
-  /** A read that waits for the tokens that it is given, and for what was written. */
-  async ask(path: string, options: ReadOptions = {}, body?: unknown, more?: Parameters) {
-    const call = (): Call => {
-      const after = options.at === undefined ? (this.#own?.tokens(options.after) ?? options.after) : options.after
-      const query = { ...readParameters(options), after: typeof after === 'string' ? [after] : after, ...more }
-      return { path, query, safe: true, signal: options.signal, ...(body === undefined ? {} : { body }) }
-    }
-    try {
-      return await this.calls.json(call())
-    } catch (error) {
-      // The data folder has been begun anew: what was written before is gone with it.
-      if ((error as ClientError).code !== 'TOKEN_OTHER_LOG' || !this.#own?.forget()) throw error
-      return this.calls.json(call())
-    }
-  }
-
-  async read(reads: Readonly<Record<string, readonly [string, unknown]>>, options?: ReadOptions) {
-    const wanted = Object.values(reads).map(([view, key]) => ({ view, key: toJson(key) }))
-    const { body, headers } = await this.ask('/v1/read', options, { reads: wanted })
-    const types = typesOf(headers) as Readonly<Record<string, Readonly<Record<string, string>>>> | undefined
-    const { values } = body as { readonly values: readonly { readonly view: string; readonly value: unknown }[] }
-    const rows = values.map(({ view, value }) => rowOf(reviverOf(types?.[view]), value))
-    return answerOf(body, Object.fromEntries(Object.keys(reads).map((label, n) => [label, rows[n]])))
-  }
-
-  async append(topic: string, records: unknown, { signal }: AppendOptions = {}): Promise<Appended> {
-    const { body } = await this.calls.json({
-      path: `/v1/topics/${encodeURIComponent(topic)}`,
-      body: toJson(records),
-      safe: false,
-      signal,
-    })
-    const appended = body as Appended
-    this.#own?.note(appended.token)
-    return appended
-  }
-}
-
-const readParameters = ({ at, timeoutMs, sources, maxAgeMs }: ReadOptions): Parameters => ({
-  at: at === undefined ? undefined : atText(at),
-  timeoutMs,
-  sources,
-  maxAgeMs,
-})
-
-const lineageParameters = ({ at, limit, before, field }: LineageQuery<AnyRow>): Parameters => ({
-  at: at === undefined ? undefined : atText(at),
-  limit,
-  before,
-  field,
-})
-
-function atText(at: AtOption): string {
-  if (typeof at === 'string') return at
-  if (!(at instanceof Date)) return `savepoint:${at.savepoint}`
-  // What is no date the application refuses, as it does a text that is none.
-  return Number.isNaN(at.getTime()) ? String(at) : at.toISOString()
-}
-
-/** What the header says of the types of values, if it is there. */
-function typesOf(headers: Headers): Readonly<Record<string, string>> | undefined {
-  const text = headers.get('mainstem-types')
-  return text === null ? undefined : JSON.parse(text)
-}
-
-/** A row, or undefined where there is none. */
-const rowOf = (revive: Reviver, json: unknown): AnyRow | undefined =>
-  json === null ? undefined : (revive(json) as AnyRow)
 
 /** Absence is an answer too: the problem says at which position, and whether that is final. */
 const isAbsent = (error: unknown): error is ClientError => {
@@ -206,51 +119,19 @@ const isAbsent = (error: unknown): error is ClientError => {
   return code === 'ROW_NOT_FOUND' || code === 'ROW_NOT_YET'
 }
 
-function answerOf<T>(body: unknown, value: T): Answer<T> {
-  const { position, ageMs, final, sources } = body as Freshness
-  return { value, position: position as Position, ageMs, final, ...(sources ? { sources } : {}) }
+async function append(
+  reader: Reader,
+  topic: string,
+  records: unknown,
+  { signal }: AppendOptions = {},
+): Promise<Appended> {
+  const { body } = await reader.calls.json({
+    path: `/v1/topics/${encodeURIComponent(topic)}`,
+    body: toJson(records),
+    safe: false,
+    signal,
+  })
+  const appended = body as Appended
+  reader.wrote(appended.token)
+  return appended
 }
-
-function entryOf(step: LineageStepWire, revive: Reviver, types: RecordTypesWire | undefined): LineageEntry<AnyRow> {
-  const { record, op } = step
-  const recorded = (json: unknown) => rowOf(reviverOf(typesOfRecord(types, json)), json ?? null) ?? null
-  return {
-    position: step.position as Position,
-    topic: step.topic,
-    op,
-    record:
-      op === 'event'
-        ? { before: null, after: recorded(record.value) }
-        : { before: recorded(record.before), after: recorded(record.after) },
-    appendTime: new Date(step.appendTime),
-    source: markOf(step.source),
-    sequence: step.source?.sequence ?? null,
-    before: rowOf(revive, step.before) ?? null,
-    after: rowOf(revive, step.after) ?? null,
-  }
-}
-
-/** Of a union: those of the record's variant. */
-function typesOfRecord(
-  types: RecordTypesWire | undefined,
-  json: unknown,
-): Readonly<Record<string, string>> | undefined {
-  if (types === undefined || typeof types['variants'] !== 'object') return types as Readonly<Record<string, string>>
-  const { by, variants } = types as Extract<RecordTypesWire, { readonly by: string; readonly variants: object }>
-  return variants[String((json as AnyRow | null)?.[by])]
-}
-
-function markOf(source: LineageStepWire['source']): LineageEntry<AnyRow>['source'] {
-  if (source === null) return undefined
-  const { transaction, commitTime } = source
-  return {
-    source: source.source,
-    position: source.position,
-    ...(transaction === null ? {} : { transaction }),
-    ...(commitTime === null ? {} : { commitTimeUs: microsecondsOf(commitTime) }),
-    ...(source.snapshot ? { snapshot: true } : {}),
-  }
-}
-
-/** Of ISO 8601 with six digits of a second. */
-const microsecondsOf = (iso: string): number => Date.parse(`${iso.slice(0, 23)}Z`) * 1000 + Number(iso.slice(23, 26))

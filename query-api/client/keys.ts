@@ -1,7 +1,7 @@
 // Keys in URLs and bodies. How a key of several fields is written depends on the order in which the application declares them, and
 // how a key that comes back is read on its types: the application is asked for both once per view, where they are needed.
 import type { Calls } from './calls.ts'
-import { ClientError } from './client-error.ts'
+import { ClientError, invalid } from './client-error.ts'
 import { base64Of, bytesOf } from './revive.ts'
 
 interface Column {
@@ -20,12 +20,25 @@ export class ViewKeys {
     this.#path = `/v1/views/${encodeURIComponent(view)}`
   }
 
-  /** A key, or leading fields of one, as it stands in a URL. */
+  /** A key as it stands in a URL. @throws KEY_MALFORMED; as the application */
   async text(key: unknown, signal?: AbortSignal): Promise<string> {
     if (!isComposite(key)) return scalarText(key)
     const columns = await this.#known(signal)
-    const given = columns.filter(({ name }) => key[name] !== undefined)
-    return given.map(({ name }) => scalarText(key[name])).join(',')
+    return columns.map(({ name }) => scalarText(key[name])).join(',')
+  }
+
+  /** The beginning of a key, as it stands in a URL. @throws REQUEST_INVALID for fields that are not the leading ones */
+  async prefix(prefix: unknown, signal?: AbortSignal): Promise<string> {
+    if (!isComposite(prefix)) return scalarText(prefix)
+    const columns = await this.#known(signal)
+    const leading = columns.slice(0, Object.keys(prefix).length)
+    if (leading.length === 0 || leading.some(({ name }) => prefix[name] === undefined))
+      throw invalid(
+        'a prefix of a key has its leading fields',
+        `they are ${columns.map(({ name }) => name).join(', ')}, in this order`,
+      )
+    // With a comma at its end one field whose text has a comma is told from two.
+    return `${leading.map(({ name }) => scalarText(prefix[name])).join(',')},`
   }
 
   /** Reads keys as JSON carries them. */
@@ -60,21 +73,34 @@ export const isSegment = (text: string): boolean => text !== '' && text !== '.' 
 export const isComposite = (key: unknown): key is Readonly<Record<string, unknown>> =>
   typeof key === 'object' && key !== null && !(key instanceof Date) && !(key instanceof Uint8Array)
 
-/** @throws KEY_MALFORMED for a text that is not of whole characters */
+/** A value of a key as it stands in a URL. @throws KEY_MALFORMED */
 export function scalarText(value: unknown): string {
   const text = plainText(value)
-  if (text.isWellFormed()) return encodeURIComponent(text)
+  if (text !== undefined) return encodeURIComponent(text)
   throw new ClientError({
-    title: 'a key is not a text of whole characters',
+    title: 'this can be no key',
     code: 'KEY_MALFORMED',
     status: 400,
     retriable: false,
+    detail: whyNoText(value),
   })
 }
 
-/** A value as a parameter of a query carries it, which encodes it itself. */
-export const plainText = (value: unknown): string =>
-  value instanceof Date ? value.toISOString() : value instanceof Uint8Array ? base64Of(value) : String(value)
+/** A value as a parameter of a query carries it, which encodes it itself; undefined for what no key or field can be. */
+export function plainText(value: unknown): string | undefined {
+  if (value instanceof Uint8Array) return base64Of(value)
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? undefined : value.toISOString()
+  const isText = typeof value === 'string' && value.isWellFormed()
+  return isText || typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean'
+    ? String(value)
+    : undefined
+}
+
+/** Of what `plainText` does not take. */
+export function whyNoText(value: unknown): string {
+  if (typeof value === 'string') return 'the text is not of whole characters'
+  return `received ${value === null ? 'null' : value instanceof Date ? 'an invalid date' : typeof value}`
+}
 
 function keyValue(type: string | undefined, json: unknown): unknown {
   if (typeof json !== 'string') return json

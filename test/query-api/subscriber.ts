@@ -36,7 +36,7 @@ export class TestSubscriber {
   }
 
   async #read({ body }: Response): Promise<void> {
-    for await (const event of serverEvents(body!, () => {})) this.#take(event)
+    for await (const event of serverEvents(body!)) this.#take(event)
   }
 
   #take({ event, data, id = '' }: ServerEvent): void {
