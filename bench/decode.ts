@@ -1,4 +1,4 @@
-// pgoutput from bytes to rows: our decoder with a contract's readers, against the parser of pg-logical-replication, whose
+// pgoutput from bytes to rows: our decoder with a contract's writers and what reads their stored form, against the parser of pg-logical-replication, whose
 // rows are then brought to the same contract values. The messages are those that a real server sends for real changes.
 import pg from 'pg'
 import { PgoutputPlugin } from 'pg-logical-replication'
@@ -6,7 +6,7 @@ import { z } from 'zod'
 import type { RowReader } from '../cdc/connector/rows.ts'
 import { createRowReader } from '../cdc/postgres/columns.ts'
 import { decodePgoutput, type PgoutputHandler, type Relation, type Tuple } from '../cdc/postgres/pgoutput.ts'
-import { compileContract, minorUnits, parseMinorUnits } from '../core/index.ts'
+import { ByteReader, ByteWriter, compileContract, minorUnits, parseMinorUnits } from '../core/index.ts'
 import { openPostgresServer } from '../samples/support/postgres-server.ts'
 import { type BenchResult, interleave, ROUNDS } from './harness.ts'
 
@@ -96,6 +96,8 @@ class Checksum {
 function decodeOurs(messages: readonly Buffer[]): string {
   const checksum = new Checksum()
   let reader: RowReader | undefined
+  const stored = new ByteWriter()
+  const decoded = new ByteReader(stored.buffer)
   const types = new Map([
     [20, { class: 'int8', name: 'bigint' }],
     [23, { class: 'int4', name: 'integer' }],
@@ -113,8 +115,11 @@ function decodeOurs(messages: readonly Buffer[]): string {
       reader = createRowReader(orders, columns as never)
     },
     insert: (_, after: Tuple) => {
-      const row = reader?.read(after)
-      if (row) checksum.add(row)
+      stored.at = 0
+      if (!reader?.write(stored, after)) return
+      decoded.buffer = stored.buffer
+      decoded.at = 0
+      checksum.add(orders.codec.decode(decoded))
     },
     update: () => {},
     delete: () => {},

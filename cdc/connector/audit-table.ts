@@ -1,5 +1,13 @@
 // One table of an audit: read from the database and from the mirror, summed by parts; of the parts that differ, by keys.
-import type { AnyRow, AuditMismatch, AuditProgress, AuditRequest, MirrorTable, TableAudit } from '../../core/index.ts'
+import {
+  type AnyRow,
+  type AuditMismatch,
+  type AuditProgress,
+  type AuditRequest,
+  ByteWriter,
+  type MirrorTable,
+  type TableAudit,
+} from '../../core/index.ts'
 import { ChunkSums, rowHash } from './chunk-sums.ts'
 import type { Image } from './image.ts'
 import type { MirrorRows } from './mirror-at.ts'
@@ -135,14 +143,13 @@ export class TableComparison {
     onRow: (key: Buffer, row: Buffer) => void,
     onRefused: (key: Buffer | undefined, keyText: string) => void,
   ): Promise<void> {
-    const mirrored = this.#mirrored
     const name = this.#table.setup.table.table
     const pace = new Pace(this.#reader, this.#request.rowsPerSecondMax)
+    const writer = new ByteWriter()
     const take = (reader: RowReader, image: Image) => {
-      const row = reader.read(image)
-      const key = row && reader.keyBytes(row)
-      const stored = row && key ? encoded(mirrored, row) : undefined
-      if (key && stored) onRow(key, mirrored.rowBytes(stored))
+      writer.at = 0
+      const key = reader.write(writer, image)
+      if (key) onRow(key, writer.buffer.subarray(0, writer.at))
       else {
         const { key: bytes, keyText } = reader.refused(image)
         onRefused(bytes, keyText)
@@ -223,12 +230,3 @@ export class TableComparison {
 }
 
 const bigints = (_: string, value: unknown): unknown => (typeof value === 'bigint' ? `${value}n` : value)
-
-/** Undefined where the log could not take the row: too long, say. */
-function encoded(table: MirrorTable, row: AnyRow): Buffer | undefined {
-  try {
-    return table.encode(row, 0)
-  } catch {
-    return undefined
-  }
-}

@@ -107,7 +107,7 @@ function repair<P>({ log, mirror, stream }: AuditHost<P>, table: MirrorTable, ro
     for (const [id, row] of rows) {
       if (since.has(id)) continue
       const key = Buffer.from(id, 'latin1')
-      if (row) recorder.upsert(table, key, row, undefined, () => refusedRow(table, key, row))
+      if (row) recorder.upsert(table, key, recorder.encode(table, row), undefined, () => refusedRow(table, key, row))
       else recorder.deleteKey(table, key)
       repaired++
     }

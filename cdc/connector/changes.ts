@@ -26,11 +26,11 @@ export class Changes {
   }
 
   insert({ mirrored, reader }: Captured, after: Image): void {
-    const row = reader.read(after)
-    const key = row && reader.keyBytes(row)
-    if (row && key) {
+    const value = this.#recorder.begin(mirrored)
+    const key = reader.write(value, after)
+    if (key) {
       this.window?.touch(mirrored, key, '')
-      this.#recorder.upsert(mirrored, key, row, undefined, () => reader.refused(after))
+      this.#recorder.upsert(mirrored, key, value, undefined, () => reader.refused(after))
       return
     }
     const refused = reader.refused(after)
@@ -41,14 +41,14 @@ export class Changes {
   update(captured: Captured, oldKind: OldKind, before: Image, after: Image): void {
     const { mirrored, reader } = captured
     const fill = reader.hasUnchanged(after) ? this.#fill(captured, oldKind, before, after) : undefined
-    const row = reader.read(after, fill)
-    const key = row && reader.keyBytes(row)
+    const value = this.#recorder.begin(mirrored)
+    const key = reader.write(value, after, fill)
     let oldKey = oldKind && !reader.hasSameKey(before, after) ? reader.key(before).bytes : undefined
     if (oldKey && key?.equals(oldKey)) oldKey = undefined
     if (oldKey) this.window?.touch(mirrored, oldKey, '')
-    if (row && key) {
+    if (key) {
       this.window?.touch(mirrored, key, '')
-      this.#recorder.upsert(mirrored, key, row, oldKey, () => reader.refused(after, fill))
+      this.#recorder.upsert(mirrored, key, value, oldKey, () => reader.refused(after, fill))
       return
     }
     const refused = reader.refused(after, fill)

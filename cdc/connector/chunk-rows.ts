@@ -1,5 +1,5 @@
 // The rows of a chunk, kept until the stream has got to where the chunk stands.
-import type { AnyRow, MirrorTable, Recorder, RefusedRow } from '../../core/index.ts'
+import { ByteWriter, type MirrorTable, type Recorder, type RefusedRow } from '../../core/index.ts'
 import type { Image } from './image.ts'
 import type { RowReader } from './rows.ts'
 import type { Window } from './window.ts'
@@ -9,11 +9,13 @@ const SLICE_ROWS = 250
 
 interface Accepted {
   readonly key: Buffer
-  readonly row: AnyRow
+  /** As it is stored. */
+  readonly row: Buffer
 }
 
 export class ChunkRows {
   readonly #rows: (Accepted | RefusedRow)[] = []
+  readonly #writer = new ByteWriter()
   /** Of the rows as they came. */
   bytes = 0
 
@@ -24,9 +26,10 @@ export class ChunkRows {
   /** For a reading to call. */
   readonly take = (reader: RowReader, image: Image): void => {
     this.bytes += image.bytes.length
-    const row = reader.read(image)
-    const key = row && reader.keyBytes(row)
-    this.#rows.push(row && key ? { key, row } : reader.refused(image))
+    const writer = this.#writer
+    writer.at = 0
+    const key = reader.write(writer, image)
+    this.#rows.push(key ? { key: Buffer.from(key), row: writer.copy() } : reader.refused(image))
   }
 
   /** Records what differs from the mirror, but where the stream is newer. */
@@ -36,7 +39,10 @@ export class ChunkRows {
       if (++count % SLICE_ROWS === 0) await nextSlice()
       if ('row' in each) {
         const { key, row } = each
-        if (!window.has(key, '')) recorder.upsert(table, key, row, undefined, () => refusedOf(table, key, row))
+        if (window.has(key, '')) continue
+        const value = recorder.begin(table)
+        value.raw(row)
+        recorder.upsert(table, key, value, undefined, () => refusedOf(table, key, row))
       } else if (!window.has(each.key, each.keyText)) recorder.seenRefused(table, each)
     }
   }
@@ -54,11 +60,11 @@ export class ChunkRows {
 }
 
 /** The log does not take a row that its contract takes: it is too large. */
-function refusedOf(table: MirrorTable, key: Buffer, row: AnyRow): RefusedRow {
-  const raw = Object.entries(row).map(([name, value]) => [name, value === null ? null : String(value)])
+function refusedOf(table: MirrorTable, key: Buffer, row: Buffer): RefusedRow {
+  const raw = Object.entries(table.rowOf(row)).map(([name, value]) => [name, value === null ? null : String(value)])
   return {
     key,
-    keyText: table.contract.key.format(table.contract.key.fromRow(row)),
+    keyText: table.contract.key.format(table.contract.key.decode(key)),
     raw: Object.fromEntries(raw),
     error: '',
   }

@@ -1,7 +1,7 @@
 // What every database's columns need of the contract's schemas.
 import type { z } from 'zod'
 import { defOf } from '../../core/index.ts'
-import type { Reader } from './rows.ts'
+import type { Reader, Writer } from './rows.ts'
 import { REFUSED } from './text-values.ts'
 
 const TRANSPARENT = new Set(['nullable', 'optional', 'readonly', 'nonoptional'])
@@ -31,4 +31,47 @@ export function checkedReader(
     const result = schema.safeParse(input(raw(bytes, start, end)))
     return result.success ? result.data : REFUSED
   }
+}
+
+// -- writers of values whose schema says only a type, given how their bytes are read; NaN is what is refused
+
+type NumberReader = (bytes: Buffer, start: number, end: number) => number
+
+/** Of int32 and int, of which the reader gives no others; of dates, in milliseconds since 1970. */
+export const intWriter =
+  (read: NumberReader): Writer =>
+  (to, bytes, start, end) => {
+    const value = read(bytes, start, end)
+    if (Number.isNaN(value)) return false
+    to.int(value)
+    return true
+  }
+
+/** Of texts that stand in the bytes as they are. */
+export const textWriter: Writer = (to, bytes, start, end) => {
+  to.utf8(bytes, start, end)
+  return true
+}
+
+/** Above, a map finds a text sooner. */
+const COMPARED_MAX = 16
+
+/** Of texts of which there are few; undefined where there are many. */
+export function enumWriter(values: readonly string[]): Writer | undefined {
+  if (values.length > COMPARED_MAX) return undefined
+  const texts = values.map(value => Buffer.from(value))
+  return (to, bytes, start, end) => {
+    for (let n = 0; n < texts.length; n++) {
+      if (!stands(texts[n]!, bytes, start, end)) continue
+      to.varint(n)
+      return true
+    }
+    return false
+  }
+}
+
+function stands(text: Buffer, bytes: Buffer, start: number, end: number): boolean {
+  if (text.length !== end - start) return false
+  for (let n = 0; n < text.length; n++) if (text[n] !== bytes[start + n]) return false
+  return true
 }

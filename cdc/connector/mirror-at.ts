@@ -46,7 +46,7 @@ export async function changedSince<P>(
             const key = table.contract.key.encodeFromRow(row).toString('latin1')
             if (!rows.has(key)) rows.set(key, value)
           }
-          if (before) note(before, table.encode(before, 0))
+          if (before) note(before, table.encode(before, 0).copy())
           if (after) note(after, null)
         }
         await nextTurn()

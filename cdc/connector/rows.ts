@@ -1,6 +1,9 @@
-// Row images → rows of the contract: a reader generated per table, for images that come from the stream and from snapshots.
+// Row images → rows as their contract stores them: a writer generated per table, for images that come from the stream and from
+// snapshots. No object is made of a row but where it is refused.
 import {
   type AnyRow,
+  ByteWriter,
+  createValueEncoder,
   defOf,
   isCutRaw,
   isMainstemError,
@@ -9,10 +12,12 @@ import {
   type RefusedRow,
   refusedBy,
 } from '../../core/index.ts'
-import { type Image, isSame, NULL, UNCHANGED } from './image.ts'
+import { type Image, isSame, NULL, UNCHANGED, VALUE } from './image.ts'
 import { REFUSED } from './text-values.ts'
 
 export type Reader = (bytes: Buffer, start: number, end: number) => unknown
+/** Writes what `Reader` reads, as the log stores it; false where the reader refuses: part of it may be written then. */
+export type Writer = (to: ByteWriter, bytes: Buffer, start: number, end: number) => boolean
 
 /** From the bytes of one column's values to the contract's values. */
 export interface ColumnReader {
@@ -21,6 +26,8 @@ export interface ColumnReader {
   readonly nullable: boolean
   /** REFUSED wherever it is not sure: `input` and the schema then decide, and word the refusal. */
   readonly read: Reader
+  /** The same without a value in between, where there is such a way. Of a value that is not null. */
+  readonly write?: Writer | undefined
   /** The value as the database writes it in text. */
   readonly raw: (bytes: Buffer, start: number, end: number) => string
   /** That text as the value that the schema takes. @throws Unrepresentable */
@@ -29,7 +36,7 @@ export interface ColumnReader {
   readonly text: (value: unknown) => string | null | undefined
 }
 
-type RowFunction = (tuple: Image, before: AnyRow | undefined) => AnyRow | undefined
+type RowFunction = (to: ByteWriter, image: Image, before: AnyRow | undefined) => boolean
 
 /** What fills a column that came as "unchanged" (TOAST): the accepted row before, or the raw text of the parked one. */
 export interface Fill {
@@ -54,6 +61,9 @@ export class RowReader {
   readonly #places: readonly number[]
   readonly #fast: RowFunction | undefined
   readonly #keyPlaces: readonly number[]
+  readonly #keyWriter = new ByteWriter(64)
+  /** Its first so many bytes, made once. */
+  #keys: { readonly of: Buffer; readonly byLength: Buffer[] } = { of: this.#keyWriter.buffer, byLength: [] }
 
   /**
    * @param columns one for each of the contract's, in their order
@@ -66,19 +76,58 @@ export class RowReader {
     this.#keyPlaces = contract.key.columns.map(column => columns.findIndex(({ name }) => name === column.name))
     // An object with refinements of its own has to be seen whole by zod.
     const plain = (defOf(contract.schema).checks?.length ?? 0) === 0
-    this.#fast = plain ? generate(this.#columns, this.#places) : undefined
+    this.#fast = plain ? generate(contract, this.#columns, this.#places) : undefined
   }
 
-  /** The row of a complete image; undefined where `refused` has more to say. */
-  read(tuple: Image, fill?: Fill): AnyRow | undefined {
+  /**
+   * Appends the stored form of the row of a complete image, and gives the bytes of its key, valid until the next call; undefined where
+   * `refused` has more to say: nothing is appended then.
+   */
+  write(to: ByteWriter, image: Image, fill?: Fill): Buffer | undefined {
+    const start = to.at
     try {
-      const row = this.#fast?.(tuple, fill?.raw || fill?.old ? undefined : fill?.row)
-      if (row) return row
+      const key = this.#fast?.(to, image, fill?.raw || fill?.old ? undefined : fill?.row) && this.#keyOf(image)
+      if (key) return key
     } catch {
       // The slow way finds the same and words it.
     }
-    const slow = this.#readSlowly(tuple, fill)
-    return typeof slow === 'string' ? undefined : slow
+    to.at = start
+    const row = this.#readSlowly(image, fill)
+    if (typeof row === 'string' || this.#encode(to, row) !== undefined) return undefined
+    return this.#contract.key.encodeFromRow(row)
+  }
+
+  /** Appends a row and gives undefined, or what is wrong with it. */
+  #encode(to: ByteWriter, row: AnyRow): string | undefined {
+    const start = to.at
+    try {
+      this.#contract.codec.encode(to, row)
+      this.#contract.key.encodeFromRow(row)
+      return undefined
+    } catch (error) {
+      if (!isMainstemError(error)) throw error
+      to.at = start
+      return refusedBy(error)
+    }
+  }
+
+  /** The key's bytes in memory that the next call uses too; undefined where it is not sure. @throws KEY_INVALID */
+  #keyOf(image: Image): Buffer | undefined {
+    const writer = this.#keyWriter
+    writer.at = 0
+    for (let n = 0; n < this.#keyPlaces.length; n++) {
+      const column = this.#columns[this.#keyPlaces[n]!]!
+      const place = this.#places[this.#keyPlaces[n]!]!
+      if (image.kinds[place] !== VALUE) return undefined
+      const value = column.read(image.bytes, image.starts[place]!, image.ends[place]!)
+      if (value === REFUSED) return undefined
+      this.#contract.key.encodeColumn(writer, n, value)
+    }
+    this.#contract.key.checkLength(writer.at)
+    if (this.#keys.of !== writer.buffer) this.#keys = { of: writer.buffer, byLength: [] }
+    const { byLength } = this.#keys
+    byLength[writer.at] ??= writer.buffer.subarray(0, writer.at)
+    return byLength[writer.at]
   }
 
   /** Why a row is refused, with its raw texts and its key as far as that can be read. */
@@ -89,7 +138,7 @@ export class RowReader {
       const text = this.#text(tuple, n, fill)
       raw[column.name] = text === undefined ? leftOut(column, fill) : text
     }
-    const error = typeof slow === 'string' ? slow : 'the log cannot take it'
+    const error = typeof slow === 'string' ? slow : (this.#encode(new ByteWriter(), slow) ?? 'the log cannot take it')
     const key = this.key(tuple, fill?.key)
     return { key: key.bytes, keyText: key.text, raw, error }
   }
@@ -120,16 +169,6 @@ export class RowReader {
       }
     }
     return { bytes: undefined, text: texts.map(encodeURIComponent).join(',') }
-  }
-
-  /** The key's bytes only, without its text: the hot path. Undefined where the key is refused. */
-  keyBytes(row: AnyRow): Buffer | undefined {
-    try {
-      return this.#contract.key.encodeFromRow(row)
-    } catch (error) {
-      if (isMainstemError(error)) return undefined
-      throw error
-    }
   }
 
   /** True where an update certainly left the row where it was: a new image without its key's columns, or with the same bytes. */
@@ -258,23 +297,36 @@ function readSafely(column: ColumnReader, tuple: Image, place: number): unknown 
   }
 }
 
-/** Straight-line code, so that all rows of a table share one hidden class. Names go in through JSON.stringify only. */
-function generate(columns: readonly ColumnReader[], places: readonly number[]): RowFunction {
-  const lines = columns.map((column, n) => {
-    const name = JSON.stringify(column.name)
-    const onNull = column.nullable ? 'null' : 'undefined'
+/** Straight-line code, in which each column's writer has a call of its own. Names go in through JSON.stringify only. */
+function generate(contract: ObjectContract, columns: readonly ColumnReader[], places: readonly number[]): RowFunction {
+  const types = new Map(contract.type.fields.map(({ name, type }) => [name, type]))
+  const writers: Writer[] = []
+  const values: ((to: ByteWriter, value: unknown) => void)[] = []
+  const statements = columns.map((column, n) => {
+    const { name, nullable, read, write } = column
+    const type = types.get(name)!
+    const put = createValueEncoder(type, name)
+    values.push(put)
+    writers.push(write ?? throughValue(read, put))
+    const tag = write && type.kind === 'nullable' ? 'to.u8(1); ' : ''
     const place = places[n]
-    return `const v${n} = k[${place}] === ${NULL} ? ${onNull} : k[${place}] === ${UNCHANGED} ? (before && before[${name}]) : r[${n}](b, s[${place}], e[${place}]);
-if (v${n} === undefined || v${n} === refused) return undefined;`
+    return `if (k[${place}] === ${VALUE}) { ${tag}if (!w${n}(to, b, s[${place}], e[${place}])) return false }
+else if (k[${place}] === ${NULL}) { ${nullable ? `v${n}(to, null)` : 'return false'} }
+else { if (!before || before[${JSON.stringify(name)}] === undefined) return false; v${n}(to, before[${JSON.stringify(name)}]) }`
   })
-  const members = columns.map((column, n) => `[${JSON.stringify(column.name)}]: v${n}`)
-  const body = `return (tuple, before) => { const k = tuple.kinds, s = tuple.starts, e = tuple.ends, b = tuple.bytes;\n${lines.join('\n')}\nreturn { ${members.join(', ')} } }`
-  const make = new Function('r', 'refused', body) as (
-    readers: readonly ColumnReader['read'][],
-    refused: symbol,
+  const names = columns.map((_, n) => n)
+  const body = `return (to, image, before) => { const k = image.kinds, s = image.starts, e = image.ends, b = image.bytes;\n${statements.join('\n')}\nreturn true }`
+  const make = new Function(...names.map(n => `w${n}`), ...names.map(n => `v${n}`), body) as (
+    ...functions: readonly unknown[]
   ) => RowFunction
-  return make(
-    columns.map(column => column.read),
-    REFUSED,
-  )
+  return make(...writers, ...values)
+}
+
+function throughValue(read: Reader, put: (to: ByteWriter, value: unknown) => void): Writer {
+  return (to, bytes, start, end) => {
+    const value = read(bytes, start, end)
+    if (value === REFUSED || value === undefined) return false
+    put(to, value)
+    return true
+  }
 }

@@ -4,6 +4,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
   applyParked,
+  ByteReader,
+  ByteWriter,
   type Log,
   MIRROR_COMMITS_MAX,
   type Mirror,
@@ -53,7 +55,7 @@ export class TableCopy<P> {
   readonly #recorder: Recorder
   readonly #slice = new Slice()
   #batch: ReturnType<Log['batch']>
-  #writes: [key: Buffer, value: Buffer][] = []
+  #writes = new ByteWriter()
   #rowsInBatch = 0
   #rows = 0
   /** Batches on their way to disk. */
@@ -109,19 +111,24 @@ export class TableCopy<P> {
     this.#rows++
     this.#rowsInBatch++
     const mirrored = this.#mirrored
-    const row = reader.read(image)
-    const key = row && reader.keyBytes(row)
-    if (!row || !key) {
+    const value = this.#recorder.begin(mirrored)
+    const key = reader.write(value, image)
+    if (!key) {
       this.#refuse(reader, image)
     } else if (this.#options.lookUp) {
-      this.#recorder.upsert(mirrored, key, row, undefined, () => reader.refused(image))
+      this.#recorder.upsert(mirrored, key, value, undefined, () => reader.refused(image))
     } else {
       try {
-        this.#batch.insert(mirrored.topic, row)
-        this.#writes.push([key, mirrored.encode(row, this.#recorder.epoch)])
+        this.#batch.change(mirrored.topic, undefined, mirrored.written(value))
       } catch {
         this.#refuse(reader, image)
+        return
       }
+      const writes = this.#writes
+      writes.varint(key.length)
+      writes.raw(key)
+      writes.varint(value.at)
+      writes.span(value.buffer, 0, value.at)
     }
   }
 
@@ -144,13 +151,13 @@ export class TableCopy<P> {
     this.#options.onRows(this.#rowsInBatch)
     this.#batch = log.batch()
     this.#recorder.use(this.#batch)
-    this.#writes = []
+    this.#writes = new ByteWriter(writes.at)
     this.#rowsInBatch = 0
     if (batch.count === 0) return
     this.#open++
     pipeline.append(batch, { source, position, snapshot: true }, this.#options.position, appended => {
       this.#open--
-      for (const [key, value] of writes) this.#mirrored.put(key, value, false)
+      this.#write(writes)
       if (lookUp) placeParked(parked, position, appended.first)
       else for (const { table, row, index } of parked) applyParked(table, row, position, appended.first + index)
       announceParked(source, parked, position, onEvent)
@@ -158,6 +165,20 @@ export class TableCopy<P> {
       const { mirror } = this.#options
       if (!lookUp && mirror.isDue) mirror.commit(pipeline.position).catch(this.#options.onError)
     })
+  }
+
+  /** Writes rows of an appended batch into the mirror. */
+  #write({ buffer, at: end }: ByteWriter): void {
+    const reader = new ByteReader(buffer)
+    const next = (): number => {
+      const length = reader.varint()
+      reader.at += length
+      return reader.at - length
+    }
+    while (reader.at < end) {
+      const key = buffer.subarray(next(), reader.at)
+      this.#mirrored.putStored(key, buffer, next(), reader.at)
+    }
   }
 
   #record(

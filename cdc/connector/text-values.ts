@@ -1,5 +1,6 @@
 // Values as databases write them in text → JavaScript values, exactly or not at all. Times are in ISO order and in UTC: the
 // sessions that send them are set so.
+import { daysOf } from '../../core/index.ts'
 
 /** Told apart from every value; never leaves the connector. */
 export const REFUSED: unique symbol = Symbol('refused')
@@ -37,7 +38,7 @@ export function readTimestampMs(bytes: Buffer, start: number, end: number): numb
   if (end - start < 19 || bytes[start + 4] !== DASH || bytes[start + 13] !== COLON || bytes[end - 1] === 0x43)
     return Number.NaN
   const year = two(bytes, start) * 100 + two(bytes, start + 2)
-  const daysMs = Date.UTC(year + 400, two(bytes, start + 5) - 1, two(bytes, start + 8)) - FOUR_CENTURIES_MS
+  const days = daysOf(year, two(bytes, start + 5), two(bytes, start + 8))
   const seconds = two(bytes, start + 11) * 3_600 + two(bytes, start + 14) * 60 + two(bytes, start + 17)
   let ms = 0
   if (bytes[start + 19] === DOT) {
@@ -48,11 +49,8 @@ export function readTimestampMs(bytes: Buffer, start: number, end: number): numb
       ms += digit * scale
     }
   }
-  return daysMs + seconds * 1_000 + Math.floor(ms)
+  return days * 86_400_000 + seconds * 1_000 + Math.floor(ms)
 }
-
-/** Date.UTC takes the years 0 to 99 for 1900 to 1999; the calendar repeats every 400 years. */
-const FOUR_CENTURIES_MS = 146_097 * 86_400_000
 
 const TIMESTAMP = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)(?:\+00)?$/
 

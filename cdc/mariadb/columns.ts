@@ -12,8 +12,8 @@ import {
   parseMinorUnitsBigint,
   type ValueType,
 } from '../../core/index.ts'
-import { checkedReader, coreOf } from '../connector/columns.ts'
-import type { ColumnReader, Reader } from '../connector/rows.ts'
+import { checkedReader, coreOf, intWriter } from '../connector/columns.ts'
+import type { ColumnReader, Reader, Writer } from '../connector/rows.ts'
 import {
   isoTimestamp,
   parseExactJson,
@@ -55,6 +55,7 @@ export function compileColumn(name: string, type: ColumnType, form: Form, schema
     raw: form.raw,
     text: value => (value === null ? null : textOf(type, core, want, value)),
     read: fastReader(type, form, core, want) ?? checkedReader(core, form.raw, input),
+    write: fastWriter(form, core, want),
   }
 }
 
@@ -177,6 +178,18 @@ function fastReader(type: ColumnType, form: Form, schema: z.ZodType, want: Value
     default:
       return undefined
   }
+}
+
+/** What `fastReader` reads, written without a value in between; undefined where there is no such way. */
+function fastWriter({ integer, timeMs }: Form, schema: z.ZodType, want: ValueType): Writer | undefined {
+  if (!isPlain(schema) || minorUnitsOf(schema)) return undefined
+  if (want.kind === 'int') return integer && intWriter(integer)
+  if (want.kind === 'date') return timeMs && intWriter(timeMs)
+  if (want.kind !== 'int32' || !integer) return undefined
+  return intWriter((bytes, start, end) => {
+    const value = integer(bytes, start, end)
+    return value === (value | 0) ? value : Number.NaN
+  })
 }
 
 const BOOLEANS: readonly (boolean | undefined)[] = [false, true]

@@ -12,8 +12,8 @@ import {
   parseMinorUnitsBigint,
   type ValueType,
 } from '../../core/index.ts'
-import { checkedReader, coreOf } from '../connector/columns.ts'
-import { type ColumnReader, type Reader, RowReader } from '../connector/rows.ts'
+import { checkedReader, coreOf, enumWriter, intWriter, textWriter } from '../connector/columns.ts'
+import { type ColumnReader, type Reader, RowReader, type Writer } from '../connector/rows.ts'
 import { isoTimestamp, parseExactJson, REFUSED, readInteger, readTimestampMs } from '../connector/text-values.ts'
 import { parseArray, parseBytea } from './text-values.ts'
 import type { PgType } from './types.ts'
@@ -50,6 +50,7 @@ export function compileColumn(name: string, type: PgType, schema: z.ZodType): Co
     text,
     raw: utf8,
     read: fastReader(type, core, want) ?? checkedReader(core, utf8, input),
+    write: fastWriter(type, core, want),
   }
 }
 
@@ -143,9 +144,9 @@ function fastReader(type: PgType, schema: z.ZodType, want: ValueType): Reader | 
   if (!isPlain(schema)) return undefined
   switch (want.kind) {
     case 'int32':
-      return readInt32
+      return orRefused(int32At)
     case 'int':
-      return readSafeInteger
+      return orRefused(safeIntegerAt)
     case 'bigint':
       return readBigint
     case 'float':
@@ -163,20 +164,51 @@ function fastReader(type: PgType, schema: z.ZodType, want: ValueType): Reader | 
   }
 }
 
-const readInt32: Reader = (bytes, start, end) => {
-  const value = readInteger(bytes, start, end)
-  return value === (value | 0) ? value : REFUSED
+/** What `fastReader` reads, written without a value in between; undefined where there is no such way. */
+function fastWriter(type: PgType, schema: z.ZodType, want: ValueType): Writer | undefined {
+  if (!isPlain(schema) || minorUnitsOf(schema)) return undefined
+  switch (want.kind) {
+    case 'int32':
+      return intWriter(int32At)
+    case 'int':
+      return intWriter(safeIntegerAt)
+    case 'date':
+      return intWriter(readTimestampMs)
+    case 'boolean':
+      return (to, bytes, start) => {
+        to.u8(bytes[start] === 0x74 ? 1 : 0)
+        return true
+      }
+    case 'enum':
+      return enumWriter(want.values)
+    case 'string':
+      return want.format === undefined && !REWRITTEN.has(type.class) ? textWriter : undefined
+    default:
+      return undefined
+  }
 }
 
-const readSafeInteger: Reader = (bytes, start, end) => {
+const orRefused =
+  (read: (bytes: Buffer, start: number, end: number) => number): Reader =>
+  (bytes, start, end) => {
+    const value = read(bytes, start, end)
+    return Number.isNaN(value) ? REFUSED : value
+  }
+
+function int32At(bytes: Buffer, start: number, end: number): number {
+  const value = readInteger(bytes, start, end)
+  return value === (value | 0) ? value : Number.NaN
+}
+
+function safeIntegerAt(bytes: Buffer, start: number, end: number): number {
   const value = readInteger(bytes, start, end)
   // NaN is what has more than 15 digits; 16 may still be safe.
-  return !Number.isNaN(value) ? value : safeInteger(bytes.toString('latin1', start, end))
+  return Number.isNaN(value) ? safeInteger(bytes.toString('latin1', start, end)) : value
 }
 
-function safeInteger(text: string): number | typeof REFUSED {
+function safeInteger(text: string): number {
   const value = Number(text)
-  return Number.isSafeInteger(value) && /^-?\d+$/.test(text) ? value : REFUSED
+  return Number.isSafeInteger(value) && /^-?\d+$/.test(text) ? value : Number.NaN
 }
 
 const readBigint: Reader = (bytes, start, end) => {
@@ -201,9 +233,12 @@ function enumReader(values: readonly string[]): Reader {
   return (bytes, start, end) => known.get(bytes.toString('utf8', start, end)) ?? REFUSED
 }
 
+/** Types whose text becomes another one, as JSON has it. */
+const REWRITTEN: ReadonlySet<PgType['class']> = new Set(['timestamptz', 'timestamp', 'bool'])
+
 function stringReader(type: PgType): Reader {
   const exact = exactText(type)
-  if (type.class === 'timestamptz' || type.class === 'timestamp' || type.class === 'bool') {
+  if (REWRITTEN.has(type.class)) {
     return (bytes, start, end) => exact(bytes.toString('utf8', start, end))
   }
   return (bytes, start, end) => bytes.toString('utf8', start, end)

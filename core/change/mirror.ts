@@ -321,7 +321,7 @@ export class Mirror {
       if (table.parkedCount > 0) table.unpark(key.format(key.fromRow(before)))
     }
     if (after) {
-      table.put(key.encodeFromRow(after), table.encode(after, this.#control.epoch), before === null)
+      table.put(key.encodeFromRow(after), table.encode(after, this.#control.epoch))
       if (table.parkedCount > 0) table.unpark(key.format(key.fromRow(after)))
     }
   }

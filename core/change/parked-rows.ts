@@ -50,7 +50,7 @@ export class ParkedRows {
       const entry = recent.has(id) ? undefined : this.findParked(id)
       if (entry) yield entry
     }
-    for (const key of this.store.spilledKeys(this.#table)) {
+    for (const key of this.store.writtenKeys(this.#table)) {
       const value = this.store.isCommitted(this.#table, key) ? undefined : this.store.get(this.#table, key)
       const entry = value && read(value)
       if (entry && !recent.has(this.#idOf(entry))) yield entry
@@ -68,7 +68,7 @@ export class ParkedRows {
     return this.store.count(this.#table)
   }
 
-  /** What is not committed was moved to disk: see `TableStore.spilledKeys`. */
+  /** What is not committed was moved to disk: see `TableStore.writtenKeys`. */
   spilled(): void {
     this.#open.clear()
   }

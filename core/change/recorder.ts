@@ -1,9 +1,10 @@
 // From what a source says happened to a row, to change records with whole rows: looks the row up in the mirror, chains
-// several changes of one row, parks what the contract refuses. Source-agnostic: a source brings keys and decoded rows.
+// several changes of one row, parks what the contract refuses. Source-agnostic: a source brings keys and rows as they are stored,
+// and bytes they stay: the row before is copied from the mirror into the log.
 //
 // A parked record with op `delete` says that a parked row is no longer parked without becoming a row of the view (it was
 // deleted, or it went back to the last accepted row): so the list of parked rows, too, is a function of the log.
-import { type AnyRow, KEY_BYTES_MAX } from '../contract/index.ts'
+import { type AnyRow, type ByteWriter, KEY_BYTES_MAX, Span } from '../contract/index.ts'
 import { isMainstemError } from '../errors.ts'
 import type { Batch, ParkedRow } from '../log/index.ts'
 import { applyParked, type Mirror } from './mirror.ts'
@@ -39,6 +40,8 @@ export class Recorder {
   readonly #mirror: Mirror
   #batch: Batch
   #parked: PlacedParked[] = []
+  /** Rows of which there is a copy. */
+  readonly #kept = new Span()
 
   /** @param batch where records go until the next `use` */
   constructor(mirror: Mirror, batch: Batch) {
@@ -62,21 +65,33 @@ export class Recorder {
     return this.#mirror.control.epoch
   }
 
+  /** Begins the value of a row that `upsert` is to be told of: its stored form is to be appended. */
+  begin(table: MirrorTable): ByteWriter {
+    return table.begin(this.epoch)
+  }
+
+  /** The value of a row, for `upsert`. @throws RECORD_REFUSED */
+  encode(table: MirrorTable, row: AnyRow): ByteWriter {
+    return table.encode(row, this.epoch)
+  }
+
   /**
-   * The row with this key is now `after`; `oldKey` is given where the change moved it from another key.
+   * The row with this key is now the one of `value`; `oldKey` is given where the change moved it from another key.
    * `refused` gives the raw texts in case the log cannot take the row after all.
    */
-  upsert(table: MirrorTable, key: Buffer, after: AnyRow, oldKey: Buffer | undefined, refused: () => RefusedRow): void {
+  upsert(
+    table: MirrorTable,
+    key: Buffer,
+    value: ByteWriter,
+    oldKey: Buffer | undefined,
+    refused: () => RefusedRow,
+  ): void {
     try {
-      const value = table.encode(after, this.epoch)
-      const stored = table.find(key)
       const moved = oldKey === undefined ? undefined : table.find(oldKey)
-      if (oldKey && moved) this.#move(table, oldKey, table.row(moved), stored, after)
-      else if (!stored) this.#batch.insert(table.topic, after)
-      else if (!table.same(stored, value)) this.#batch.update(table.topic, table.row(stored), after)
-      else if (table.parkedCount > 0) this.#unpark(table, table.contract.key.fromRow(after), 'accepted again')
-      if (table.parkedCount > 0) this.#forget(table, after, oldKey)
-      table.put(key, value, stored === undefined || moved !== undefined)
+      if (oldKey && moved) this.#move(table, oldKey, moved, key, table.written(value))
+      else this.#become(table, key, table.written(value))
+      if (table.parkedCount > 0) this.#forget(table, key, oldKey)
+      table.put(key, value)
     } catch (error) {
       if (!isMainstemError(error) || !/^RECORD_/.test(error.code)) throw error
       const why = error.detail ?? error.message
@@ -84,32 +99,36 @@ export class Recorder {
     }
   }
 
-  #move(table: MirrorTable, oldKey: Buffer, before: AnyRow, stored: Buffer | undefined, after: AnyRow): void {
+  #become(table: MirrorTable, key: Buffer, after: Span): void {
+    const before = table.look(key)
+    if (!before?.equals(after)) this.#batch.change(table.topic, before, after)
+    else if (table.parkedCount > 0) this.#unpark(table, table.contract.key.decode(key), 'accepted again')
+  }
+
+  #move(table: MirrorTable, oldKey: Buffer, moved: Buffer, key: Buffer, after: Span): void {
     // What still stands at the new key can only be there because its own departure was refused; it goes first.
-    if (stored) {
-      this.#batch.delete(table.topic, table.row(stored))
-      table.remove(this.#keyOf(table, after))
-    }
-    this.#batch.update(table.topic, before, after)
+    this.deleteKey(table, key)
+    this.#batch.change(table.topic, this.#rowOf(table, moved), after)
     table.remove(oldKey)
   }
 
-  #keyOf(table: MirrorTable, row: AnyRow): Buffer {
-    return table.contract.key.encodeFromRow(row)
+  #rowOf(table: MirrorTable, stored: Buffer): Span {
+    const row = table.rowBytes(stored)
+    return this.#kept.set(row, 0, row.length)
   }
 
   /** The accepted row's records say by themselves that it is no longer parked; an old key that never was a row must be said. */
-  #forget(table: MirrorTable, after: AnyRow, oldKey: Buffer | undefined): void {
+  #forget(table: MirrorTable, newKey: Buffer, oldKey: Buffer | undefined): void {
     const { key } = table.contract
-    table.unpark(key.format(key.fromRow(after)))
+    table.unpark(key.format(key.decode(newKey)))
     if (oldKey) this.#unpark(table, key.decode(oldKey), 'its key changed')
   }
 
   /** The row is gone. `key` is undefined where the contract refuses the key itself. */
   delete(table: MirrorTable, key: Buffer | undefined, keyText: string): void {
-    const stored = key && table.find(key)
+    const stored = key && table.look(key)
     if (key && stored) {
-      this.#batch.delete(table.topic, table.row(stored))
+      this.#batch.change(table.topic, stored, undefined)
       table.remove(key)
       if (table.parkedCount > 0) table.unpark(keyText)
     } else if (table.findParked(keyText)) {
@@ -121,7 +140,7 @@ export class Recorder {
   park(table: MirrorTable, op: 'insert' | 'update', row: RefusedRow, oldKey: Buffer | undefined): void {
     const moved = oldKey && table.find(oldKey)
     if (oldKey && moved) {
-      this.#batch.delete(table.topic, table.row(moved))
+      this.#batch.change(table.topic, this.#rowOf(table, moved), undefined)
       table.remove(oldKey)
     }
     if (oldKey) this.#unpark(table, table.contract.key.decode(oldKey), 'its key changed')
@@ -141,9 +160,8 @@ export class Recorder {
     const stored = row.key && table.find(row.key)
     // It exists still: its last accepted row must not look unseen.
     if (row.key && stored && table.epochOf(stored) !== this.epoch) {
-      const value = Buffer.from(stored)
-      value.writeUInt32LE(this.epoch, 0)
-      table.put(row.key, value, false)
+      stored.writeUInt32LE(this.epoch, 0)
+      table.putStored(row.key, stored)
     }
     const known = table.findParked(row.keyText)
     if (known && JSON.stringify(known.raw) === JSON.stringify(keptRaw(row.raw))) return
@@ -159,13 +177,13 @@ export class Recorder {
     const bytes = key.encodeFromRow(row)
     const stored = table.find(bytes)
     const accepted = stored === undefined || key.format(key.fromRow(row)) === entry.key
-    const value = table.encode(row, this.epoch)
+    const value = this.encode(table, row)
     const error = accepted ? 'redriven' : 'superseded by an accepted row'
     this.#batch.parked(table.topic, { op: 'delete', key: entry.key, raw: {}, error, redriveOf: entry.logPosition })
     if (accepted) {
-      if (!stored) this.#batch.insert(table.topic, row)
-      else if (!table.same(stored, value)) this.#batch.update(table.topic, table.row(stored), row)
-      table.put(bytes, value, stored === undefined)
+      const [before, after] = [stored && this.#rowOf(table, stored), table.written(value)]
+      if (!before?.equals(after)) this.#batch.change(table.topic, before, after)
+      table.put(bytes, value)
     }
     table.unpark(entry.key)
     return accepted
@@ -173,9 +191,9 @@ export class Recorder {
 
   /** Deletes a row by its key where it is still there; for truncation and for rows that a snapshot no longer holds. */
   deleteKey(table: MirrorTable, key: Buffer): void {
-    const stored = table.find(key)
+    const stored = table.look(key)
     if (!stored) return
-    this.#batch.delete(table.topic, table.row(stored))
+    this.#batch.change(table.topic, stored, undefined)
     table.remove(key)
   }
 

@@ -1,8 +1,41 @@
 // A growing byte buffer and its reader: the primitives of every stored form.
 // Integers are sign-and-magnitude varints (6 bits and the sign in the first byte, 7 in each further one), exact to ±2^53.
+import { isUtf8 } from 'node:buffer'
 import { fail } from '../errors.ts'
 
 const INITIAL_BYTES = 1024
+const NOTHING = Buffer.alloc(0)
+/** A call into the runtime costs as much as some tens of bytes one by one. */
+const ONE_BY_ONE_MAX = 64
+
+/** Bytes in a buffer that may be somebody else's: valid for as long as he says. */
+export class Span {
+  buffer: Buffer = NOTHING
+  from = 0
+  to = 0
+
+  set(buffer: Buffer, from: number, to: number): this {
+    this.buffer = buffer
+    this.from = from
+    this.to = to
+    return this
+  }
+
+  get length(): number {
+    return this.to - this.from
+  }
+
+  copy(): Buffer {
+    return Buffer.from(this.buffer.subarray(this.from, this.to))
+  }
+
+  equals({ buffer, from, to }: Span): boolean {
+    const length = to - from
+    if (this.to - this.from !== length) return false
+    for (let n = 0; n < length; n++) if (this.buffer[this.from + n] !== buffer[from + n]) return false
+    return true
+  }
+}
 
 export class ByteWriter {
   buffer: Buffer
@@ -123,6 +156,43 @@ export class ByteWriter {
     this.reserve(value.length)
     this.buffer.set(value, this.at)
     this.at += value.length
+  }
+
+  /** A part of a buffer. */
+  span(value: Buffer, from: number, to: number): void {
+    const length = to - from
+    this.reserve(length)
+    const { buffer, at } = this
+    if (length > ONE_BY_ONE_MAX) value.copy(buffer, at, from, to)
+    else for (let n = 0; n < length; n++) buffer[at + n] = value[from + n]!
+    this.at = at + length
+  }
+
+  /** A text as `string` writes it, from its UTF-8. What is none becomes U+FFFD, as it does in a string. */
+  utf8(value: Buffer, from: number, to: number): void {
+    const length = to - from
+    if (length < 0x80 && this.asciiOf(value, from, to)) return
+    if (!isUtf8(value.subarray(from, to))) {
+      this.string(value.toString('utf8', from, to))
+      return
+    }
+    this.varint(length)
+    this.span(value, from, to)
+  }
+
+  /** A short text; false, and nothing is written, if it is not ASCII. */
+  private asciiOf(value: Buffer, from: number, to: number): boolean {
+    this.reserve(to - from + 1)
+    const { buffer } = this
+    let at = this.at
+    buffer[at++] = to - from
+    for (let n = from; n < to; n++) {
+      const byte = value[n]!
+      if (byte >= 0x80) return false
+      buffer[at++] = byte
+    }
+    this.at = at
+    return true
   }
 
   /** A copy of what has been written. */

@@ -5,11 +5,11 @@ export {
   type BinaryType,
   createBinaryRowReader,
 } from './binary-row.ts'
-export { ByteReader, ByteWriter } from './bytes.ts'
+export { ByteReader, ByteWriter, Span } from './bytes.ts'
 export { defOf, describe, describeFields, type Field, isPlain, type ObjectType, type ValueType } from './describe.ts'
 export type * from './input.ts'
 export { createJsonRowReader, type JsonRowReader } from './json-row.ts'
-export { JsonText, TEXT_PADDING } from './json-text.ts'
+export { daysOf, JsonText, TEXT_PADDING } from './json-text.ts'
 export { KEY_BYTES_MAX, KeyCodec, type KeyColumn } from './key.ts'
 export {
   formatMinorUnits,
@@ -22,7 +22,7 @@ export {
 export { compileParser, issuesText, type Parser } from './parser.ts'
 export { createRecordCodec, type RecordCodec } from './record-codec.ts'
 export { checkRetain, days, hours, minutes, type Retain } from './retain.ts'
-export { createRowCodec, type RowCodec } from './row-codec.ts'
+export { createRowCodec, createValueEncoder, type RowCodec } from './row-codec.ts'
 export {
   createRowViewCode,
   type LateColumns,

@@ -227,7 +227,7 @@ function two(b: Buffer, at: number): number {
 }
 
 /** Days since 1970, after Howard Hinnant's `days_from_civil`. */
-function daysOf(year: number, month: number, day: number): number {
+export function daysOf(year: number, month: number, day: number): number {
   const y = month <= 2 ? year - 1 : year
   const era = Math.floor(y / 400)
   const ofEra = y - era * 400

@@ -45,6 +45,21 @@ export function createRowCodec(type: ObjectType): RowCodec {
   }
 }
 
+/**
+ * Writes one value of a type as a row has it.
+ * @param path names it in errors
+ * @returns what throws RECORD_REFUSED for a value that is not of its type; part of it may be written then
+ */
+export function createValueEncoder(type: ValueType, path: string): (writer: ByteWriter, value: unknown) => void {
+  const body = `return (w, v) => { ${encodeValue(type, 'v', path, { next: 0 })} }`
+  const make = new Function('bad', 'json', 'Date', body) as (
+    bad: typeof refuse,
+    json: typeof toJson,
+    date: DateConstructor,
+  ) => (writer: ByteWriter, value: unknown) => void
+  return make(refuse, toJson, RealDate)
+}
+
 /** Taken before the purity guards wrap the global one, which would slow each decoded date. */
 const RealDate = Date
 

@@ -1,6 +1,6 @@
 // Encodes the records of a batch at once, into blocks of about 1 MiB that leave room for their header in front and take the
 // mark behind, so that a block is one piece of memory from the first record to the disk.
-import { type AnyRow, ByteWriter } from '../contract/index.ts'
+import { type AnyRow, ByteReader, ByteWriter, type RowCodec, type Span } from '../contract/index.ts'
 import { fail } from '../errors.ts'
 import { BLOCK_HEADER_BYTES, writeMark } from './block.ts'
 import {
@@ -135,6 +135,34 @@ export class LogBatch implements Batch {
       writer.at = start
       throw error
     }
+  }
+
+  change(topic: LogTopic, before: Span | undefined, after: Span | undefined): void {
+    const entry = this.#topics.writing(topic)
+    if (entry?.contractCodec) {
+      this.#decoded(topic, entry.contractCodec, before, after)
+      return
+    }
+    const writer = this.#writer
+    const start = writer.at
+    try {
+      this.#begin(before ? (after ? OP_UPDATE : OP_DELETE) : OP_INSERT, topic)
+      if (before && after) writer.varint(before.length)
+      if (before) writer.span(before.buffer, before.from, before.to)
+      if (after) writer.span(after.buffer, after.from, after.to)
+      this.#end(start, topic)
+    } catch (error) {
+      writer.at = start
+      throw error
+    }
+  }
+
+  /** The topic stores its rows in another order of fields than its contract has. */
+  #decoded(topic: LogTopic, codec: RowCodec, before: Span | undefined, after: Span | undefined): void {
+    const rowOf = ({ buffer, from, to }: Span) => codec.decode(new ByteReader(buffer.subarray(from, to)))
+    if (before && after) this.update(topic, rowOf(before), rowOf(after))
+    else if (before) this.delete(topic, rowOf(before))
+    else if (after) this.insert(topic, rowOf(after))
   }
 
   parked(topic: LogTopic, row: ParkedRow): void {

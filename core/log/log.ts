@@ -1,6 +1,6 @@
 // The port of the log: what everything else knows of it. Laws: positions are dense and start at 1; a reader sees a batch
 // only after its fdatasync, whole or not at all; each batch stores, atomically with its records, how far its source was read.
-import type { AnyRow, Contract, RowView, TagValue } from '../contract/index.ts'
+import type { AnyRow, Contract, RowView, Span, TagValue } from '../contract/index.ts'
 
 /** How far a source has been read, and by which of its transactions. Stored in each block of the batch. */
 export interface SourceMark {
@@ -56,6 +56,11 @@ export interface Batch {
   insert(topic: LogTopic, after: AnyRow): void
   update(topic: LogTopic, before: AnyRow, after: AnyRow): void
   delete(topic: LogTopic, before: AnyRow): void
+  /**
+   * An insert, an update or a delete of a table's row, given as the codec of its contract writes rows. The bytes are copied.
+   * @throws as the calls above
+   */
+  change(topic: LogTopic, before: Span | undefined, after: Span | undefined): void
   parked(topic: LogTopic, row: ParkedRow): void
   /**
    * Moves what is in memory, but for about 1 MiB, to a file of the log's: for batches larger than memory should hold. Nothing may be

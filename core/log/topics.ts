@@ -18,7 +18,7 @@ import {
 import { asMainstemError, fail } from '../errors.ts'
 import { layoutsFor, storedFor } from './evolution.ts'
 import { type FileSystem, isFull } from './file-system.ts'
-import type { LayoutPlan, StoredLayout } from './layout.ts'
+import { type LayoutPlan, type StoredLayout, storedFields } from './layout.ts'
 import type { LogTopic } from './log.ts'
 import { readStored, writeStored } from './stored-file.ts'
 import { schemaOfType } from './stored-schema.ts'
@@ -123,6 +123,8 @@ export class TopicEntry implements LogTopic {
   declared: Contract | undefined
   /** In which records are written: one, or one for each variant of the contract, in its order. */
   layouts: readonly Layout[] = []
+  /** How a table's contract writes rows, where its layout does so in another way: with its fields in another order. */
+  contractCodec: RowCodec | undefined
   /** Of which log it is. */
   readonly owner: Topics
   #made: Contract | undefined
@@ -166,6 +168,11 @@ export class TopicEntry implements LogTopic {
       ? contract.variants.map(({ name }) => fullShape(layouts, version, name)!)
       : fullShapes(layouts, version)
     this.layouts = shapes.map(({ id }) => this.#known.get(id)!)
+    this.contractCodec = undefined
+    if (contract?.type.kind !== 'object') return
+    const fields = JSON.stringify(storedFields(contract.type))
+    if (JSON.stringify(this.layouts[0]!.codec.type.fields) !== fields)
+      this.contractCodec = createRowCodec(contract.type)
   }
 }
 

@@ -4,6 +4,7 @@ import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { openTable, STORE_OPTIONS } from './lmdb-options.ts'
+import type { RowWrites } from './row-writes.ts'
 
 const PREFIX = 'uncommitted-'
 /** The first byte of a stored value. */
@@ -11,8 +12,6 @@ const REMOVED = 0
 const PRESENT = 1
 /** Rows of one transaction: their pages are in memory until it ends. */
 export const SLICE_ROWS = 4_000
-
-export type Rows = ReadonlyMap<string, ReadonlyMap<string, Buffer | null>>
 
 /** Takes away what stores in `folder` left there. */
 export function removeSpilled(folder: string): void {
@@ -39,16 +38,15 @@ export class SpilledRows {
     })
   }
 
-  /** Adds rows over those that are there; visible all at once at the end. */
-  async add(rows: Rows): Promise<void> {
-    for (const [name, writes] of rows) {
-      if (writes.size === 0) continue
-      const table = this.#table(name)
-      for (const slice of slices(writes)) {
-        await this.#root.batch(() => {
-          for (const [id, value] of slice) table.put(Buffer.from(id, 'latin1'), stored(value))
-        })
-      }
+  /** Adds rows of a table over those that are there. */
+  async add(name: string, rows: RowWrites): Promise<void> {
+    if (rows.size === 0) return
+    const table = this.#table(name)
+    const order = rows.ordered()
+    for (let at = 0; at < order.length; at += SLICE_ROWS) {
+      await this.#root.batch(() => {
+        for (const row of order.subarray(at, at + SLICE_ROWS)) table.put(rows.key(row), stored(rows, row))
+      })
     }
   }
 
@@ -83,11 +81,12 @@ export class SpilledRows {
   }
 }
 
-function stored(value: Buffer | null): Buffer {
-  if (value === null) return Buffer.of(REMOVED)
-  const bytes = Buffer.allocUnsafe(value.length + 1)
+function stored(rows: RowWrites, row: number): Buffer {
+  if (rows.isRemoved(row)) return Buffer.of(REMOVED)
+  const [from, to] = [rows.from(row), rows.to(row)]
+  const bytes = Buffer.allocUnsafe(to - from + 1)
   bytes[0] = PRESENT
-  value.copy(bytes, 1)
+  rows.bytes.copy(bytes, 1, from, to)
   return bytes
 }
 

@@ -9,9 +9,10 @@
 import { closeSync, existsSync, mkdirSync, openSync, readSync, statfsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
+import { Span } from '../contract/index.ts'
 import { fail, textOf } from '../errors.ts'
 import { openTable, STORE_OPTIONS, TABLES_MAX } from './lmdb-options.ts'
-import { sortedWrites } from './sorted-writes.ts'
+import { hashOf, RowWrites } from './row-writes.ts'
 import { removeSpilled, SLICE_ROWS, SpilledRows, slices } from './spilled-rows.ts'
 
 const META = 'mainstem.meta'
@@ -28,8 +29,7 @@ export interface FrozenTables {
 interface TableWrites {
   /** The table is emptied before the rows are written. */
   readonly cleared: boolean
-  /** Key bytes as latin1 → value, or null for removed. */
-  readonly rows: Map<string, Buffer | null>
+  readonly rows: RowWrites
 }
 
 /** The writes of one commit. */
@@ -41,6 +41,10 @@ interface Overlay {
 }
 
 const emptyOverlay = (): Overlay => ({ tables: new Map(), meta: new Map() })
+
+/** Memory of committed rows that is kept for the next ones: of so many overlays, each of at most so many bytes. */
+const SPARE_MAX = 3
+const SPARE_BYTES_MAX = 16 * 1024 * 1024
 
 /** LMDB's magic number in its first page, after the page's header. */
 const MAGIC = 0xbeefc0de
@@ -112,6 +116,8 @@ export class TableStore {
   #pending = 0
   #pendingBytes = 0
   #spills = 0
+  readonly #spare: RowWrites[] = []
+  readonly #found = new Span()
 
   constructor(root: RootDatabase<Buffer, Buffer>, path: string) {
     this.#root = root
@@ -129,40 +135,64 @@ export class TableStore {
     return this.#pendingBytes
   }
 
-  /** The value under `key`, committed or not. */
+  /** The value under `key`, committed or not: a copy. */
   get(table: string, key: Buffer): Buffer | undefined {
-    const id = key.toString('latin1')
-    const open = rowOf(this.#open, table, id, key)
+    return this.look(table, key)?.copy()
+  }
+
+  /** The same where it stands: valid until the next call, of any kind. */
+  look(table: string, key: Buffer): Span | undefined {
+    const hash = hashOf(key)
+    const open = this.#lookIn(this.#open, table, key, hash)
     if (open !== undefined) return open ?? undefined
     for (let n = this.#sealed.length - 1; n >= 0; n--) {
       const overlay = this.#sealed[n]!
-      const sealed = rowOf(overlay, table, id, key)
+      const sealed = this.#lookIn(overlay, table, key, hash)
       if (sealed !== undefined) return sealed ?? undefined
       if (overlay.tables.get(table)?.cleared) return undefined
     }
-    return this.#table(table).getBinary(key)
+    return this.#lookCommitted(this.#table(table), key)
   }
 
-  /** Keeps `value` itself until it is on disk: neither may be changed after the call. */
-  put(table: string, key: Buffer, value: Buffer): void {
-    this.#write(table, key, value)
+  /** What an overlay says of a row: null where it was removed, undefined where it says nothing. */
+  #lookIn(overlay: Overlay, table: string, key: Buffer, hash: number): Span | null | undefined {
+    const rows = overlay.tables.get(table)?.rows
+    const row = rows ? rows.find(key, hash) : -1
+    if (rows && row >= 0) return rows.isRemoved(row) ? null : this.#found.set(rows.bytes, rows.from(row), rows.to(row))
+    const spilled = overlay.spilled?.get(table, key)
+    return spilled ? this.#found.set(spilled, 0, spilled.length) : spilled
+  }
+
+  #lookCommitted(table: Database<Buffer, Buffer>, key: Buffer): Span | undefined {
+    const bytes = table.getBinaryFast(key) as (Buffer & { readonly isGlobal?: boolean }) | undefined
+    if (!bytes) return undefined
+    // Its one buffer for values, which is longer than the value, has properties that make every access to its bytes slow.
+    const size = bytes.isGlobal ? (table as unknown as { readonly lastSize: number }).lastSize : bytes.length
+    const plain = bytes.isGlobal ? plainOf(bytes) : bytes
+    return this.#found.set(plain, 0, size)
+  }
+
+  /** Copies both. @param value of which the part from `from` to `to` is the value */
+  put(table: string, key: Buffer, value: Uint8Array, from = 0, to = value.length): void {
+    this.#writes(table).put(key, hashOf(key), value, from, to)
+    this.#pending++
+    this.#pendingBytes += key.length + to - from
   }
 
   remove(table: string, key: Buffer): void {
-    this.#write(table, key, null)
+    this.#writes(table).remove(key, hashOf(key))
+    this.#pending++
+    this.#pendingBytes += key.length
   }
 
-  #write(table: string, key: Buffer, value: Buffer | null): void {
-    let writes = this.#open.tables.get(table)
-    if (!writes) {
-      // Opened now: making a table is a transaction of its own, which inside a commit would hold it up.
-      this.#table(table)
-      writes = { cleared: false, rows: new Map() }
-      this.#open.tables.set(table, writes)
-    }
-    writes.rows.set(key.toString('latin1'), value)
-    this.#pending++
-    this.#pendingBytes += key.length + (value?.length ?? 0)
+  #writes(table: string): RowWrites {
+    const writes = this.#open.tables.get(table)
+    if (writes) return writes.rows
+    // Opened now: making a table is a transaction of its own, which inside a commit would hold it up.
+    this.#table(table)
+    const rows = this.#spare.pop() ?? new RowWrites()
+    this.#open.tables.set(table, { cleared: false, rows })
+    return rows
   }
 
   /**
@@ -175,7 +205,7 @@ export class TableStore {
     const overlay = this.#open
     try {
       overlay.spilled ??= new SpilledRows(this.#path, ++this.#spills)
-      await overlay.spilled.add(new Map([...overlay.tables].map(([name, { rows }]) => [name, rows])))
+      for (const [name, { rows }] of overlay.tables) await overlay.spilled.add(name, rows)
     } catch (error) {
       throw await storeError(error, this.#path)
     }
@@ -189,10 +219,16 @@ export class TableStore {
     return this.#open.spilled !== undefined
   }
 
-  /** Keys of rows that were written and spilled, and are not committed. */
-  *spilledKeys(table: string): Iterable<Buffer> {
+  /** Keys of rows that were written and are not committed, removed ones too; some come twice. What is written meanwhile does not come. */
+  *writtenKeys(table: string): Iterable<Buffer> {
+    const inMemory: Buffer[] = []
+    for (const { tables } of [...this.#sealed, this.#open]) {
+      const rows = tables.get(table)?.rows
+      for (let row = 0; rows && row < rows.size; row++) inMemory.push(Buffer.from(rows.key(row)))
+    }
     for (const { spilled } of [...this.#sealed, this.#open])
       if (spilled) for (const [key] of spilled.entries(table)) yield key
+    yield* inMemory
   }
 
   /** How many rows of a table are committed. */
@@ -253,7 +289,7 @@ export class TableStore {
     this.#pending -= this.#open.tables.get(table)?.rows.size ?? 0
     this.#open.tables.delete(table)
     const clearing = emptyOverlay()
-    clearing.tables.set(table, { cleared: true, rows: new Map() })
+    clearing.tables.set(table, { cleared: true, rows: new RowWrites() })
     this.#sealed = [...this.#sealed, clearing]
     return this.#flush()
   }
@@ -285,7 +321,16 @@ export class TableStore {
       throw await storeError(error, this.#path)
     }
     this.#sealed = this.#sealed.slice(overlays.length)
-    for (const { spilled } of overlays) await spilled?.remove()
+    for (const { tables, spilled } of overlays) {
+      for (const { rows } of tables.values()) this.#keep(rows)
+      await spilled?.remove()
+    }
+  }
+
+  #keep(rows: RowWrites): void {
+    if (this.#spare.length >= SPARE_MAX || rows.capacity > SPARE_BYTES_MAX) return
+    rows.clear()
+    this.#spare.push(rows)
   }
 
   async #commitSpilled(spilled: SpilledRows): Promise<void> {
@@ -299,7 +344,7 @@ export class TableStore {
     }
   }
 
-  /** In one transaction where that takes little of a turn, otherwise in several, by key, the last of which has the JSON values. */
+  /** In one transaction where that takes little of a turn, otherwise in several, the last of which has the JSON values. */
   async #writeAll(overlays: readonly Overlay[]): Promise<void> {
     for (const overlay of overlays) {
       const { tables, meta } = overlay
@@ -311,7 +356,7 @@ export class TableStore {
           for (const [name, { cleared, rows }] of tables) {
             const table = this.#table(name)
             if (cleared) table.clearAsync()
-            for (const [id, value] of rows) write(table, Buffer.from(id, 'latin1'), value)
+            writeRows(table, rows, rows.ordered())
           }
           writeMeta()
         })
@@ -320,11 +365,9 @@ export class TableStore {
       for (const [name, { cleared, rows }] of tables) {
         const table = this.#table(name)
         if (cleared) await this.#root.batch(() => table.clearAsync())
-        for (const slice of slices(await sortedWrites(rows))) {
-          await this.#root.batch(() => {
-            for (const [id, value] of slice) write(table, Buffer.from(id, 'latin1'), value)
-          })
-        }
+        const order = rows.ordered()
+        for (let at = 0; at < order.length; at += SLICE_ROWS)
+          await this.#root.batch(() => writeRows(table, rows, order.subarray(at, at + SLICE_ROWS)))
       }
       await this.#root.batch(writeMeta)
     }
@@ -357,10 +400,20 @@ function write(table: Database<Buffer, Buffer>, key: Buffer, value: Buffer | nul
   else table.put(key, value)
 }
 
-/** What an overlay says of a row: null where it was removed, undefined where it says nothing. */
-function rowOf(overlay: Overlay, table: string, id: string, key: Buffer): Buffer | null | undefined {
-  const row = overlay.tables.get(table)?.rows.get(id)
-  return row === undefined && overlay.spilled ? overlay.spilled.get(table, key) : row
+/** Writes some rows in this order: from where they stand, which stays as it is until they are on disk. */
+function writeRows(table: Database<Buffer, Buffer>, rows: RowWrites, order: Uint32Array): void {
+  for (const row of order) {
+    if (rows.isRemoved(row)) table.remove(rows.key(row))
+    else table.put(rows.key(row), rows.bytes.subarray(rows.from(row), rows.to(row)))
+  }
+}
+
+let global: { readonly of: Buffer; readonly plain: Buffer } | undefined
+
+/** The same memory, as a buffer like any other. */
+function plainOf(bytes: Buffer): Buffer {
+  if (global?.of !== bytes) global = { of: bytes, plain: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength) }
+  return global.plain
 }
 
 /** Below this, a commit that failed is taken to have failed for want of space. */

@@ -5,6 +5,7 @@ import {
   type AnyRow,
   type Appended,
   type Batch,
+  ByteReader,
   ByteWriter,
   type CleanReport,
   type CleanRequest,
@@ -17,9 +18,11 @@ import {
   type LogReader,
   type LogStatus,
   type LogTopic,
+  type ObjectContract,
   type ParkedRow,
   type RecordOp,
   type SourceMark,
+  type Span,
   type StreamOptions,
   type StreamRecord,
   type Streams,
@@ -379,6 +382,12 @@ class MemoryBatch implements Batch {
 
   delete(topic: LogTopic, before: AnyRow): void {
     this.#add(topic, 'delete', before, undefined)
+  }
+
+  change(topic: LogTopic, before: Span | undefined, after: Span | undefined): void {
+    const { codec } = topic.contract as ObjectContract
+    const rowOf = (span: Span | undefined) => span && codec.decode(new ByteReader(span.copy()))
+    this.#add(topic, before ? (after ? 'update' : 'delete') : 'insert', rowOf(before), rowOf(after))
   }
 
   parked(topic: LogTopic, row: ParkedRow): void {

@@ -49,7 +49,7 @@ describe('a mirror over a compacted log', () => {
       const how = random.int(10)
       if (how < 2) recorder.delete(table, key, String(id))
       else if (how < 4) recorder.park(table, 'update', refused(id, n), oldKey)
-      else recorder.upsert(table, key, { id, note: `n${n}` }, oldKey, () => refused(id, n))
+      else recorder.upsert(table, key, recorder.encode(table, { id, note: `n${n}` }), oldKey, () => refused(id, n))
     }
     let middle: Awaited<ReturnType<typeof open>> | undefined
     for (let n = 0; n < 250; n++) {

@@ -69,7 +69,13 @@ async function transaction(fill: (recorder: Recorder) => void, commit = true): P
   if (commit) await mirror.commit(appended.last)
 }
 const put = (id: number, note: string | null, oldId?: number) => (recorder: Recorder) =>
-  recorder.upsert(table, keyOf(id), { id, note }, oldId === undefined ? undefined : keyOf(oldId), never)
+  recorder.upsert(
+    table,
+    keyOf(id),
+    recorder.encode(table, { id, note }),
+    oldId === undefined ? undefined : keyOf(oldId),
+    never,
+  )
 
 async function ops(): Promise<string[]> {
   const reader = log.read(0)
