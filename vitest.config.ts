@@ -1,8 +1,9 @@
 import { defineConfig } from 'vitest/config'
 
 // Two tiers: `unit` needs no service, `integration` runs against real PostgreSQL servers. Simulations count as unit
-// tests: they print their seed and need nothing either. Processes, not threads: native addons (lmdb) and servers
-// that belong to one test file must end with it. The limits of time are for what hangs: two slow cores need a third of them.
+// tests: they print their seed and need nothing either. Processes, not threads, because of native addons (lmdb). An integration
+// file has one of its own, with which its servers end; unit files share one per worker, since loading all modules anew for
+// each of them took as long as half of their tests. The limits of time are for what hangs: two slow cores need a third of them.
 export default defineConfig({
   test: {
     pool: 'forks',
@@ -13,6 +14,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
+          isolate: false,
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.integration.test.ts'],
           testTimeout: 60_000,

@@ -102,7 +102,8 @@ class RunningServer implements MariadbServer {
   }
 
   async #stop(): Promise<void> {
-    await this.#end('SIGTERM')
+    // Nothing of it stays, so it need not tidy up, which takes MySQL two seconds.
+    await endProcess(this.#process, [])
     await dismissGuard(this.#guard)
     await rm(this.folder, { recursive: true, force: true, maxRetries: 5 })
   }
