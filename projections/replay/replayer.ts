@@ -10,6 +10,7 @@ import {
   Job,
   type JobStatus,
   type MainstemError,
+  orAborted,
 } from '../../core/index.ts'
 import type { Base, Bases } from '../base/bases.ts'
 import type { Progress } from '../engine.ts'
@@ -144,9 +145,14 @@ export class Replayer implements Replays {
   /** @throws SHUTTING_DOWN, VIEW_STOPPED */
   #check(names: readonly string[]): void {
     this.#job.checkOpen()
-    const stopped = this.#live(names).find(({ error }) => error)
-    if (stopped)
-      throw fail('VIEW_STOPPED', `view '${stopped.name}' has stopped`, { hint: 'it is folded anew when it is mended' })
+    for (const { name, error } of this.#live(names)) {
+      if (error)
+        throw fail('VIEW_STOPPED', `view '${name}' has stopped`, {
+          detail: error.message,
+          hint: 'it is folded anew when it is mended',
+          cause: error,
+        })
+    }
   }
 
   async #run(names: readonly string[], upTo: number, dryRun: boolean, signal: AbortSignal): Promise<ReplayReport> {
@@ -165,7 +171,7 @@ export class Replayer implements Replays {
         detail: `${count}; the limit is ${DIFFERENCES_MAX}`,
         hint: 'remove the checkpoints and start again: the view is then folded anew',
       })
-    return { ...compared, switchedAt: await this.#switch(refold, differing, from) }
+    return { ...compared, switchedAt: await this.#switch(refold, differing, from, signal) }
   }
 
   /** A fold that holds the rows of the base, where it is to begin with one; a base that cannot be read is passed over. */
@@ -230,14 +236,15 @@ export class Replayer implements Replays {
   }
 
   /** Exchanges rows at one cut, and writes a checkpoint that has them; gives the position of the cut. */
-  async #switch(refold: Refold, differing: Differing, from: number): Promise<number> {
+  async #switch(refold: Refold, differing: Differing, from: number, signal: AbortSignal): Promise<number> {
     const host = this.#host
     const { position, taken } = await refold.takeWhenLevel(host, views => {
       const refolded = [...views.values()].map(view => ({ view, ids: differing.of(view.name) }))
       return { exchanged: host.replace(refolded, from) }
     })
     await taken.exchanged
-    await host.checkpoint().catch(error => {
+    // What it publishes may wait for room in the log; a stop does not.
+    await orAborted(host.checkpoint(), signal).catch(error => {
       const { code, message, hint } = asMainstemError(error)
       throw fail(code, 'rows were exchanged, and cannot be kept', {
         detail: `at position ${position}; a crash before the next checkpoint loses it. ${message}`,

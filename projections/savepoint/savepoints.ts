@@ -1,6 +1,6 @@
 // The savepoints of an application: made of what a whole checkpoint wrote, one at a time, beside everything else; listed, deleted.
 import { join } from 'node:path'
-import { asMainstemError, type ErrorReport, type FileSystem, fail, reportOf } from '../../core/index.ts'
+import { asMainstemError, type ErrorReport, type FileSystem, fail, orAborted, reportOf } from '../../core/index.ts'
 import { cannotSave } from '../checkpoint/failure.ts'
 import type { Checkpoint } from '../checkpoint/manifest.ts'
 import { ROW_FILE_NAME } from '../checkpoint/part.ts'
@@ -90,7 +90,7 @@ export class Savepoints {
 
   async #make(run: Run): Promise<Savepoint> {
     const { fs, folder, logId, schemas, checkpoints: from } = this.#host
-    const checkpoint = whole(await this.#host.checkpoint())
+    const checkpoint = whole(await this.#checkpoint())
     run.rows = Object.values(checkpoint.views).reduce((sum, { rows }) => sum + rows, 0)
     const { signal } = this.#abort
     const madeAt = new Date().toISOString()
@@ -98,6 +98,11 @@ export class Savepoints {
       run.rowsDone += rows
     }
     return writeSavepoint({ fs, folder, name: run.name, madeAt, from, logId, checkpoint, schemas, onRows, signal })
+  }
+
+  /** What it publishes may wait for room in the log; a stop does not. */
+  #checkpoint(atCut?: () => void): Promise<Checkpoint> {
+    return orAborted(this.#host.checkpoint(atCut), this.#abort.signal)
   }
 
   #end(name: string, error: ErrorReport | null): void {
@@ -111,7 +116,7 @@ export class Savepoints {
     const { signal } = this.#abort
     try {
       if ((await fs.list(folder)).includes(savepointFile(name))) await fs.remove(join(folder, savepointFile(name)))
-      const checkpoint = whole(await this.#host.checkpoint(atCut))
+      const checkpoint = whole(await this.#checkpoint(atCut))
       const madeAt = new Date().toISOString()
       const onRows = () => {}
       return await writeSavepoint({ fs, folder, name, madeAt, from, logId, checkpoint, schemas, onRows, signal })

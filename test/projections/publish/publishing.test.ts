@@ -147,7 +147,7 @@ describe('what projections emit', () => {
     expect(await publishedIn(world.log)).toEqual(await emittedFrom(world.log, app))
   })
 
-  it('does not hold up a stop while the log is full, and is published by the next start', async () => {
+  it('does not hold up a stop while the log is full, nor does a savepoint that waits for it; the next start publishes it', async () => {
     const random = new Random(8)
     const engine = await world.open()
     await world.pay(random, 3)
@@ -158,7 +158,11 @@ describe('what projections emit', () => {
     await world.pay(random, 5)
     full = true
     while (!engine.views.get('cards')?.status().waitingFor) await turns(1)
+    const saving = engine.savepoints.create('held-up')
+    saving.catch(() => {})
+    await turns(50)
     await engine.stop()
+    await expect(saving).rejects.toMatchObject({ code: 'SHUTTING_DOWN' })
     full = false
     await world.stop()
     await world.open()
