@@ -17,6 +17,7 @@ import {
 } from '../../core/index.ts'
 import { type Rows, TableComparison, Telling } from './audit-table.ts'
 import { durable } from './between.ts'
+import { announceWaiting } from './connector.ts'
 import { changedSince, type LoggedMirror, MirrorRows, NOTHING, type Since } from './mirror-at.ts'
 import type { Stream } from './stream.ts'
 import { tablesNamed } from './tables.ts'
@@ -43,7 +44,10 @@ export async function runAudit<P>(
 ): Promise<AuditReport> {
   const startedMs = performance.now()
   const { technology, log } = host
-  const session = await technology.connect({ signal, onWaiting: () => {} })
+  const session = await technology.connect({
+    signal,
+    onWaiting: reason => announceWaiting(technology, reason),
+  })
   try {
     const preflight = await session.check(host.known)
     const named = tablesNamed(technology.source, technology.tables, request.tables)

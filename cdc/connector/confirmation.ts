@@ -1,5 +1,5 @@
 // What a server is told of our progress: only what the log itself holds. Progress without changes goes into the log first, as a
-// heartbeat batch.
+// heartbeat batch. Where the server's commits wait for it (synchronous replication), it is told at once.
 import type { Log } from '../../core/index.ts'
 import type { Pipeline } from './pipeline.ts'
 import type { Feed, Technology } from './technology.ts'
@@ -38,9 +38,15 @@ export class Confirmation<P> {
     return bytes !== null && bytes >= bytesMin
   }
 
-  /** More is durable. */
-  advanced(): void {
-    if (this.#isFar(this.#confirmed, this.#parts.pipeline.logged, CONFIRM_BYTES)) this.confirm(false)
+  /** @param idle nothing is on its way. More is durable, or known to have nothing of ours. */
+  advanced(idle: boolean): void {
+    const { feed, pipeline, technology } = this.#parts
+    if (!feed.isSynchronous) {
+      if (this.#isFar(this.#confirmed, pipeline.logged, CONFIRM_BYTES)) this.confirm(false)
+      return
+    }
+    if (!technology.positions.includes(this.#confirmed, pipeline.logged)) this.confirm(false)
+    if (idle) this.heartbeat(performance.now())
   }
 
   /** @param noRoom nothing is read, for want of room in the log */
@@ -54,11 +60,12 @@ export class Confirmation<P> {
   }
 
   heartbeat(nowMs: number): void {
-    const { technology, pipeline, log } = this.#parts
+    const { technology, pipeline, log, feed } = this.#parts
     const { source, positions } = technology
     const { complete, logged } = pipeline
     if (positions.includes(logged, complete)) return
-    if (nowMs - this.#heartbeatMs < HEARTBEAT_EVERY_MS && !this.#isFar(logged, complete, HEARTBEAT_BYTES)) return
+    const isSoon = nowMs - this.#heartbeatMs < HEARTBEAT_EVERY_MS && !this.#isFar(logged, complete, HEARTBEAT_BYTES)
+    if (isSoon && !feed.isSynchronous) return
     this.#heartbeatMs = nowMs
     pipeline.append(log.batch(), { source, position: positions.format(complete) }, complete)
   }

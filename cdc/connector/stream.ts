@@ -386,7 +386,7 @@ export class Stream<P> implements FeedSink<P> {
     if (this.#ended) return
     const { complete, position, count, bytes } = this.#pipeline
     this.#options.onComplete(complete, position)
-    this.#confirmation.advanced()
+    this.#confirmation.advanced(this.isIdle && !this.#noRoom)
     if (this.#paused && !this.#held && count < IN_FLIGHT_MAX / 2 && bytes < IN_FLIGHT_BYTES_MAX / 2)
       this.#setPaused(false)
   }

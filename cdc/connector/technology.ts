@@ -225,6 +225,8 @@ export interface Feed<P, M = unknown> {
    * @param ask for an answer that says how far the server is; otherwise it also only says that we live
    */
   confirm(logged: P, ask: boolean): void
+  /** Commits of the server wait until what they did is confirmed. Undefined where no server does that. */
+  readonly isSynchronous?: boolean
   close(): Promise<void>
 }
 

@@ -32,6 +32,8 @@ const SESSION = [
   'set statement_timeout = 0',
   'set lock_timeout = 0',
   'set idle_in_transaction_session_timeout = 0',
+  // Where the source is a synchronous standby, what it commits itself would wait for itself.
+  'set synchronous_commit = local',
   // Since version 17; a long COPY is one transaction.
   "select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout'",
 ].join('; ')

@@ -104,6 +104,7 @@ interface BlockerRow {
   readonly user: string | null
   readonly since: string | null
   readonly state: string | null
+  readonly synchronous: boolean | null
   readonly query: string | null
   readonly prepared: string | null
 }
@@ -112,7 +113,7 @@ interface BlockerRow {
 export async function findBlockers(sql: Client, pid: number): Promise<string> {
   const { rows } = await sql.query<BlockerRow>(
     `select b.pid, a.usename::text as user, to_char(a.xact_start at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since,
-            a.state, left(regexp_replace(a.query, '\\s+', ' ', 'g'), 120) as query,
+            a.state, a.wait_event = 'SyncRep' as synchronous, left(regexp_replace(a.query, '\\s+', ' ', 'g'), 120) as query,
             case when b.pid = 0 then (
               select string_agg(format('%s (by %s)', p.gid, p.owner), ', ') from pg_prepared_xacts p
                where p.transaction in (select l.transactionid from pg_locks l where l.pid = $1 and not l.granted)) end as prepared
@@ -122,12 +123,13 @@ export async function findBlockers(sql: Client, pid: number): Promise<string> {
   return rows.map(describeBlocker).join(', ')
 }
 
-function describeBlocker({ pid, user, since, state, query, prepared }: BlockerRow): string {
+function describeBlocker({ pid, user, since, state, synchronous, query, prepared }: BlockerRow): string {
   if (pid === 0) return `the prepared transaction ${prepared ?? '(see pg_prepared_xacts)'}`
   const facts = [
     user && `user ${user}`,
     since && `since ${since}`,
     state,
+    synchronous && 'whose commit waits for a standby of synchronous_standby_names',
     query && `query: ${withoutPasswords(query)}`,
   ].filter(Boolean)
   return `the transaction of pid ${pid}${facts.length > 0 ? ` (${facts.join(', ')})` : ''}`

@@ -3,7 +3,7 @@
 
 import type { Feed, FeedSink } from '../connector/technology.ts'
 import { readTables } from './catalog.ts'
-import { type Client, clientConfig, connect, prepareSession, quoteName, socketOf } from './connection.ts'
+import { type Client, clientConfig, connect, prepareSession, processIdOf, quoteName, socketOf } from './connection.ts'
 import { takeCopyData } from './copy-data.ts'
 import { formatLsn } from './lsn.ts'
 import type { PgMessages } from './messages.ts'
@@ -27,6 +27,7 @@ import {
 import { checkTable, type PgTable, publishedOf } from './preflight.ts'
 import type { Setup } from './setup.ts'
 import { Spool } from './spool.ts'
+import { StandbyWatch } from './standby-watch.ts'
 import { TableWatch } from './table-watch.ts'
 import { type KnownColumn, Transactions } from './transactions.ts'
 import { loadTypes } from './types.ts'
@@ -61,6 +62,7 @@ export class ReplicationStream implements Feed<bigint, Message> {
   readonly #options: StreamOptions
   readonly #transactions: Transactions
   readonly #watch: TableWatch
+  readonly #standby: StandbyWatch
   #spool: Spool | undefined
   #service: Service | undefined
   #client: Client | undefined
@@ -72,6 +74,7 @@ export class ReplicationStream implements Feed<bigint, Message> {
     this.#transactions = new Transactions(options)
     const { setup, sql, tables, outboxes } = options
     this.#watch = new TableWatch(setup, sql, publishedOf(tables, outboxes), error => this.#reject(error))
+    this.#standby = new StandbyWatch(sql)
   }
 
   async run(): Promise<void> {
@@ -86,7 +89,10 @@ export class ReplicationStream implements Feed<bigint, Message> {
       this.#reject = reject
     })
     service.on('error', error => this.#reject(error))
-    service.on('start', () => sink.started())
+    service.on('start', () => {
+      this.#standby.start(processIdOf(this.#client))
+      sink.started()
+    })
     const subscribed = service.subscribe(this.#plugin(), setup.slot, formatLsn(start))
     subscribed.catch(() => {})
     this.#watch.start()
@@ -206,6 +212,10 @@ export class ReplicationStream implements Feed<bigint, Message> {
     if (this.#client) socketOf(this.#client).resume()
   }
 
+  get isSynchronous(): boolean {
+    return this.#standby.isSynchronous
+  }
+
   confirm(logged: bigint, ask: boolean): void {
     if (this.#closed) return
     // The service adds one to what it is given.
@@ -215,6 +225,7 @@ export class ReplicationStream implements Feed<bigint, Message> {
   async close(): Promise<void> {
     this.#closed = true
     this.#watch.stop()
+    this.#standby.stop()
     const client = this.#client
     // A paused socket does not see its own end.
     if (client) socketOf(client).resume()
