@@ -98,6 +98,13 @@ export class Peers implements AsyncDisposable {
     return this.#measure('streams', 'StreamsPeer', { ...(await this.#broker()), ...cache, ...work })
   }
 
+  /** Serves a topic's customers over HTTP; its first line is the URL. */
+  async reads(topic: string, events: number): Promise<ChildProcess> {
+    const folder = await mkdtemp(join(this.#folder, 'reads-'))
+    const work = { topic, events, folder, format: 'binary', reader: 'best', backend: 'memory', parallelism: 1 }
+    return this.start('streams', 'StreamsReads', { ...(await this.#broker()), ...work }, { java: HEAP })
+  }
+
   async #broker() {
     this.#kafka ??= openKafka()
     const { brokers, pid } = await this.#kafka

@@ -2,7 +2,10 @@
 // are printed under the names that they were set with. MAINSTEM_BENCH_SCALE=0.1 for a quick look, MAINSTEM_BENCH_PARTS=points for some
 // parts only.
 import { runParts } from './parts.ts'
+import { lookups } from './query/lookups.ts'
 import { points } from './query/points.ts'
+import { replay } from './query/replay.ts'
 import { subscribers } from './query/subscribers.ts'
+import { waits } from './query/waits.ts'
 
-export const run = () => runParts({ points, subscribers })
+export const run = () => runParts({ points, replay, lookups, waits, subscribers })

@@ -1,5 +1,6 @@
 // The HTTP server: Fastify, its limits, and what it answers where no route does. The only file that loads fastify;
 // `openServer` of the index imports it when HTTP is wanted.
+import type { RequestListener } from 'node:http'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Server as TlsServer } from 'node:tls'
@@ -9,6 +10,7 @@ import { fail, isMainstemError, type MainstemError, textOf } from '../core/index
 import type { LiveView } from '../projections/index.ts'
 import { ActionLog } from './actions.ts'
 import { Appends } from './append.ts'
+import { DirectRows, type DirectRowsParts } from './direct-rows.ts'
 import { HealthMonitor } from './health.ts'
 import {
   BODY_BYTES_MAX,
@@ -81,10 +83,9 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   if (options.tracing) new Tracing(reads.engine, reads.log).watch(server)
   server.decorate('metrics', metrics)
   await addCors(server, options.corsOrigins ?? [])
-  addGuard(server, {
-    access,
-    rateLimit: options.requestsPerSecondMax === undefined ? undefined : new RateLimit(options.requestsPerSecondMax),
-  })
+  const { requestsPerSecondMax } = options
+  const rateLimit = requestsPerSecondMax === undefined ? undefined : new RateLimit(requestsPerSecondMax)
+  addGuard(server, { access, rateLimit })
   const actions = new ActionLog(reads.log)
   recordActions(server, actions, report)
   const appends = new Appends(reads.log, topics)
@@ -109,8 +110,12 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   })
   addSnapshotRoutes(server, reads)
   addActionRoutes(server, actions)
+  // Spans and the headers of CORS are made by hooks.
+  const direct =
+    options.tracing || options.corsOrigins?.length ? undefined : answerDirectly(server, { reads, access, rateLimit })
   const close = async (drainMs = 0) => {
     health.drain()
+    direct?.end()
     if (drainMs > 0) await sleep(drainMs)
     clearInterval(sampler)
     access?.close()
@@ -130,6 +135,15 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
     await close()
     throw error
   }
+}
+
+/** Puts what answers rows by key in front of Fastify. */
+function answerDirectly(server: FastifyInstance, parts: Omit<DirectRowsParts, 'count'>): DirectRows {
+  const [otherwise] = server.server.listeners('request') as [RequestListener]
+  const count = server.metrics.counterOf('GET', '/v1/views/:view/rows/:key')
+  const direct = new DirectRows({ ...parts, count }, otherwise)
+  server.server.off('request', otherwise).on('request', direct.listener)
+  return direct
 }
 
 function createFastify(options: ServerOptions, certificate: TlsContext | undefined, log: ServerLog): FastifyInstance {

@@ -24,6 +24,8 @@ export interface Load {
 export interface Loaded extends Latencies {
   /** Within `seconds`. */
   readonly answers: number
+  /** Those of the warm-up too. */
+  readonly allAnswers: number
   readonly perSecond: number
   /** Of the generator: a whole core says that it, and not the server, is measured. */
   readonly cpuShare: number
@@ -31,6 +33,7 @@ export interface Loaded extends Latencies {
 
 interface Told {
   readonly answers: number
+  readonly allAnswers: number
   readonly seconds: number
   readonly cpuSeconds: number
   /** Of those that were not as they must be, the first. */
@@ -43,9 +46,15 @@ export class LoadGenerator implements AsyncDisposable {
   readonly #child = Child.start('load-child.ts', {})
 
   async run(load: Load): Promise<Loaded> {
-    const { answers, seconds, cpuSeconds, wrong, hundredths } = await this.#child.ask<Told>(load)
+    const { answers, allAnswers, seconds, cpuSeconds, wrong, hundredths } = await this.#child.ask<Told>(load)
     if (wrong !== undefined) throw new Error(`${load.url}${load.path} answered ${wrong}`)
-    return { answers, perSecond: answers / seconds, cpuShare: cpuSeconds / seconds, ...latenciesOf(hundredths) }
+    return {
+      answers,
+      allAnswers,
+      perSecond: answers / seconds,
+      cpuShare: cpuSeconds / seconds,
+      ...latenciesOf(hundredths),
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

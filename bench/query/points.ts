@@ -1,76 +1,63 @@
 // Rows by key, one a request, from 64 connections without pipelining: a view, and what people have instead, in turn. Each side answers for
 // the same customers; some of its rows are compared with ours before it is measured, and each answer is looked at.
-import { join } from 'node:path'
-import { median } from '../harness.ts'
+import { type Goal, median } from '../harness.ts'
 import { CUSTOMERS, check, type Part, scaled } from '../log-data.ts'
-import { writeLog } from '../replay/ours.ts'
-import { Child } from './child.ts'
 import { type Loaded, LoadGenerator } from './load.ts'
-import type { PeerTold } from './peer-server.ts'
+import { ORDERS, ordersData, ROWS_PATH, type Side, startOrders } from './orders.ts'
+import { FASTIFY, POSTGRES, STREAMS, startPeers } from './peers.ts'
+import type { Usage } from './usage.ts'
 
-/** So many that each customer has one. */
-const ORDERS = 1_500_000
 const CONNECTIONS = 64
 const ROUNDS = 5
 const WARMUP_SECONDS = 1
 const SECONDS = scaled(4)
 const COMPARED = 1_000
 
-export const ROWS_PATH = '/v1/views/customers/rows/'
-
-interface Side {
-  readonly name: string
-  readonly url: string
-  readonly child: Child
-}
+/** With what an answer took of the server's CPU, microseconds. */
+type Run = Loaded & { readonly cpuUs: number }
 
 export async function points(folder: string, say: (what: string) => void): Promise<Part> {
-  const dataDir = join(folder, 'points')
   say(`${ORDERS} orders`)
-  await writeLog(dataDir, 'orders', ORDERS)
-  const started = async (name: string, child: Child): Promise<Side> => ({ name, child, url: await child.line() })
+  const dataDir = await ordersData(folder, ORDERS)
   await using stack = new AsyncDisposableStack()
-  const ours = await started('mainstem', stack.use(Child.start('server.ts', { app: 'orders', dataDir })))
-  const peer = (side: PeerTold['side']) => {
-    const told: PeerTold = { side, url: ours.url, keys: CUSTOMERS }
-    return stack.use(Child.start('peer-server.ts', told))
-  }
-  const sides = [
-    ours,
-    await started('Fastify, the same bytes', peer('fastify')),
-    await started('a bare socket', peer('bare')),
-  ]
+  const ours = await startOrders(dataDir)
+  stack.use(ours.child)
+  const { sides: peers, missing } = await startPeers(ours, folder, stack, say)
+  const sides = [ours, ...peers]
   for (const side of sides) await compare(side, ours)
   const generator = stack.use(new LoadGenerator())
-  const runs = new Map<string, Loaded[]>(sides.map(({ name }) => [name, []]))
+  const runs = new Map<string, Run[]>(sides.map(({ name }) => [name, []]))
   for (let round = 1; round <= ROUNDS; round++) {
     say(`round ${round} of ${ROUNDS}`)
-    for (const { name, url } of sides) {
+    for (const { name, url, child } of sides) {
       const load = { url, path: ROWS_PATH, keys: CUSTOMERS, connections: CONNECTIONS }
-      runs
-        .get(name)!
-        .push(await generator.run({ kind: 'row', ...load, warmupSeconds: WARMUP_SECONDS, seconds: SECONDS }))
+      const before = await child.ask<Usage>('took')
+      const loaded = await generator.run({ kind: 'row', ...load, warmupSeconds: WARMUP_SECONDS, seconds: SECONDS })
+      const { cpuSeconds } = await child.ask<Usage>('took')
+      const cpuUs = ((cpuSeconds - before.cpuSeconds) * 1e6) / loaded.allAnswers
+      runs.get(name)!.push({ ...loaded, cpuUs })
     }
   }
-  const of = (name: string, figure: keyof Loaded) => median(runs.get(name)!.map(run => run[figure]))
-  const ratio = (name: string) =>
-    median(runs.get(name)!.map((run, n) => runs.get(ours.name)![n]!.perSecond / run.perSecond))
+  const of = (name: string, figure: keyof Run) => median(runs.get(name)!.map(run => run[figure]))
+  const goal = (name: string, peer: string, wanted: number): Goal => {
+    const skipped = missing[peer]
+    if (skipped !== undefined) return { name, value: null, goal: wanted, unit: '×', equal: null, skipped }
+    const ratios = runs.get(peer)!.map((run, n) => runs.get(ours.name)![n]!.perSecond / run.perSecond)
+    return { name, value: median(ratios), goal: wanted, unit: '×', equal: true }
+  }
   const figures: Record<string, number> = {}
   for (const { name } of sides) {
     figures[`points, ${name}: reads/s`] = of(name, 'perSecond')
     figures[`points, ${name}: ms, p50`] = of(name, 'p50Ms')
     figures[`points, ${name}: ms, p99`] = of(name, 'p99Ms')
+    figures[`points, ${name}: microseconds of the server's CPU for a read`] = of(name, 'cpuUs')
     figures[`points, ${name}: share of a core that the load generator took`] = of(name, 'cpuShare')
   }
   return {
     goals: [
-      {
-        name: 'point reads vs a Fastify route returning the same bytes',
-        value: ratio('Fastify, the same bytes'),
-        goal: 0.8,
-        unit: '×',
-        equal: true,
-      },
+      goal('point reads vs a Fastify route returning the same bytes', FASTIFY, 0.8),
+      goal('point reads vs Kafka Streams HTTP', STREAMS, 1.5),
+      goal('point reads vs PostgreSQL behind Fastify', POSTGRES, 2),
     ],
     figures,
   }

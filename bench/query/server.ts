@@ -1,7 +1,8 @@
-// An application with its HTTP server: its first line is the URL; it ends when its stdin does, and then says what it took.
+// An application with its HTTP server: its first line is the URL; asked, it says what it took, and it ends when its stdin does.
 import { openApplication } from '../../bin/open-application.ts'
 import ordersApp from '../replay/orders-app.ts'
 import subscribersApp from './subscribers-app.ts'
+import { tellUsage } from './usage.ts'
 
 export const APPS = { orders: ordersApp, subscribers: subscribersApp } as const
 
@@ -9,12 +10,6 @@ export interface ServerTold {
   readonly app: keyof typeof APPS
   readonly dataDir: string
   readonly shards?: number
-}
-
-/** Of the whole process, when it has ended. */
-export interface Took {
-  readonly cpuSeconds: number
-  readonly rss: number
 }
 
 if (import.meta.main) {
@@ -26,8 +21,5 @@ if (import.meta.main) {
   })
   await running.engine.waitFor(running.log.end, AbortSignal.timeout(300_000))
   process.stdout.write(`${running.url}\n`)
-  await new Promise(resolve => process.stdin.once('end', resolve).resume())
-  const { user, system } = process.cpuUsage()
-  const took: Took = { cpuSeconds: (user + system) / 1e6, rss: process.memoryUsage.rss() }
-  process.stdout.write(`${JSON.stringify(took)}\n`)
+  await tellUsage()
 }

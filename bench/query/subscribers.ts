@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { check, type Part, scaled } from '../log-data.ts'
 import { Child } from './child.ts'
-import type { Took } from './server.ts'
+import type { Usage } from './usage.ts'
 
 const SUBSCRIBERS = 10_000
 const METERS = 200
@@ -40,8 +40,7 @@ export async function subscribers(folder: string, say: (what: string) => void): 
     seen = await came()
   }
   const seconds = (performance.now() - startedMs) / 1_000
-  server.end()
-  const { cpuSeconds, rss } = JSON.parse(await server.line()) as Took
+  const { cpuSeconds, rss } = await server.ask<Usage>('took')
   const equal = seen.deliveries === wanted && seen.wrong === 0
   return {
     goals: [

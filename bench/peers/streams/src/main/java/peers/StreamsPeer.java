@@ -29,14 +29,14 @@ import org.apache.kafka.streams.state.Stores;
  * --backend memory|rocksdb --parallelism N --folder FOLDER [--cache BYTES]
  */
 public final class StreamsPeer {
-  private static final String STORE = "customers";
+  static final String STORE = "customers";
 
   public static void main(String[] words) throws Exception {
     Lifeline.hold();
     Arguments arguments = new Arguments(words);
     String backend = arguments.text("backend");
     Meter meter = new Meter(arguments.number("warmup"), arguments.number("events"), arguments.number("broker-pid"));
-    KafkaStreams streams = new KafkaStreams(topology(arguments, meter), settings(arguments));
+    KafkaStreams streams = new KafkaStreams(topology(arguments, () -> meter.processed(1)), settings(arguments));
     streams.setUncaughtExceptionHandler(error -> {
       error.printStackTrace();
       Runtime.getRuntime().halt(1);
@@ -54,7 +54,7 @@ public final class StreamsPeer {
     System.exit(0);
   }
 
-  private static Topology topology(Arguments arguments, Meter meter) {
+  static Topology topology(Arguments arguments, Runnable processed) {
     Serde<Order> order = Serdes.serdeFrom((topic, value) -> null, orderDeserializer(arguments));
     KeyValueBytesStoreSupplier store =
         arguments.text("backend").equals("memory") ? Stores.inMemoryKeyValueStore(STORE) : Stores.persistentKeyValueStore(STORE);
@@ -66,14 +66,14 @@ public final class StreamsPeer {
             Customer::new,
             (id, one, customer) -> {
               customer.add(one);
-              meter.processed(1);
+              processed.run();
               return customer;
             },
             Materialized.<Integer, Customer>as(store).withKeySerde(Serdes.Integer()).withValueSerde(customerSerde(isUsual(arguments))));
     return builder.build();
   }
 
-  private static Properties settings(Arguments arguments) {
+  static Properties settings(Arguments arguments) {
     Properties settings = new Properties();
     settings.put("application.id", "peer-" + ProcessHandle.current().pid());
     settings.put("bootstrap.servers", arguments.text("broker"));
