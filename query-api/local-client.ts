@@ -12,9 +12,11 @@ import {
 } from '../projections/index.ts'
 import { atOf } from './at.ts'
 import type { Answer, Client, LineageQuery, ReadOptions, ViewClient } from './client/client.ts'
+import { checkKeys } from './client/keys.ts'
+import { leavable } from './client/leavable.ts'
 import { rowsByPage } from './client/pages.ts'
 import { copyValue } from './json-writer.ts'
-import { KEYS_MAX, LINEAGE_DEFAULT, LINEAGE_MAX } from './limits.ts'
+import { LINEAGE_DEFAULT, LINEAGE_MAX } from './limits.ts'
 import { checkField, type LineageEntry, lineageEntry } from './lineage.ts'
 import { readRange } from './ranges.ts'
 import { keyType, type Reads } from './reads.ts'
@@ -48,16 +50,11 @@ function createViewClient(reads: Reads, view: string): ViewClient<unknown, AnyRo
     where: (where, options = {}) => localRows(reads, view, { where: where as RangeQuery['where'] & {} }, options),
     subscribe: options => {
       checkKeys(options.keys)
-      return subscribeLocally(reads, reads.view(view), options)
+      const served = reads.view(view)
+      return leavable(signal => subscribeLocally(reads, served, { ...options, signal }), options.signal)
     },
     lineage: (key, query = {}) => readLineage(reads, view, key, query),
   }
-}
-
-/** @throws REQUEST_INVALID */
-function checkKeys(keys: readonly unknown[]): void {
-  if (keys.length <= KEYS_MAX) return
-  throw fail('REQUEST_INVALID', `${keys.length} keys are too many`, { hint: `at most ${KEYS_MAX} at a time` })
 }
 
 async function readLineage(

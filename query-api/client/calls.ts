@@ -15,6 +15,11 @@ export interface ClientOptions {
   readonly retries?: number
   /** Milliseconds that an answer may take beyond what the call itself waits for. Default 30,000. */
   readonly answerTimeoutMs?: number
+  /**
+   * Milliseconds for which a subscription may hear nothing before it takes its connection for dead and connects again; the
+   * application says something at least every 15 s. Default 45,000.
+   */
+  readonly silentMsMax?: number
   /** Whether reads wait for what this client has appended. Default true. */
   readonly readOwnWrites?: boolean
   /** Instead of the `fetch` there is. */
@@ -50,7 +55,7 @@ export interface StreamAnswer {
 }
 
 export interface StreamOptions {
-  /** How long nothing may come while it is waited for, milliseconds. Default: as an answer may take. */
+  /** How long nothing may come while it is waited for, milliseconds. Default: as long as an answer may take. */
   readonly silentMsMax?: number
   /** Default: those of the client. */
   readonly retries?: number
@@ -58,6 +63,7 @@ export interface StreamOptions {
 
 const RETRIES_DEFAULT = 4
 const ANSWER_TIMEOUT_MS_DEFAULT = 30_000
+const SILENT_MS_MAX_DEFAULT = 45_000
 const BACKOFF_MS_FIRST = 100
 const BACKOFF_MS_MAX = 10_000
 /** The call has waited already, or its caller has said how long. */
@@ -72,10 +78,15 @@ export class Calls {
     this.#options = options
   }
 
+  /** Of subscriptions. */
+  get silentMsMax(): number {
+    return this.#options.silentMsMax ?? SILENT_MS_MAX_DEFAULT
+  }
+
   /** @throws ClientError; the signal's reason */
   json(call: Call): Promise<JsonAnswer> {
     return this.#retried(call, this.#retries(call), async () => {
-      const limit = AbortSignal.timeout(this.#answerMs(call))
+      const limit = AbortSignal.timeout(this.#waitsOf(call) + this.#answerTimeoutMs)
       const signal = call.signal ? AbortSignal.any([call.signal, limit]) : limit
       const response = await this.#send(call, signal)
       return { body: this.#parsed(response, await this.#textOf(response, call.signal)), headers: response.headers }
@@ -83,19 +94,19 @@ export class Calls {
   }
 
   /** @throws as `json`, until the answer begins */
-  stream(call: Call, { silentMsMax, retries }: StreamOptions = {}): Promise<StreamAnswer> {
+  stream(call: Call, { silentMsMax = this.#answerTimeoutMs, retries }: StreamOptions = {}): Promise<StreamAnswer> {
     return this.#retried(call, retries ?? this.#retries(call), async () => {
       const late = new AbortController()
-      const timer = setTimeout(() => late.abort(new Error('no answer has begun in time')), this.#answerMs(call))
+      const timer = setTimeout(
+        () => late.abort(new Error('no answer has begun in time')),
+        this.#waitsOf(call) + silentMsMax,
+      )
       const signal = call.signal ? AbortSignal.any([call.signal, late.signal]) : late.signal
       try {
         const { headers, body } = await this.#send(call, signal)
         if (!body) throw unreachable(this.#base, new Error('the answer has no body'))
-        const pieces = piecesOf(body, {
-          silentMsMax: silentMsMax ?? this.#answerMs(call),
-          failed: error => call.signal?.reason ?? unreachable(this.#base, error),
-        })
-        return { headers, pieces }
+        const failed = (error: unknown) => call.signal?.reason ?? unreachable(this.#base, error)
+        return { headers, pieces: piecesOf(body, { silentMsMax, failed }) }
       } finally {
         clearTimeout(timer)
       }
@@ -106,9 +117,13 @@ export class Calls {
     return call.safe ? (this.#options.retries ?? RETRIES_DEFAULT) : 0
   }
 
-  /** How long an answer may take. */
-  #answerMs(call: Call): number {
-    return Number(call.query?.['timeoutMs'] ?? 0) + (this.#options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS_DEFAULT)
+  get #answerTimeoutMs(): number {
+    return this.#options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS_DEFAULT
+  }
+
+  /** What the call itself waits for. */
+  #waitsOf(call: Call): number {
+    return Number(call.query?.['timeoutMs'] ?? 0)
   }
 
   async #retried<T>(call: Call, retries: number, attempt: () => Promise<T>): Promise<T> {

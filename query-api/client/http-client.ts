@@ -8,6 +8,7 @@ import type { Client, ReadOptions, TopicsOf, ViewClient } from './client.ts'
 import type { ClientError } from './client-error.ts'
 import { readLineage } from './http-lineage.ts'
 import { rowsOverHttp } from './http-rows.ts'
+import { subscribeOverHttp } from './http-subscription.ts'
 import { isComposite, isSegment, scalarText, ViewKeys } from './keys.ts'
 import { answerOf, Reader, rowOf, typesOf } from './reader.ts'
 import { reviverOf, toJson } from './revive.ts'
@@ -74,9 +75,7 @@ function byName<T>(make: (name: string) => T): Readonly<Record<string, T>> {
   return new Proxy({}, { get }) as Readonly<Record<string, T>>
 }
 
-type AnyView = Omit<ViewClient<unknown, AnyRow>, 'subscribe'>
-
-function createViewClient(reader: Reader, view: string): AnyView {
+function createViewClient(reader: Reader, view: string): ViewClient<unknown, AnyRow> {
   const path = `/v1/views/${encodeURIComponent(view)}`
   const keys = new ViewKeys(reader.calls, view)
   const lookup = async (wanted: readonly unknown[], options?: ReadOptions) => {
@@ -109,6 +108,7 @@ function createViewClient(reader: Reader, view: string): AnyView {
       rowsOverHttp({ reader, path, keys, options, range: range as KeyRange<unknown> }),
     where: (where, options = {}) =>
       rowsOverHttp({ reader, path, keys, options, where: where as Readonly<Record<string, unknown>> }),
+    subscribe: options => subscribeOverHttp({ reader, path, keys, options }),
     lineage: (key, query = {}) => readLineage(reader, path, keys, key, query),
   }
 }

@@ -2,10 +2,10 @@
 // changes begins anew with the rows there are; rows that have gone meanwhile are told as gone.
 import type { AnyRow, MainstemError, Position } from '../../core/index.ts'
 import type { Change, SubscribeOptions } from '../client/client.ts'
+import { KnownKeys } from '../client/known-keys.ts'
 import type { Reads, ServedView } from '../reads.ts'
 import type { RingChange } from './change-ring.ts'
 import type { Mark } from './events.ts'
-import { KnownKeys } from './known-keys.ts'
 import { wantedKeys } from './snapshot.ts'
 import type { Clocked, Opened } from './subscriptions.ts'
 import type { Membership, Told } from './view-hub.ts'

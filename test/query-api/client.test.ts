@@ -51,30 +51,6 @@ test('lookup and read answer at one cut, in order and by name', async () => {
   expect(both.value.none).toBeUndefined()
 })
 
-test('a subscription is an iterator of typed changes, from the rows there are on', async () => {
-  const changes: Change<string, { count: number; cents: number }>[] = []
-  const seen = async (type: string, count: number) =>
-    expect.poll(() => changes.filter(change => change.type === type).length, { interval: 5 }).toBe(count)
-  const stop = new AbortController()
-  const reading = (async () => {
-    for await (const change of client.views.spending.subscribe({ keys: ['ada', 'cleo'], signal: stop.signal }))
-      changes.push(change)
-  })()
-  await seen('progress', 1)
-  await world.appends.append('purchases', [{ customer: 'cleo', cents: 7 }])
-  await seen('row', 2)
-  expect(changes.slice(0, 3)).toMatchObject([
-    { type: 'row', key: 'ada', value: { count: 1, cents: 5 } },
-    { type: 'progress', final: true },
-    { type: 'row', key: 'cleo', value: { count: 1, cents: 7 }, position: String(world.log.end) },
-  ])
-  stop.abort(new Error('enough'))
-  await expect(reading).rejects.toThrow('enough')
-  expect(world.reads.subscriptions.open).toBe(0)
-  const keys = Array.from({ length: 1_001 }, (_, n) => `${n}`)
-  expect(() => client.views.spending.subscribe({ keys })).toThrow(expect.objectContaining({ code: 'REQUEST_INVALID' }))
-})
-
 test('a subscriber in this process that is slow gets each change, and where they are kept no more the newest rows', async () => {
   const seat = projection('seat', { key: z.string(), state: z.object({ holder: z.string().nullable() }) }).on(
     seatings,

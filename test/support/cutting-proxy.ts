@@ -1,14 +1,18 @@
-// A proxy in front of a database that ends connections in the midst of whatever the server is sending, after so many bytes of it.
+// A proxy in front of a server that ends connections in the midst of whatever the server is sending, after so many bytes of it, or lets them fall silent.
 
 import { once } from 'node:events'
 import { createServer, connect as openSocket, type Socket } from 'node:net'
 
 export interface CuttingProxy extends AsyncDisposable {
-  /** The database's url, through the proxy. */
+  /** The server's url, through the proxy. */
   readonly url: string
   readonly cuts: number
   /** From here on connections are cut, each after the next of these numbers of bytes from the server; then none is any more. */
   cutAfter(bytes: readonly number[]): void
+  /** Nothing comes any more by the connections there are, and nobody is told: what a dead server looks like. */
+  silence(): void
+  /** What the server has sent and clients have taken. */
+  readonly bytes: number
 }
 
 export async function openCuttingProxy(url: string): Promise<CuttingProxy> {
@@ -16,9 +20,12 @@ export async function openCuttingProxy(url: string): Promise<CuttingProxy> {
   const sockets = new Set<Socket>()
   let left: number[] = []
   let cuts = 0
+  let bytes = 0
+  let silenced = new AbortController()
   const server = createServer(client => {
     const upstream = openSocket(Number(target.port), target.hostname)
     let seen = 0
+    const { signal } = silenced
     for (const socket of [client, upstream]) {
       sockets.add(socket)
       socket.on('error', () => {})
@@ -30,7 +37,9 @@ export async function openCuttingProxy(url: string): Promise<CuttingProxy> {
     }
     client.pipe(upstream)
     upstream.on('data', chunk => {
+      if (signal.aborted) return
       seen += chunk.length
+      bytes += chunk.length
       const most = left[0]
       if (most === undefined || seen <= most) {
         if (!client.write(chunk)) {
@@ -58,6 +67,13 @@ export async function openCuttingProxy(url: string): Promise<CuttingProxy> {
     },
     cutAfter(bytes) {
       left = [...bytes]
+    },
+    silence() {
+      silenced.abort()
+      silenced = new AbortController()
+    },
+    get bytes() {
+      return bytes
     },
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy()

@@ -1,5 +1,5 @@
 // What a client knows that folds rows and changes into a picture of its own: so that a snapshot that comes again says which rows have gone,
-// and nobody who reads changes has to start over. Needs nothing of Node.
+// and nobody who reads changes has to start over.
 
 export class KnownKeys {
   /** Key by its text. */
