@@ -3,6 +3,7 @@ import { basename, dirname, join, sep } from 'node:path'
 import type { z } from 'zod'
 import {
   type AnyTopic,
+  APPENDS_TOPIC,
   type CapturedTable,
   type CapturedTopic,
   compileContract,
@@ -39,6 +40,7 @@ import {
   Appends,
   type Client,
   createLocalClient,
+  IDEMPOTENCY_KEY_KEPT_MS,
   openReads,
   openServer,
   type Reads,
@@ -194,7 +196,7 @@ async function openParts<A extends Application>(
   })
   closers.push(() => log.close())
   const topics = await registerTopics(parts, log)
-  log.retain(retainOf(parts))
+  log.retain({ ...retainOf(parts), [APPENDS_TOPIC]: { ms: IDEMPOTENCY_KEY_KEPT_MS } })
   const sources = await openSources(app.name, { parts, topics }, log, dataDir, options)
   closers.push(async () => {
     await Promise.all([...sources.values()].map(source => source.stop()))

@@ -187,6 +187,7 @@ export const ERRORS = {
   BODY_TOO_LARGE: { status: 413, retriable: false },
   TOPIC_READ_ONLY: { status: 405, retriable: false },
   METHOD_NOT_ALLOWED: { status: 405, retriable: false },
+  IDEMPOTENCY_KEY_REUSED: { status: 422, retriable: false },
   ORIGIN_REFUSED: { status: 403, retriable: false },
   UNAUTHENTICATED: { status: 401, retriable: false },
   FORBIDDEN: { status: 403, retriable: false },

@@ -1,6 +1,7 @@
 // Appends to the application's own topics: one record, or many that become visible together or not at all.
 import {
   type AnyRow,
+  type Batch,
   describeRecord,
   fail,
   fromWire,
@@ -17,6 +18,9 @@ export interface AppendResult {
   /** Waits for them: `after=` of a read. */
   readonly token: string
 }
+
+/** Adds to a batch of so many records. */
+export type Mark = (batch: Batch, records: number) => void
 
 export class Appends {
   readonly #log: Log
@@ -45,7 +49,7 @@ export class Appends {
   }
 
   /** Appends what JSON gives: one record, or a list of them. @throws as `append`, and REQUEST_INVALID for an empty list */
-  async appendJson(name: string, json: unknown): Promise<AppendResult> {
+  async appendJson(name: string, json: unknown, mark?: Mark): Promise<AppendResult> {
     const topic = this.topic(name)
     const input = this.#inputType(topic)
     const records = Array.isArray(json) ? json : [json]
@@ -53,18 +57,21 @@ export class Appends {
     return this.append(
       name,
       records.map(record => fromWire(input, record)),
+      mark,
     )
   }
 
   /**
    * Appends values of the topic's input type as one atomic unit; resolves when they are durable.
+   * @param mark what is to be appended behind them, with them or not at all
    * @throws TOPIC_UNKNOWN, TOPIC_READ_ONLY, RECORD_REFUSED (nothing is kept), RECORD_TOO_LARGE, LOG_FULL, LOG_FAILED
    */
-  async append(name: string, values: readonly unknown[]): Promise<AppendResult> {
+  async append(name: string, values: readonly unknown[], mark?: Mark): Promise<AppendResult> {
     const topic = this.topic(name)
     const batch = this.#log.batch()
     for (const [n, value] of values.entries())
       batch.event(topic, parsed(topic, value, values.length > 1 ? n : undefined))
+    mark?.(batch, values.length)
     const { first, last } = await batch.commit()
     return {
       positions: values.map((_, n) => String(first + n)),

@@ -5,6 +5,10 @@ export const PORT_DEFAULT = 7070
 
 /** A request's body. What is larger belongs into several atomic appends. */
 export const BODY_BYTES_MAX = 1024 * 1024
+/** What a client may choose as a key of an append. */
+export const IDEMPOTENCY_KEY_CHARS_MAX = 200
+/** For so long an append is not made twice under its key: a week, in which whoever tries again has given up. */
+export const IDEMPOTENCY_KEY_KEPT_MS = 7 * 24 * 3_600_000
 /** Keys of one lookup, or reads of one cut: together they hold the shard for well under a slice (2 ms). */
 export const KEYS_MAX = 1_000
 /** Rows of one page of a range: as with a lookup, a shard gives them in well under a slice. */

@@ -1,5 +1,5 @@
 // Parameters and headers that several calls of the OpenAPI document have in common.
-import { MAX_AGE_MS_MAX, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, TOKENS_MAX } from './limits.ts'
+import { IDEMPOTENCY_KEY_CHARS_MAX, MAX_AGE_MS_MAX, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, TOKENS_MAX } from './limits.ts'
 import { type Json, whole } from './openapi-parts.ts'
 
 export const headers = (): Json => ({
@@ -41,6 +41,12 @@ export const parameters = (): Json => ({
     'How old the answer may be, milliseconds: where it is older, `timeoutMs` is how long to wait for a younger one (without it not at all), and then it is 503 VIEW_TOO_OLD. Not together with `at`.',
     { minimum: 0, maximum: MAX_AGE_MS_MAX },
   ),
+  'idempotency-key': {
+    name: 'idempotency-key',
+    in: 'header',
+    description: `Chosen by the client for one append: whenever it is sent again, in a week, nothing is appended and the answer is that of the first time. With another body it is 422.`,
+    schema: { type: 'string', minLength: 1, maxLength: IDEMPOTENCY_KEY_CHARS_MAX },
+  },
   'if-none-match': {
     name: 'if-none-match',
     in: 'header',

@@ -247,11 +247,11 @@ function appendOperation(
       operationId,
       summary,
       tags: ['topics'],
-      parameters,
+      parameters: [...parameters, { $ref: '#/components/parameters/idempotency-key' }],
       requestBody: body({ anyOf: [record, { type: 'array', items: record, minItems: 1 }] }),
       responses: {
         200: json(ref('Appended'), 'All records are durable'),
-        ...problems(400, 403, 404, 405, 413, 503, 507),
+        ...problems(400, 403, 404, 405, 413, 422, 503, 507),
       },
     },
   }

@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { fail, type SourceConnector } from '../core/index.ts'
 import type { Appends } from './append.ts'
+import { idempotencyKeyOf, type KeyedAppends } from './keyed-appends.ts'
 import { cleanRequestOf, cleanWire } from './log-clean.ts'
 import { bodyJson, checkNames } from './parameters.ts'
 import type { Reads } from './reads.ts'
@@ -9,14 +10,20 @@ import { replayJson, replayRequestOf } from './replay-wire.ts'
 import { queryOf, sendJson } from './routes-reads.ts'
 import { verifyJson, verifyRequestOf } from './verify-wire.ts'
 
-export function addWriteRoutes(server: FastifyInstance, appends: Appends, reads: Reads): void {
+export function addWriteRoutes(server: FastifyInstance, appends: Appends, keyed: KeyedAppends, reads: Reads): void {
   const { log, sources, engine } = reads
   server.post<{ Params: { topic: string } }>('/v1/topics/:topic', async (request, reply) => {
     checkOrigin(request)
     checkNames(queryOf(request), [])
     // The topic first: what is wrong with the body of a call that can never succeed is of no use.
-    appends.topic(request.params.topic)
-    const result = await appends.appendJson(request.params.topic, bodyJson(request.body))
+    const { topic } = request.params
+    appends.topic(topic)
+    const key = idempotencyKeyOf(request.headers['idempotency-key'])
+    const json = bodyJson(request.body)
+    const who = request.viewer?.name ?? 'anybody'
+    const result = await (key === undefined
+      ? appends.appendJson(topic, json)
+      : keyed.append({ topic, who, key, body: String(request.body), json }))
     sendJson(reply, JSON.stringify(result))
     return reply
   })

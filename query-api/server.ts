@@ -12,6 +12,7 @@ import { ActionLog } from './actions.ts'
 import { Appends } from './append.ts'
 import { DirectRows, type DirectRowsParts } from './direct-rows.ts'
 import { HealthMonitor } from './health.ts'
+import { KeyedAppends } from './keyed-appends.ts'
 import {
   BODY_BYTES_MAX,
   CLOSE_MS_MAX,
@@ -96,7 +97,7 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   addSubscribeRoute(server, reads)
   addDeadLetterRoutes(server, reads)
   addReplayStatus(server, reads)
-  addWriteRoutes(server, appends, reads)
+  addWriteRoutes(server, appends, new KeyedAppends(reads.log, appends), reads)
   addTableRoutes(server, reads)
   addAuditRoutes(server, reads)
   addSavepointRoutes(server, reads)

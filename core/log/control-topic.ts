@@ -11,3 +11,6 @@ export const VIEWS_TOPIC = 'mainstem.views'
 
 /** The topic of what operators did over HTTP (query-api/actions.ts): history, none of which is removed. */
 export const ACTIONS_TOPIC = 'mainstem.actions'
+
+/** The topic of idempotency keys that appends were made under (query-api/keyed-appends.ts): kept for some days. */
+export const APPENDS_TOPIC = 'mainstem.appends'

@@ -14,6 +14,11 @@ import { answerOf, Reader, rowOf, typesOf } from './reader.ts'
 import { reviverOf, toJson } from './revive.ts'
 
 export interface AppendOptions {
+  /**
+   * Of your choosing, for this append alone, 1 to 200 characters: under it nothing is appended twice within a week, so the client
+   * tries again by itself where no answer comes. With other records it is IDEMPOTENCY_KEY_REUSED. Default: none, and nothing is tried again.
+   */
+  readonly idempotencyKey?: string
   /** Ends the call with the signal's reason; whether the records have been appended is then not known. */
   readonly signal?: AbortSignal
 }
@@ -30,7 +35,7 @@ export interface TopicClient<T> {
   /**
    * Appends a record, or several as one unit; resolves when they are durable.
    * @throws RECORD_REFUSED (nothing is kept), TOPIC_UNKNOWN, TOPIC_READ_ONLY, RECORD_TOO_LARGE, BODY_TOO_LARGE, LOG_FULL, LOG_FAILED;
-   * APPLICATION_UNREACHABLE: it may have been appended
+   * IDEMPOTENCY_KEY_REUSED; APPLICATION_UNREACHABLE: it may have been appended
    */
   append(records: T | readonly T[], options?: AppendOptions): Promise<Appended>
 }
@@ -123,12 +128,13 @@ async function append(
   reader: Reader,
   topic: string,
   records: unknown,
-  { signal }: AppendOptions = {},
+  { signal, idempotencyKey }: AppendOptions = {},
 ): Promise<Appended> {
   const { body } = await reader.calls.json({
     path: `/v1/topics/${encodeURIComponent(topic)}`,
     body: toJson(records),
-    safe: false,
+    safe: idempotencyKey !== undefined,
+    ...(idempotencyKey === undefined ? {} : { headers: { 'idempotency-key': idempotencyKey } }),
     signal,
   })
   const appended = body as Appended

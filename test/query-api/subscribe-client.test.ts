@@ -258,8 +258,9 @@ test('a subscription whose other side has died without a word connects again', a
   await reading.progressed(0)
   await sit('hamlet', 1, 'ada')
   await reading.progressed(1)
-  // What is quiet is not dead: it is told so.
-  await new Promise(resolve => setTimeout(resolve, 1_000))
+  // What is quiet is not dead: twenty heartbeats are longer than it may be silent.
+  const { bytes } = proxy
+  await expect.poll(() => proxy.bytes - bytes).toBeGreaterThan(20 * ': \n\n'.length)
   expect(connections).toBe(1)
   proxy.silence()
   await sit('hamlet', 2, 'bob')
