@@ -1,10 +1,14 @@
 // A process that captures the orders: every row against its contract, completed from the mirror, durable in the log.
 import { readFileSync } from 'node:fs'
-import { openApplication } from '../../bin/open-application.ts'
+import { enableCompileCache } from 'node:module'
 import type { Log } from '../../core/index.ts'
 import type { Read } from './database.ts'
-import { CAPTURES, SOURCE, served, TOPICS } from './orders-app.ts'
 import type { CapturedDatabase, Told } from './ours.ts'
+
+// As bin/mainstem.mjs begins: what was compiled at an earlier start is not compiled again.
+enableCompileCache()
+const { openApplication } = await import('../../bin/open-application.ts')
+const { CAPTURES, SOURCE, served, TOPICS } = await import('./orders-app.ts')
 
 const SAMPLE_MS = 20
 const { technology, dataDir, mode, position, drop, all } = JSON.parse(process.argv[2] ?? '') as Told &

@@ -27,15 +27,15 @@ import type { ParkedEntry } from './source.ts'
 import { readSchema, type SchemaColumn } from './source-events.ts'
 
 const META = 'mirror'
-/** Enough for a commit: the more rows, the more of them share a page of the store, which is written once. */
-const COMMIT_ROWS = 24_576
-const COMMIT_BYTES = 6 * 1024 * 1024
+/** Enough for a commit, about 10 MiB in memory: the more rows, the more of them share a page of the store, which is written once. */
+const COMMIT_ROWS = 65_536
+const COMMIT_BYTES = 8 * 1024 * 1024
 /** Commits under way, each with its rows in memory, before whoever writes has to wait for the disk. */
 export const MIRROR_COMMITS_MAX = 2
 /** Records applied in one turn of the event loop: about 3 ms. */
 const CATCH_UP_SLICE = 1_000
-/** Rows, and their bytes, that a unit may have in memory before they are spilled: with what keeping them costs, about 30 MiB. */
-const SPILL_ROWS = 49_152
+/** Rows, and their bytes, that a unit may have in memory before they are spilled: with what keeping them costs, about 20 MiB. */
+const SPILL_ROWS = 131_072
 const SPILL_BYTES = 12 * 1024 * 1024
 /** Version of the stored form; another one on disk means: rebuild from the log. */
 const FORMAT = 1

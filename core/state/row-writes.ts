@@ -152,17 +152,20 @@ export class RowWrites {
     places.sort()
     const before = run.slice()
     let from = 0
+    let last = -1
     for (let n = 0; n < run.length; n++) {
-      run[n] = before[places[n]! % ORDERED_MAX]!
-      if (n === 0 || Math.floor(places[n]! / ORDERED_MAX) === Math.floor(places[n - 1]! / ORDERED_MAX)) continue
-      this.#orderAlike(run.subarray(from, n), common + ORDER_BYTES, longest)
+      const prefix = Math.floor(places[n]! / ORDERED_MAX)
+      run[n] = before[places[n]! - prefix * ORDERED_MAX]!
+      if (prefix === last) continue
+      if (n - from > 1) this.#orderAlike(run.subarray(from, n), common + ORDER_BYTES, longest)
       from = n
+      last = prefix
     }
-    this.#orderAlike(run.subarray(from), common + ORDER_BYTES, longest)
+    if (run.length - from > 1) this.#orderAlike(run.subarray(from), common + ORDER_BYTES, longest)
   }
 
   #orderAlike(run: Uint32Array, known: number, longest: number): void {
-    if (run.length > 1 && known < longest) this.#order(run, known)
+    if (known < longest) this.#order(run, known)
   }
 
   /**
@@ -188,10 +191,13 @@ export class RowWrites {
 
   /** Four bytes of a key as a number; zeros where it has ended. */
   #prefix(entry: number, from: number): number {
+    const bytes = this.#bytes
     const at = this.#entries[entry * WORDS + KEY_AT]! + from
     const left = this.#entries[entry * WORDS + KEY_BYTES]! - from
+    if (left >= ORDER_BYTES)
+      return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
     let prefix = 0
-    for (let n = 0; n < ORDER_BYTES; n++) prefix = prefix * 256 + (n < left ? this.#bytes[at + n]! : 0)
+    for (let n = 0; n < ORDER_BYTES; n++) prefix = prefix * 256 + (n < left ? bytes[at + n]! : 0)
     return prefix
   }
 }

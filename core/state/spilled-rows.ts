@@ -2,8 +2,8 @@
 // and that is thrown away when they are committed, or when the store is opened again.
 import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Database, open, type RootDatabase } from 'lmdb'
-import { openTable, STORE_OPTIONS } from './lmdb-options.ts'
+import { open, type RootDatabase } from 'lmdb'
+import { openTable, STORE_OPTIONS, type Table } from './lmdb-options.ts'
 import type { RowWrites } from './row-writes.ts'
 
 const PREFIX = 'uncommitted-'
@@ -22,7 +22,7 @@ export function removeSpilled(folder: string): void {
 export class SpilledRows {
   readonly #path: string
   readonly #root: RootDatabase<Buffer, Buffer>
-  readonly #tables = new Map<string, Database<Buffer, Buffer>>()
+  readonly #tables = new Map<string, Table>()
 
   /** @param n of those in `folder`, which may be there at the same time */
   constructor(folder: string, n: number) {
@@ -71,7 +71,7 @@ export class SpilledRows {
     rmSync(this.#path, { recursive: true, force: true })
   }
 
-  #table(name: string): Database<Buffer, Buffer> {
+  #table(name: string): Table {
     let table = this.#tables.get(name)
     if (!table) {
       table = openTable(this.#root, name)

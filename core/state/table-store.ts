@@ -11,7 +11,7 @@ import { dirname, join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { Span } from '../contract/index.ts'
 import { fail, textOf } from '../errors.ts'
-import { openTable, STORE_OPTIONS, TABLES_MAX } from './lmdb-options.ts'
+import { openTable, STORE_OPTIONS, TABLES_MAX, type Table } from './lmdb-options.ts'
 import { hashOf, RowWrites } from './row-writes.ts'
 import { removeSpilled, SLICE_ROWS, SpilledRows, slices } from './spilled-rows.ts'
 
@@ -107,7 +107,7 @@ function checkFile(file: string): void {
 export class TableStore {
   readonly #root: RootDatabase<Buffer, Buffer>
   readonly #path: string
-  readonly #tables = new Map<string, Database<Buffer, Buffer>>()
+  readonly #tables = new Map<string, Table>()
   readonly #meta: Database<unknown, string>
   #open: Overlay = emptyOverlay()
   /** Not yet on disk, oldest first: more than one where commits wait for each other, or failed. */
@@ -163,7 +163,7 @@ export class TableStore {
     return spilled ? this.#found.set(spilled, 0, spilled.length) : spilled
   }
 
-  #lookCommitted(table: Database<Buffer, Buffer>, key: Buffer): Span | undefined {
+  #lookCommitted(table: Table, key: Buffer): Span | undefined {
     const bytes = table.getBinaryFast(key) as (Buffer & { readonly isGlobal?: boolean }) | undefined
     if (!bytes) return undefined
     // Its one buffer for values, which is longer than the value, has properties that make every access to its bytes slow.
@@ -379,7 +379,7 @@ export class TableStore {
     await this.#root.close()
   }
 
-  #table(name: string): Database<Buffer, Buffer> {
+  #table(name: string): Table {
     let table = this.#tables.get(name)
     if (!table) {
       table = openTable(this.#root, `t.${name}`)
@@ -395,13 +395,13 @@ function rowsIn({ tables }: Overlay): number {
   return count
 }
 
-function write(table: Database<Buffer, Buffer>, key: Buffer, value: Buffer | null): void {
+function write(table: Table, key: Buffer, value: Buffer | null): void {
   if (value === null) table.remove(key)
   else table.put(key, value)
 }
 
 /** Writes some rows in this order: from where they stand, which stays as it is until they are on disk. */
-function writeRows(table: Database<Buffer, Buffer>, rows: RowWrites, order: Uint32Array): void {
+function writeRows(table: Table, rows: RowWrites, order: Uint32Array): void {
   for (const row of order) {
     if (rows.isRemoved(row)) table.remove(rows.key(row))
     else table.put(rows.key(row), rows.bytes.subarray(rows.from(row), rows.to(row)))
