@@ -14,7 +14,7 @@ import type { Viewer } from './security/viewer.ts'
 export interface DirectRowsParts {
   readonly reads: Reads
   /** Counts a request, as the route's hook does. */
-  readonly count: (response: ServerResponse, startedMs: number) => void
+  readonly count: (response: ServerResponse, startedMs?: number) => void
   readonly access: Access | undefined
   readonly rateLimit: RateLimit | undefined
 }
@@ -26,7 +26,6 @@ interface Asked {
   readonly served: ServedView
   readonly key: unknown
   readonly viewer: Viewer | undefined
-  readonly startedMs: number
 }
 
 export class DirectRows {
@@ -64,7 +63,7 @@ export class DirectRows {
     try {
       const viewer = access?.viewer(headers.authorization)
       if (viewer instanceof Promise || viewer?.allows(`view:${name}`) === false) return undefined
-      return { served: reads.view(name), key: parseKey(live.key, text), viewer, startedMs: performance.now() }
+      return { served: reads.view(name), key: parseKey(live.key, text), viewer }
     } catch {
       return undefined
     }
@@ -76,8 +75,11 @@ export class DirectRows {
     try {
       const read = this.#parts.reads.read([{ view: served.live.name, key }], viewer)
       if (!(read instanceof Promise)) return this.#send(asked, read, request, response)
+      const startedMs = performance.now()
       const otherwise = () => this.#otherwise(request, response)
-      read.then(rows => this.#send(asked, rows, request, response)).then(sent => sent || otherwise(), otherwise)
+      read
+        .then(rows => this.#send(asked, rows, request, response, startedMs))
+        .then(sent => sent || otherwise(), otherwise)
       return true
     } catch {
       return false
@@ -85,10 +87,11 @@ export class DirectRows {
   }
 
   #send(
-    { served, key, viewer, startedMs }: Asked,
+    { served, key, viewer }: Asked,
     { rows, ...read }: CutRead,
     { socket }: IncomingMessage,
     response: ServerResponse,
+    startedMs?: number,
   ): boolean {
     const row: AnyRow | undefined = rows[0]
     if (row === undefined) return false

@@ -90,14 +90,14 @@ export class Metrics {
     })
   }
 
-  /** Counts requests of a route that are answered in its place; to be called after it was added. */
-  counterOf(method: string, url: string): (raw: ServerResponse, startedMs: number) => void {
+  /** Counts requests of a route that are answered in its place, since then, by default now; to be called after it was added. */
+  counterOf(method: string, url: string): (raw: ServerResponse, startedMs?: number) => void {
     const call = this.#calls.find(each => each.method === method && each.route === url)!
     return (raw, startedMs) => this.#count(call, raw, startedMs)
   }
 
-  #count(call: Call, raw: ServerResponse, startedMs = performance.now()): void {
-    if (call.count++ % SAMPLED === 0) this.#time(call, raw, startedMs)
+  #count(call: Call, raw: ServerResponse, startedMs?: number): void {
+    if (call.count++ % SAMPLED === 0) this.#time(call, raw, startedMs ?? performance.now())
   }
 
   #time({ method, route }: Call, raw: ServerResponse, startedMs: number): void {

@@ -21,7 +21,11 @@ export class LatencyCounts {
 
   /** Those that are not 0, in order. */
   entries(): readonly (readonly [hundredths: number, count: number])[] {
-    return [...this.#counts].flatMap((count, hundredths) => (count > 0 ? [[hundredths, count] as const] : []))
+    const entries: [number, number][] = []
+    this.#counts.forEach((count, hundredths) => {
+      if (count > 0) entries.push([hundredths, count])
+    })
+    return entries
   }
 }
 

@@ -8,6 +8,8 @@ import type { Load } from './load.ts'
 /** Requests that are made ahead, and sent again and again. */
 const REQUESTS = 20_000
 const READ_BYTES = 256 * 1024
+/** Of all connections: an answer that came is read before the next one's. */
+const buffer = Buffer.allocUnsafe(READ_BYTES)
 
 interface Request {
   readonly bytes: Buffer
@@ -51,15 +53,11 @@ class Connection {
 
   constructor(url: URL, done: Done) {
     this.#done = done
-    const callback = (length: number, buffer: Uint8Array) => {
-      this.#read(Buffer.from(buffer.buffer, buffer.byteOffset, length))
+    const callback = (length: number) => {
+      this.#read(buffer.subarray(0, length))
       return true
     }
-    this.#socket = connect({
-      host: url.hostname,
-      port: Number(url.port),
-      onread: { buffer: Buffer.allocUnsafe(READ_BYTES), callback },
-    })
+    this.#socket = connect({ host: url.hostname, port: Number(url.port), onread: { buffer, callback } })
     this.#socket.setNoDelay(true)
     this.#socket.on('error', error => this.#done(this, String(error)))
   }

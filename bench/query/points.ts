@@ -27,7 +27,8 @@ export async function points(folder: string, say: (what: string) => void): Promi
   for (const side of sides) await compare(side, ours)
   const generator = stack.use(new LoadGenerator())
   const runs = new Map<string, Run[]>(sides.map(({ name }) => [name, []]))
-  for (let round = 1; round <= ROUNDS; round++) {
+  // The first one is for compilers.
+  for (let round = 0; round <= ROUNDS; round++) {
     say(`round ${round} of ${ROUNDS}`)
     for (const { name, url, child } of sides) {
       const load = { url, path: ROWS_PATH, keys: CUSTOMERS, connections: CONNECTIONS }
@@ -35,7 +36,7 @@ export async function points(folder: string, say: (what: string) => void): Promi
       const loaded = await generator.run({ kind: 'row', ...load, warmupSeconds: WARMUP_SECONDS, seconds: SECONDS })
       const { cpuSeconds } = await child.ask<Usage>('took')
       const cpuUs = ((cpuSeconds - before.cpuSeconds) * 1e6) / loaded.allAnswers
-      runs.get(name)!.push({ ...loaded, cpuUs })
+      if (round > 0) runs.get(name)!.push({ ...loaded, cpuUs })
     }
   }
   const of = (name: string, figure: keyof Run) => median(runs.get(name)!.map(run => run[figure]))

@@ -31,6 +31,7 @@ export async function subscribers(folder: string, say: (what: string) => void): 
   const connectedMs = performance.now() - connectingMs
   const came = () => clients.ask<Came>('said')
   say(`${CHANGES_PER_SECOND} changes a second for ${SECONDS} seconds`)
+  const connected = await server.ask<Usage>('took')
   const startedMs = performance.now()
   const changes = await append(url)
   const wanted = (changes * SUBSCRIBERS) / METERS
@@ -59,6 +60,8 @@ export async function subscribers(folder: string, say: (what: string) => void): 
       'subscribers: ms from before the append to the subscriber, p99': seen.p99Ms,
       'subscribers: connected/s': SUBSCRIBERS / (connectedMs / 1_000),
       'subscribers: CPU seconds of the server, connecting too': cpuSeconds,
+      "subscribers: microseconds of the server's CPU for a delivery, its share of folding and appending too":
+        ((cpuSeconds - connected.cpuSeconds) * 1e6) / seen.deliveries,
       'subscribers: MiB of the server': rss / 2 ** 20,
     },
   }
