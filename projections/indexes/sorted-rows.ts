@@ -64,7 +64,7 @@ export class SortedRows {
 
   /** Takes a row out that is in. */
   remove(row: number): void {
-    const { leaf: n, at } = this.#spotOf(row)
+    const { leaf: n, at } = this.#placeOf(row)
     const leaf = this.#leaves[n]
     if (leaf?.rows[at] !== row || at >= leaf.count) throw new RangeError('a row is not where its order says')
     leaf.rows.copyWithin(at, at + 1, leaf.count)
@@ -88,7 +88,15 @@ export class SortedRows {
     this.#memory.release(LEAF_BYTES, 0)
   }
 
-  /** Where a row is, or belongs: behind the last row of a leaf rather than before the first of the next one. */
+  /** Where a row is that is in. */
+  #placeOf(row: number): Spot {
+    const spot = this.#spotOf(row)
+    const first = this.#leaves[spot.leaf + 1]?.rows[0]
+    // The first row of a leaf belongs behind the last one of the leaf before.
+    return first === row ? { leaf: spot.leaf + 1, at: 0 } : spot
+  }
+
+  /** Where a row belongs: behind the last row of a leaf rather than before the first of the next one. */
   #spotOf(row: number): Spot {
     const order = this.#order
     return this.#first(other => order.compare(other, row) >= 0)
