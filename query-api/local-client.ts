@@ -22,6 +22,7 @@ import { readRange } from './ranges.ts'
 import { keyType, type Reads } from './reads.ts'
 import type { Entry, Page, Rows, RowsOptions } from './rows.ts'
 import { subscribeLocally } from './subscriptions/local-subscription.ts'
+import { type Selecting, wantedOf } from './subscriptions/selection.ts'
 import { tryBeforeWait } from './waits.ts'
 
 /** A client of the application that runs in this process. */
@@ -49,9 +50,9 @@ function createViewClient(reads: Reads, view: string): ViewClient<unknown, AnyRo
     range: (range = {}, options = {}) => localRows(reads, view, range as RangeQuery, options),
     where: (where, options = {}) => localRows(reads, view, { where: where as RangeQuery['where'] & {} }, options),
     subscribe: options => {
-      checkKeys(options.keys)
       const served = reads.view(view)
-      return leavable(signal => subscribeLocally(reads, served, { ...options, signal }), options.signal)
+      const wanted = wantedOf(served.live, options as Selecting, undefined)
+      return leavable(signal => subscribeLocally(reads, served, wanted, { ...options, signal }), options.signal)
     },
     lineage: (key, query = {}) => readLineage(reads, view, key, query),
   }

@@ -1,6 +1,6 @@
 // Ranges of rows in the OpenAPI document: of each view its own, with a parameter for each condition that its indexes serve.
 import { wireSchema } from '../core/index.ts'
-import type { LiveView } from '../projections/index.ts'
+import type { IndexField, LiveView } from '../projections/index.ts'
 import { RANGE_PAGE_DEFAULT, RANGE_PAGE_MAX } from './limits.ts'
 import {
   type Json,
@@ -42,7 +42,7 @@ export function anyRowsPaths(): Paths {
   const text = { type: 'string' }
   const parameters = [
     path('view', 'Name of the view'),
-    parameter('prefix', 'First characters of a text key, or leading fields of a composite one', text),
+    anyPrefix,
     parameter('from', 'The first key, inclusive; written as in a path', text),
     parameter('to', 'The last key, inclusive', text),
   ]
@@ -88,45 +88,80 @@ function operation(id: string, view: string, parameters: readonly Json[], key: J
   }
 }
 
-function keyParameters({ key }: LiveView): Json[] {
+export const anyPrefix = parameter('prefix', 'First characters of a text key, or leading fields of a composite one', {
+  type: 'string',
+})
+
+function keyParameters(view: LiveView): Json[] {
+  const { key } = view
   const [first] = key.columns
-  if (key.single && first) {
-    const schema = wireSchema(first.type)
-    const bounds = [
-      parameter('from', 'The first key, inclusive', schema),
-      parameter('to', 'The last key, inclusive', schema),
-    ]
-    const isText = first.type.kind === 'string' || first.type.kind === 'enum'
-    return isText ? [parameter('prefix', 'First characters of the key', { type: 'string' }), ...bounds] : bounds
-  }
-  const columns = key.columns.map(({ name }) => name).join(', ')
-  const count = key.columns.length
-  const list = (name: string, description: string, minItems: number): Json => ({
-    ...parameter(name, description, { type: 'array', items: { type: 'string' }, minItems, maxItems: count }),
-    style: 'form',
-    explode: false,
-  })
-  return [
-    list('prefix', `Leading ones of ${columns}`, 1),
-    list('from', `The first key, inclusive: ${columns}`, count),
-    list('to', `The last key, inclusive: ${columns}`, count),
-  ]
+  const bounds =
+    key.single && first
+      ? [
+          parameter('from', 'The first key, inclusive', wireSchema(first.type)),
+          parameter('to', 'The last key, inclusive', wireSchema(first.type)),
+        ]
+      : [
+          leadingFields(view, 'from', 'The first key, inclusive: ', key.columns.length),
+          leadingFields(view, 'to', 'The last key, inclusive: ', key.columns.length),
+        ]
+  return [...prefixParameters(view), ...bounds]
 }
 
-function whereParameters({ indexes }: LiveView): Json[] {
-  const fields = new Map(indexes.flatMap(index => index.fields.map(field => [field.name, field])))
-  return [...fields.values()].flatMap(({ name, type, nullable }) => {
-    const schema = wireSchema(type)
-    const words = { gte: 'at least', gt: 'above', lte: 'at most', lt: 'below' }
+/** None where keys have no prefix. */
+export function prefixParameters(view: LiveView): readonly Json[] {
+  const { key } = view
+  const [first] = key.columns
+  if (!key.single || first === undefined) return [leadingFields(view, 'prefix', 'Leading ones of ', 1)]
+  const isText = first.type.kind === 'string' || first.type.kind === 'enum'
+  return isText ? [parameter('prefix', 'First characters of the key', { type: 'string' })] : []
+}
+
+function leadingFields({ key }: LiveView, name: string, description: string, minItems: number): Json {
+  const columns = key.columns.map(each => each.name)
+  const items = { type: 'string' }
+  return {
+    ...parameter(name, description + columns.join(', '), {
+      type: 'array',
+      items,
+      minItems,
+      maxItems: columns.length,
+    }),
+    style: 'form',
+    explode: false,
+  }
+}
+
+const indexedFields = ({ indexes }: LiveView): readonly IndexField[] => [
+  ...new Map(indexes.flatMap(index => index.fields.map(field => [field.name, field] as const))).values(),
+]
+
+const equal = ({ name, type }: IndexField): Json =>
+  parameter(`where.${name}`, `Rows with this ${name}`, wireSchema(type))
+
+/** Conditions that are equal values. */
+export const equalParameters = (view: LiveView): readonly Json[] =>
+  indexedFields(view).flatMap(field => {
+    const isNull = parameter(`where.${field.name}.null`, `Rows whose ${field.name} is null`, {
+      type: 'boolean',
+      const: true,
+    })
+    return field.nullable ? [equal(field), isNull] : [equal(field)]
+  })
+
+const BOUND_WORDS = { gte: 'at least', gt: 'above', lte: 'at most', lt: 'below' } as const
+
+const whereParameters = (view: LiveView): readonly Json[] =>
+  indexedFields(view).flatMap(field => {
+    const { name, type, nullable } = field
     const isNull = nullable
       ? parameter(`where.${name}.null`, `Rows whose ${name} is null, or is not`, { type: 'boolean' })
       : parameter(`where.${name}.null`, `false: all rows, in the order of ${name}`, { type: 'boolean', const: false })
     return [
-      parameter(`where.${name}`, `Rows with this ${name}`, schema),
+      equal(field),
       ...WHERE_BOUNDS.map(bound =>
-        parameter(`where.${name}.${bound}`, `Rows whose ${name} is ${words[bound]} this`, schema),
+        parameter(`where.${name}.${bound}`, `Rows whose ${name} is ${BOUND_WORDS[bound]} this`, wireSchema(type)),
       ),
       isNull,
     ]
   })
-}

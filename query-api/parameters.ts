@@ -1,6 +1,6 @@
 // What clients send, checked: parameters of the query string and bodies. An unknown parameter is refused, because
 // `?afer=` that is ignored gives an answer which looks right.
-import { fail, parseJson } from '../core/index.ts'
+import { fail, type MainstemError, parseJson } from '../core/index.ts'
 import type { At } from '../projections/index.ts'
 import type { AgeLimit } from './age-waits.ts'
 import { parseAt } from './at.ts'
@@ -13,6 +13,18 @@ const invalid = (message: string, detail?: string, hint?: string) =>
     ...(detail === undefined ? {} : { detail }),
     ...(hint === undefined ? {} : { hint }),
   })
+
+/** A parameter whose value is not what it may be. */
+export const notValid = (name: string, received: unknown, hint: string): MainstemError =>
+  invalid(`'${name}' is not valid`, `received ${JSON.stringify(received)?.slice(0, 100)}`, hint)
+
+/** A parameter as it was sent, percent-encoded, each time that it is there. @param url of the request */
+export function rawTexts(url: string, name: string): readonly string[] {
+  const query = url.includes('?') ? url.slice(url.indexOf('?') + 1) : ''
+  // It may be that its name is percent-encoded; nobody does that.
+  const named = query.split('&').filter(part => part === name || part.startsWith(`${name}=`))
+  return named.map(part => part.slice(name.length + 1).replaceAll('+', '%20'))
+}
 
 /** @param others that the call takes and the query no longer has @throws REQUEST_INVALID for a parameter that is not one of `names` */
 export function checkNames(query: Query, names: readonly string[], others: readonly string[] = []): void {
@@ -34,11 +46,7 @@ export function integer(
   if (text === undefined) return range.fallback
   const value = typeof text === 'string' && /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
   if (value >= range.min && value <= range.max) return value
-  throw invalid(
-    `'${name}' is not valid`,
-    `received ${JSON.stringify(text).slice(0, 100)}`,
-    `give one whole number from ${range.min} to ${range.max}`,
-  )
+  throw notValid(name, text, `give one whole number from ${range.min} to ${range.max}`)
 }
 
 export interface Waiting {
@@ -92,14 +100,14 @@ export function placeOf(query: Query): At | undefined {
 export function flag(query: Query, name: string): boolean {
   const given = text(query, name) ?? 'false'
   if (given === 'true' || given === 'false') return given === 'true'
-  throw invalid(`'${name}' is not valid`, `received '${given.slice(0, 100)}'`, 'it is true or false')
+  throw notValid(name, given, 'it is true or false')
 }
 
 /** One text out of the query string. @throws REQUEST_INVALID where it is there several times, or empty */
 export function text(query: Query, name: string): string | undefined {
   const given = query[name]
   if (given === undefined || (typeof given === 'string' && given !== '')) return given
-  throw invalid(`'${name}' is not valid`, `received ${JSON.stringify(given).slice(0, 100)}`, 'give it once')
+  throw notValid(name, given, 'give it once')
 }
 
 /** Tokens of one or several parameters, each a token or a comma-separated list. @throws REQUEST_INVALID */

@@ -2,7 +2,7 @@
 import { fail, isMainstemError, KeyCodec, type ValueType } from '../core/index.ts'
 import type { LiveView, RangeQuery } from '../projections/index.ts'
 import { RANGE_PAGE_DEFAULT, RANGE_PAGE_MAX } from './limits.ts'
-import { integer, type Query, text } from './parameters.ts'
+import { integer, notValid, type Query, rawTexts, text } from './parameters.ts'
 import { parseKey } from './routes-reads.ts'
 
 export const WHERE_BOUNDS = ['gte', 'gt', 'lte', 'lt'] as const
@@ -20,15 +20,12 @@ export interface RangeParameters {
 
 /** @param url as it was sent: what is percent-encoded in a key is told from what separates its parts @throws REQUEST_INVALID, KEY_MALFORMED */
 export function rangeOf(view: LiveView, query: Query, url: string): RangeParameters {
-  const { prefix, from, to, order, limit, cursor, ...others } = query
-  const named = Object.keys(others).filter(name => name.startsWith('where.'))
-  const rest = Object.fromEntries(Object.entries(others).filter(([name]) => !named.includes(name)))
-  const where = named.length > 0 ? whereOf(view, named, query) : undefined
+  const { selecting, rest: others } = selectingOf(view, query, url)
+  const { from, to, order, limit, cursor, ...rest } = others
   const range: RangeQuery = {
-    ...(prefix === undefined ? {} : { prefix: prefixOf(view.key, raw(url, 'prefix')) }),
-    ...(from === undefined ? {} : { from: parseKey(view.key, raw(url, 'from')) }),
-    ...(to === undefined ? {} : { to: parseKey(view.key, raw(url, 'to')) }),
-    ...(where === undefined ? {} : { where }),
+    ...selecting,
+    ...(from === undefined ? {} : { from: parseKey(view.key, once(url, 'from')) }),
+    ...(to === undefined ? {} : { to: parseKey(view.key, once(url, 'to')) }),
     ...(order === undefined ? {} : { order: orderOf(query) }),
     ...(cursor === undefined ? {} : { cursor: text(query, 'cursor') ?? '' }),
   }
@@ -36,29 +33,33 @@ export function rangeOf(view: LiveView, query: Query, url: string): RangeParamet
   return { query: range, limit: limit === undefined ? undefined : integer(query, 'limit', bounds), rest }
 }
 
+/** A prefix of keys and conditions on fields, of those that are there. @param url as above @throws REQUEST_INVALID, KEY_MALFORMED */
+export function selectingOf(
+  view: LiveView,
+  query: Query,
+  url: string,
+): { readonly selecting: Pick<RangeQuery, 'prefix' | 'where'>; readonly rest: Query } {
+  const { prefix, ...others } = query
+  const named = Object.keys(others).filter(name => name.startsWith('where.'))
+  const selecting = {
+    ...(prefix === undefined ? {} : { prefix: prefixOf(view.key, once(url, 'prefix')) }),
+    ...(named.length > 0 ? { where: whereOf(view, named, query) } : {}),
+  }
+  return { selecting, rest: Object.fromEntries(Object.entries(others).filter(([name]) => !named.includes(name))) }
+}
+
 /** @throws REQUEST_INVALID */
 function orderOf(query: Query): 'asc' | 'desc' {
   const order = query['order']
   if (order === 'asc' || order === 'desc') return order
-  throw invalid('order', order, 'it is asc or desc')
+  throw notValid('order', order, 'it is asc or desc')
 }
 
-const invalid = (name: string, received: unknown, hint: string) =>
-  fail('REQUEST_INVALID', `'${name}' is not valid`, {
-    detail: `received ${JSON.stringify(received).slice(0, 100)}`,
-    hint,
-  })
-
 /** A parameter as it was sent. @throws REQUEST_INVALID where it is there several times */
-function raw(url: string, name: string): string {
-  const given = url
-    .slice(url.indexOf('?') + 1)
-    .split('&')
-    .filter(part => part === name || part.startsWith(`${name}=`))
-  const [first] = given
-  // It may be that its name is percent-encoded; nobody does that.
-  if (given.length !== 1 || first === undefined) throw invalid(name, given, 'give it once')
-  return first.slice(name.length + 1).replaceAll('+', '%20')
+function once(url: string, name: string): string {
+  const [first, ...more] = rawTexts(url, name)
+  if (first === undefined || more.length > 0) throw notValid(name, [first, ...more], 'give it once')
+  return first
 }
 
 /** The first characters of a text; of a key of several fields the leading ones, which may end with a comma. */
@@ -89,9 +90,9 @@ function whereOf(view: LiveView, names: readonly string[], query: Query): Readon
         hint: `where.FIELD=, where.FIELD.null=true or false, or where.FIELD.${WHERE_BOUNDS.join('|')}=, of ${fields.map(each => each.name).join(', ')}`,
       })
     const given = query[name]
-    if (typeof given !== 'string') throw invalid(name, given, 'give it once')
+    if (typeof given !== 'string') throw notValid(name, given, 'give it once')
     const known = where[field.name]
-    if (bound === 'null' && given !== 'true' && given !== 'false') throw invalid(name, given, 'it is true or false')
+    if (bound === 'null' && given !== 'true' && given !== 'false') throw notValid(name, given, 'it is true or false')
     if (bound === '' || (bound === 'null' && given === 'true')) {
       if (field.name in where) throw bothWays(field.name)
       where[field.name] = bound === 'null' ? null : scalarOf(field.name, field.type, given)

@@ -2,14 +2,14 @@
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { fail } from '../core/index.ts'
+import type { LiveView } from '../projections/index.ts'
 import { whileConnected } from './connected.ts'
-import { HEARTBEAT_MS, KEYS_MAX, RETRY_MS_MAX, RETRY_MS_MIN } from './limits.ts'
-import { checkNames, flag, type Query, text, timeoutOf, tokensOf } from './parameters.ts'
+import { HEARTBEAT_MS, RETRY_MS_MAX, RETRY_MS_MIN } from './limits.ts'
+import { checkNames, flag, type Query, rawTexts, text, timeoutOf, tokensOf } from './parameters.ts'
+import { selectingOf } from './range-query.ts'
 import type { Reads, ServedView } from './reads.ts'
 import { headerOf, parseKey, queryOf } from './routes-reads.ts'
-import type { RowFilter } from './security/viewer.ts'
-import { type Wanted, wantedKeys } from './subscriptions/snapshot.ts'
+import { type Selecting, wantedOf } from './subscriptions/selection.ts'
 import { SocketSubscriber } from './subscriptions/socket-subscriber.ts'
 import type { Opened } from './subscriptions/subscriptions.ts'
 
@@ -18,13 +18,15 @@ export const EVENT_STREAM = 'text/event-stream; charset=utf-8'
 export function addSubscribeRoute(server: FastifyInstance, reads: Reads): void {
   server.get<{ Params: { readonly view: string } }>('/v1/views/:view/subscribe', async (request, reply) => {
     const query = queryOf(request)
-    checkNames(query, ['keys', 'after', 'timeoutMs', 'sources', 'lastEventId'])
     const served = reads.view(request.params.view)
+    const { live } = served
     const { viewer } = request
-    const wanted = wantedOf(served, query, request.raw.url ?? '', viewer?.filter(served.live))
+    const { selecting, rest } = selectedIn(live, query, request.raw.url ?? '')
+    checkNames(rest, ['after', 'timeoutMs', 'sources', 'lastEventId'], ['keys', 'prefix', 'where.FIELD'])
+    const wanted = wantedOf(live, selecting, viewer?.filter(live))
     const [after, timeoutMs, sources] = [tokensOf(query['after']), timeoutOf(query), flag(query, 'sources')]
     const lastEventId = lastEventIdOf(request, query)
-    served.live.check()
+    live.check()
     const head = headOf(served, reply)
     if (request.method === 'HEAD') return reply.headers(head).send()
     const { subscriptions } = reads
@@ -34,10 +36,9 @@ export function addSubscribeRoute(server: FastifyInstance, reads: Reads): void {
     reply.hijack()
     const socket = await begun(reply, head, opened)
     if (socket === undefined) return reply
-    const { writeKey, writeValue } = served
     const { limits } = subscriptions
     const end = () => void reply.raw.end()
-    new SocketSubscriber({ opened, socket, limits, writeKey, writeValue, sources, viewer, end }).begin()
+    new SocketSubscriber({ opened, socket, limits, sources, viewer, end }).begin()
     return reply
   })
 }
@@ -82,24 +83,15 @@ function headOf(served: ServedView, reply: FastifyReply): Record<string, string>
 }
 
 /** @param url as it was sent: keys are written as in a path @throws REQUEST_INVALID, KEY_MALFORMED */
-function wantedOf(served: ServedView, query: Query, url: string, sees: RowFilter | undefined): Wanted {
-  const texts = query['keys'] === undefined ? [] : rawTexts(url, 'keys')
-  if (texts.length === 0)
-    throw fail('REQUEST_INVALID', 'nothing is selected', { hint: 'say which rows: ?keys=1&keys=2' })
-  if (texts.length > KEYS_MAX)
-    throw fail('REQUEST_INVALID', `${texts.length} keys are too many`, { hint: `give at most ${KEYS_MAX}` })
-  return wantedKeys(
-    served,
-    texts.map(text => parseKey(served.live.key, text)),
-    sees,
-  )
-}
-
-/** A parameter as it was sent, each time that it is there. */
-function rawTexts(url: string, name: string): readonly string[] {
-  const parts = url.slice(url.indexOf('?') + 1).split('&')
-  const named = parts.filter(part => part === name || part.startsWith(`${name}=`))
-  return named.map(part => part.slice(name.length + 1).replaceAll('+', '%20'))
+function selectedIn(
+  live: LiveView,
+  query: Query,
+  url: string,
+): { readonly selecting: Selecting; readonly rest: Query } {
+  const { keys, ...others } = query
+  const { selecting, rest } = selectingOf(live, others, url)
+  if (keys === undefined) return { selecting, rest }
+  return { selecting: { ...selecting, keys: rawTexts(url, 'keys').map(text => parseKey(live.key, text)) }, rest }
 }
 
 /** What a browser sends when it connects again; a parameter for those who cannot. */

@@ -24,7 +24,10 @@ interface RangeFlags extends ClientFlags {
 const OPERATORS: Readonly<Record<string, string>> = { '>=': '.gte', '<=': '.lte', '>': '.gt', '<': '.lt', '=': '' }
 
 /** `open_cents>=100` as a parameter and its value. */
-function condition(text: string, before: readonly (readonly [string, string])[] = []): (readonly [string, string])[] {
+export function condition(
+  text: string,
+  before: readonly (readonly [string, string])[] = [],
+): (readonly [string, string])[] {
   const parts = /^([^<>=]+)(>=|<=|>|<|=)(.*)$/s.exec(text)
   const [, field, operator, value] = parts ?? []
   if (field === undefined || operator === undefined || value === undefined)

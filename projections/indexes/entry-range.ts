@@ -62,6 +62,25 @@ export function planRange(view: OrderedView, query: RangeQuery): PlannedRange {
   return { range: cursor === undefined ? range : after(range, entryOf(cursor, identity, bounds)), cursorAfter }
 }
 
+/** Rows whose fields have equal values. */
+export interface EqualRows {
+  /** Number of the declared index that has them side by side. */
+  readonly index: number
+  /** Of how many of its fields these are. */
+  readonly fields: number
+  /** What their entries begin with. */
+  readonly bytes: Uint8Array
+}
+
+/** @throws NO_INDEX; REQUEST_INVALID where bounds are given; KEY_INVALID where a value is not of its type */
+export function planEqual(view: OrderedView, where: Readonly<Record<string, unknown>>): EqualRows {
+  const bounded = Object.keys(where).find(field => isRange(where[field]))
+  if (bounded !== undefined)
+    throw fail('REQUEST_INVALID', `bounds of ${bounded} are not for this call`, { hint: 'give equal values' })
+  const index = indexFor(view, where)
+  return { index, fields: Object.keys(where).length, bytes: fieldBounds(view.indexes[index]!, where).from! }
+}
+
 /** What is left of a range behind one of its entries. */
 function after(range: EntryRange, entry: Buffer): EntryRange {
   return range.descending ? { ...range, to: entry } : { ...range, from: behind(entry) }

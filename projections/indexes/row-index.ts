@@ -2,7 +2,7 @@
 // has of a row are the bytes of its fields, kept in pages of its own: a row that changes is taken out by them, and one whose fields
 // are as they were is left where it is. Memory: of an index 12 to 16 bytes a row and those of its fields rounded up to four,
 // of the order of keys 4 to 8.
-import { ByteWriter, fail } from '../../core/index.ts'
+import { type AnyRow, ByteWriter, fail } from '../../core/index.ts'
 import { writeAscii } from '../state/key-bytes.ts'
 import { KeyHeap, KeySource } from '../state/key-heap.ts'
 import type { StateMemory } from '../state/memory.ts'
@@ -227,6 +227,16 @@ export class FieldIndex implements RowIndex, RowOrder {
     this.#memory.release(this.#heap.bytes, 0)
     this.#heap = new KeyHeap(this.#memory)
   }
+}
+
+/** The bytes that an entry has of the first fields of a row. @throws KEY_INVALID where a value can be in no index */
+export function fieldBytes({ fields, codec }: IndexShape, count: number, row: AnyRow, key: unknown): Buffer {
+  const writer = new ByteWriter(64)
+  for (const [n, field] of fields.slice(0, count).entries()) {
+    const value = (field.ofKey ? (key as AnyRow) : row)[field.name]
+    if (writeAbsence(writer, field, value)) codec.encodeColumn(writer, n, value)
+  }
+  return writer.copy()
 }
 
 /** What stands before the bytes of a field that may be null. */

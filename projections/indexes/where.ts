@@ -34,5 +34,8 @@ type Served<R, X extends readonly unknown[], T = unknown> = X extends readonly [
       | Served<R, Rest, T & { readonly [F in A]: R[F] }>
   : never
 
+/** Of conditions those that are equal values. */
+export type Equal<W> = W extends unknown ? { readonly [F in keyof W]: Exclude<W[F], FieldRange<unknown>> } : never
+
 /** The conditions that the declared indexes `X` of rows `R` serve. */
 export type Where<R, X> = [X] extends [never] ? Only<R, unknown> : X extends readonly unknown[] ? Served<R, X> : never

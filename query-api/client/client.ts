@@ -1,10 +1,10 @@
 // What a client of an application is, in its own process and over HTTP: types only, inferred from the application's definition.
 import type { AnyTopic, Position, Show } from '../../core/index.ts'
-import type { Application, View } from '../../projections/index.ts'
+import type { Application, Equal, View } from '../../projections/index.ts'
 import type { AtOption } from '../at.ts'
 import type { LineageEntry } from '../lineage.ts'
 import type { SourcePositions } from '../reads.ts'
-import type { KeyRange, Rows, RowsOptions } from '../rows.ts'
+import type { KeyPrefix, KeyRange, Rows, RowsOptions } from '../rows.ts'
 
 /** A value, and what is known of it. */
 export interface Answer<T> {
@@ -61,10 +61,18 @@ export type Change<K, V> =
   /** All changes up to there have come: after the first rows, and about once a second while nothing else comes. */
   | ({ readonly type: 'progress' } & Omit<Answer<unknown>, 'value'>)
 
-export interface SubscribeOptions<K> extends Pick<ReadOptions, 'after' | 'timeoutMs' | 'sources' | 'signal'> {
+export type SubscribeHow = Pick<ReadOptions, 'after' | 'timeoutMs' | 'sources' | 'signal'>
+
+/** Which rows, in one of these ways. */
+export type Selecting<K, W> =
   /** At most 1,000. */
-  readonly keys: readonly K[]
-}
+  | { readonly keys: readonly K[]; readonly prefix?: never; readonly where?: never }
+  /** Those whose keys begin so: of a text its first characters, of a key of several fields its leading ones. */
+  | { readonly prefix: KeyPrefix<K>; readonly keys?: never; readonly where?: never }
+  /** Those with these values, of fields that a declared index serves. */
+  | { readonly where: Equal<W>; readonly keys?: never; readonly prefix?: never }
+
+export type SubscribeOptions<K, W> = SubscribeHow & Selecting<K, W>
 
 export interface ViewClient<K, V, W = unknown> {
   /**
@@ -83,12 +91,13 @@ export interface ViewClient<K, V, W = unknown> {
    */
   where(where: W, options?: RowsOptions): Rows<K, V>
   /**
-   * Rows as they are, and then each change of them, in the order of the log; it ends when it is left, or by its signal. Whoever takes
-   * changes too slowly gets the newest rows instead of each change.
-   * @throws as `get`; OVERLOADED where there are too many; SHUTTING_DOWN, VIEW_STOPPED when that happens
+   * Rows of some keys, of a prefix of keys, or with some values of fields, as they are, and then each change of them, in the order of
+   * the log; it ends when it is left, or by its signal. A row that comes to have the values is a `row`, one that has them no more is
+   * `gone`. Whoever takes changes too slowly gets the newest rows instead of each change.
+   * @throws as `get`; INDEX_BUILDING; OVERLOADED where there are too many; SHUTTING_DOWN, VIEW_STOPPED when that happens
    * @example for await (const change of client.views.spending.subscribe({ keys: ['ada'] })) if (change.type === 'row') console.log(change.value)
    */
-  subscribe(options: SubscribeOptions<K>): AsyncIterable<Change<K, V>>
+  subscribe(options: SubscribeOptions<K, W>): AsyncIterable<Change<K, V>>
   /** The records that made a row, through other views too, and what each did to it; newest first. @throws as `get` with `at` */
   lineage(key: K, query?: LineageQuery<V>): Promise<readonly LineageEntry<V>[]>
 }

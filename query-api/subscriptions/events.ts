@@ -6,6 +6,7 @@ import type { Freshness, Reads } from '../reads.ts'
 import { freshnessJson } from '../routes-reads.ts'
 import type { RingChange } from './change-ring.ts'
 import { formatResumeToken } from './resume-token.ts'
+import type { SnapshotPart } from './snapshot.ts'
 import type { Told, ViewHub } from './view-hub.ts'
 
 /** Keeps a connection from looking idle. */
@@ -36,15 +37,26 @@ export class Events {
   change(change: RingChange, told: Told): Buffer {
     const made = change[told]
     if (made) return made
-    const { served } = this.#hub
-    const key = served.writeKey(this.#hub.keyOf(change.key))
-    const value = told === 'row' ? `,"value":${served.writeValue(this.#hub.rowOf(change.after!))}` : ''
-    const token = this.#token(change.position, change.number)
-    const bytes = Buffer.from(
-      `id: ${token}\nevent: ${told}\ndata: {"key":${key}${value},"position":"${change.position}"}\n\n`,
-    )
+    const bytes = Buffer.from(`id: ${this.#token(change.position, change.number)}\n${this.#text(change, told)}`)
     change[told] = bytes
     return bytes
+  }
+
+  #text({ key, after, position }: RingChange, told: Told): string {
+    const { served } = this.#hub
+    const value = told === 'row' ? `,"value":${served.writeValue(this.#hub.rowOf(after!))}` : ''
+    return `event: ${told}\ndata: {"key":${served.writeKey(this.#hub.keyOf(key))}${value},"position":"${position}"}\n\n`
+  }
+
+  /** A part of a snapshot. Its events have no id, since nobody can go on from amidst one. */
+  part({ changes, rows, position }: SnapshotPart): Buffer {
+    const { writeKey, writeValue } = this.#hub.served
+    const changed = changes.map(({ change, told }) => this.#text(change, told))
+    const there = rows.map(
+      ({ key, value }) =>
+        `event: row\ndata: {"key":${writeKey(key)},"value":${writeValue(value)},"position":"${position}"}\n\n`,
+    )
+    return Buffer.from([...changed, ...there].join(''))
   }
 
   /** The id says that all before has come. @param number of the last change then. Default: now */
@@ -78,12 +90,9 @@ export class Events {
   }
 }
 
-/** A row of a snapshot: it has no id, since nobody can go on from amidst one. */
-export const snapshotEvent = (key: string, value: string, position: number): string =>
-  `event: row\ndata: {"key":${key},"value":${value},"position":"${position}"}\n\n`
-
 /** What was known is out of date: a snapshot follows. */
-export const resetEvent = (position: number): string => `event: reset\ndata: {"position":"${position}"}\n\n`
+export const resetEvent = (position: number): Buffer =>
+  Buffer.from(`event: reset\ndata: {"position":"${position}"}\n\n`)
 
 /** The last event: why nothing more comes. */
 export const lastEvent = (name: 'overflow' | 'end', error: MainstemError): Buffer =>

@@ -1,12 +1,13 @@
 // A subscription of a client in this process: changes as they are taken, with few of them ahead. One that is slower than the ring of recent
 // changes begins anew with the rows there are; rows that have gone meanwhile are told as gone.
 import type { AnyRow, MainstemError, Position } from '../../core/index.ts'
-import type { Change, SubscribeOptions } from '../client/client.ts'
+import type { Change, SubscribeHow } from '../client/client.ts'
 import { KnownKeys } from '../client/known-keys.ts'
 import type { Reads, ServedView } from '../reads.ts'
 import type { RingChange } from './change-ring.ts'
 import type { Mark } from './events.ts'
-import { wantedKeys } from './snapshot.ts'
+import type { Wanted } from './selection.ts'
+import type { SnapshotPart } from './snapshot.ts'
 import type { Clocked, Opened } from './subscriptions.ts'
 import type { Membership, Told } from './view-hub.ts'
 
@@ -16,10 +17,10 @@ const AHEAD_MAX = 256
 export async function* subscribeLocally(
   reads: Reads,
   served: ServedView,
-  options: SubscribeOptions<unknown>,
+  wanted: Wanted,
+  options: SubscribeHow,
 ): AsyncGenerator<Change<unknown, AnyRow>, void, undefined> {
   const { after = [], timeoutMs, signal, sources = false } = options
-  const wanted = wantedKeys(served, options.keys, undefined)
   const known = new KnownKeys()
   const textOf = (key: unknown) => served.live.key.encode(key).toString('latin1')
   for (;;) {
@@ -33,13 +34,29 @@ export async function* subscribeLocally(
     })
     const subscriber = new LocalSubscriber(opened, signal)
     known.reset()
+    const told = ({ change, told }: Changed): Change<unknown, AnyRow> => {
+      const key = opened.keyOf(change.key)
+      const position = String(change.position) as Position
+      if (told === 'gone') known.gone(change.key)
+      else known.row(change.key, key)
+      return told === 'gone'
+        ? { type: 'gone', key, position }
+        : { type: 'row', key, value: opened.rowOf(change.after!), position }
+    }
     try {
-      const { position, rows } = opened.snapshot!
-      subscriber.begin()
-      for (const { key, value } of rows) {
-        known.row(textOf(key), key)
-        yield { type: 'row', key, value, position: String(position) as Position }
+      let part: SnapshotPart | 'overflow' = opened.snapshot!
+      for (; part !== 'overflow'; part = await opened.more()) {
+        // From the cut of the last part on all changes are kept for it.
+        if (part.last) subscriber.begin()
+        for (const change of part.changes) yield told(change)
+        for (const { key, value } of part.rows) {
+          known.row(textOf(key), key)
+          yield { type: 'row', key, value, position: String(part.position) as Position }
+        }
+        if (part.last) break
+        signal?.throwIfAborted()
       }
+      if (part === 'overflow') continue
       for (let next = await subscriber.next(); next; next = await subscriber.next()) {
         if ('mark' in next) {
           const { position, freshness } = next.mark
@@ -48,13 +65,7 @@ export async function* subscribeLocally(
           yield { type: 'progress', ...freshness, position: freshness.position as Position, ...at }
           continue
         }
-        const { change, told } = next
-        const key = subscriber.keyOf(change)
-        const position = String(change.position) as Position
-        if (told === 'row') known.row(change.key, key)
-        else known.gone(change.key)
-        if (told === 'row') yield { type: 'row', key, value: subscriber.rowOf(change), position }
-        else yield { type: 'gone', key, position }
+        yield told(next)
       }
     } finally {
       subscriber.leave()
@@ -62,7 +73,8 @@ export async function* subscribeLocally(
   }
 }
 
-type Next = { readonly change: RingChange; readonly told: Told } | { readonly mark: Mark }
+type Changed = SnapshotPart['changes'][number]
+type Next = Changed | { readonly mark: Mark }
 
 class LocalSubscriber implements Clocked {
   readonly selection
@@ -85,14 +97,6 @@ class LocalSubscriber implements Clocked {
 
   begin(): void {
     this.#membership = this.#opened.join(this)
-  }
-
-  keyOf(change: RingChange): unknown {
-    return this.#opened.keyOf(change.key)
-  }
-
-  rowOf(change: RingChange): AnyRow {
-    return this.#opened.rowOf(change.after!)
   }
 
   /** The next change, or how far the view is; undefined where it has to begin anew. @throws why nothing more comes; the signal's reason */

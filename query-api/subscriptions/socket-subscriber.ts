@@ -1,20 +1,19 @@
 // A subscriber over HTTP. Its head is sent by Node's server; what follows goes to the socket itself, since the bytes of an event are the
 // same for all: the answer has no chunks and ends with its connection. What the client does not take stays in the ring, not here.
 import type { Socket } from 'node:net'
-import { asMainstemError, fail, type MainstemError } from '../../core/index.ts'
+import { asMainstemError, type MainstemError } from '../../core/index.ts'
 import { SUBSCRIBER_STALL_MS_MAX } from '../limits.ts'
 import type { Viewer } from '../security/viewer.ts'
 import type { RingChange } from './change-ring.ts'
-import { HEARTBEAT, lastEvent, type Mark, resetEvent, snapshotEvent } from './events.ts'
-import type { Clocked, Opened, SubscriptionLimits } from './subscriptions.ts'
+import { HEARTBEAT, lastEvent, type Mark, resetEvent } from './events.ts'
+import type { SnapshotPart } from './snapshot.ts'
+import { type Clocked, type Opened, type SubscriptionLimits, tooSlow } from './subscriptions.ts'
 import type { Membership, Told } from './view-hub.ts'
 
 export interface SocketSubscriberOptions {
   readonly opened: Opened
   readonly socket: Socket
   readonly limits: Required<SubscriptionLimits>
-  readonly writeKey: (key: unknown) => string
-  readonly writeValue: (value: unknown) => string
   /** Progress says up to where each source is. */
   readonly sources: boolean
   /** Who reads; undefined where nobody is asked. */
@@ -38,6 +37,7 @@ export class SocketSubscriber implements Clocked {
   #progress = -1
   #membership: Membership | undefined
   #ending = false
+  #roomWanted: (() => void) | undefined
 
   constructor(options: SocketSubscriberOptions) {
     this.#options = options
@@ -49,18 +49,43 @@ export class SocketSubscriber implements Clocked {
 
   /** Sends the snapshot, and begins. */
   begin(): void {
-    const { opened, writeKey, writeValue } = this.#options
-    const { snapshot, reset } = opened
-    if (snapshot) {
-      const { position, rows } = snapshot
-      const events = rows.map(({ key, value }) => snapshotEvent(writeKey(key), writeValue(value), position))
-      this.#write(Buffer.from(`${reset ? resetEvent(position) : ''}${events.join('')}`))
+    const { snapshot, reset } = this.#options.opened
+    if (snapshot === undefined) {
+      this.#join()
+      return
     }
+    if (reset) this.#write(resetEvent(snapshot.position))
+    this.#begin(snapshot).catch(error => this.ended(asMainstemError(error)))
+  }
+
+  async #begin(first: SnapshotPart): Promise<void> {
+    const { opened } = this.#options
+    for (let part: SnapshotPart | 'overflow' = first; part !== 'overflow'; part = await opened.more()) {
+      if (this.#ending || this.#isOver()) return
+      this.#write(opened.events.part(part))
+      if (part.last) return this.#join()
+      await this.#room()
+      if (this.#ending) return
+    }
+    this.overflow()
+  }
+
+  #join(): void {
     try {
-      this.#membership = opened.join(this)
+      this.#membership = this.#options.opened.join(this)
     } catch (error) {
       this.ended(asMainstemError(error))
     }
+  }
+
+  /** Resolves when the client has taken of the snapshot what was sent, or has gone. */
+  async #room(): Promise<void> {
+    if (this.#socket.writableLength <= this.#options.limits.unsentBytesMax) return
+    const timer = setTimeout(() => this.#socket.destroy(), SUBSCRIBER_STALL_MS_MAX).unref()
+    await new Promise<void>(resolve => {
+      this.#roomWanted = resolve
+    })
+    clearTimeout(timer)
   }
 
   take(change: RingChange, told: Told): boolean {
@@ -114,12 +139,8 @@ export class SocketSubscriber implements Clocked {
   }
 
   tick(nowMs: number, mark: Mark): void {
-    const { limits, viewer } = this.#options
-    const over = viewer?.over(Date.now())
-    if (over) {
-      this.ended(over)
-      return
-    }
+    const { limits } = this.#options
+    if (this.#isOver()) return
     if (this.#stalledMs !== undefined) {
       if (nowMs - this.#stalledMs > SUBSCRIBER_STALL_MS_MAX) this.#socket.destroy()
       return
@@ -130,13 +151,15 @@ export class SocketSubscriber implements Clocked {
     else if (quietMs >= limits.heartbeatMs) this.#write(HEARTBEAT)
   }
 
+  /** Whether who reads may do so no more; then it is told so. */
+  #isOver(): boolean {
+    const over = this.#options.viewer?.over(Date.now())
+    if (over) this.ended(over)
+    return over !== undefined
+  }
+
   overflow(): void {
-    this.#end(
-      'overflow',
-      fail('SUBSCRIBER_TOO_SLOW', 'changes come faster than this client takes them', {
-        hint: 'connect again with the id of the last event (Last-Event-ID): a reset and a fresh snapshot come then',
-      }),
-    )
+    this.#end('overflow', tooSlow())
   }
 
   ended(error: MainstemError): void {
@@ -159,6 +182,7 @@ export class SocketSubscriber implements Clocked {
 
   readonly #drained = (): void => {
     this.#stalledMs = undefined
+    this.#roomWanted?.()
   }
 
   readonly #taken = (): void => {
@@ -168,6 +192,7 @@ export class SocketSubscriber implements Clocked {
 
   readonly #closed = (): void => {
     this.#ending = true
+    this.#roomWanted?.()
     this.#membership?.leave()
     this.#options.opened.close()
   }

@@ -14,8 +14,8 @@ import type { Reads, ServedView } from '../reads.ts'
 import { shuttingDown, tryBeforeWait, type WaitFor } from '../waits.ts'
 import { Events, type Mark } from './events.ts'
 import { parseResumeToken, type ResumeToken } from './resume-token.ts'
-import type { Selection } from './selection.ts'
-import { type Snapshot, snapshotOf, type Wanted } from './snapshot.ts'
+import type { Selection, Wanted } from './selection.ts'
+import { Snapshot, type SnapshotPart } from './snapshot.ts'
 import { type Membership, type Subscriber, ViewHub } from './view-hub.ts'
 
 export interface SubscriptionLimits {
@@ -61,10 +61,12 @@ export interface Opened {
   readonly events: Events
   readonly selection: Selection
   /** Undefined: it goes on where the client was. */
-  readonly snapshot: Snapshot | undefined
+  readonly snapshot: SnapshotPart | undefined
   /** Whether what the client knows is out of date. */
   readonly reset: boolean
-  /** Begins to tell changes. After the snapshot has been given. @throws why there are none */
+  /** The next part of the snapshot. @returns 'overflow' where the client has taken too long @throws why there is none */
+  more(): Promise<SnapshotPart | 'overflow'>
+  /** Begins to tell changes. After the last part of the snapshot has been given. @throws why there are none */
   join(subscriber: Clocked): Membership
   /** Of changes. */
   keyOf(key: string): unknown
@@ -147,19 +149,22 @@ export class Subscriptions {
     }
   }
 
-  async #begin(each: Hub, { served, wanted }: SubscriptionRequest, token: ResumeToken | undefined): Promise<Opened> {
+  async #begin(each: Hub, request: SubscriptionRequest, token: ResumeToken | undefined): Promise<Opened> {
     const { hub, events } = each
+    const { served, wanted, timeoutMs, signal } = request
     const resumes = token !== undefined && token.epoch === hub.epoch && hub.ring.holdsAfter(token.number)
-    const snapshot = resumes ? undefined : await snapshotOf(this.#reads, served, wanted)
-    if (snapshot) await hub.passed(snapshot.position)
-    const at = snapshot ? hub.ring.numberAt(snapshot.position) : token!.number
+    const snapshot = new Snapshot({ reads: this.#reads, served, hub, wanted, timeoutMs })
+    const first = resumes ? undefined : await snapshot.next(signal)
+    // Nothing came before the first part.
+    if (first === 'overflow') throw tooSlow()
     let open = true
     return {
       events,
       selection: wanted.selection,
-      snapshot,
+      snapshot: first,
       reset: token !== undefined && !resumes,
-      join: subscriber => hub.join(subscriber, at),
+      more: () => snapshot.next(),
+      join: subscriber => hub.join(subscriber, resumes ? token.number : snapshot.at),
       keyOf: key => hub.keyOf(key),
       rowOf: bytes => hub.rowOf(bytes),
       close: () => {
@@ -231,3 +236,8 @@ export class Subscriptions {
     this.#hubs.clear()
   }
 }
+
+export const tooSlow = () =>
+  fail('SUBSCRIBER_TOO_SLOW', 'changes come faster than this client takes them', {
+    hint: 'connect again with the id of the last event (Last-Event-ID): a reset and a fresh snapshot come then',
+  })

@@ -96,6 +96,8 @@ export class ViewHub<S extends Subscriber = Subscriber> implements ViewFollower 
   readonly #behind = new Set<Member<S>>()
   #pumping = false
   #dirty: Member<S>[] = []
+  /** As they were before and after a change. */
+  #looked: readonly { readonly bytes: Uint8Array; readonly row: AnyRow }[] = []
   #following: ViewFollowing | undefined
   #position = 0
   #passed: { readonly position: number; readonly resolve: () => void }[] = []
@@ -203,8 +205,8 @@ export class ViewHub<S extends Subscriber = Subscriber> implements ViewFollower 
   }
 
   #tell({ selector, byText }: Group<S>, change: RingChange): void {
-    const after = change.after && selector.textOf(change.key, () => this.rowOf(change.after!))
-    const before = change.before && selector.textOf(change.key, () => this.rowOf(change.before!))
+    const after = change.after && selector.textOf(change.key, () => this.#decoded(change.after!))
+    const before = change.before && selector.textOf(change.key, () => this.#decoded(change.before!))
     if (after !== undefined) for (const member of byText.get(after) ?? []) this.#give(member, change, 'row')
     if (before === undefined || before === after) return
     for (const member of byText.get(before) ?? [])
@@ -229,7 +231,7 @@ export class ViewHub<S extends Subscriber = Subscriber> implements ViewFollower 
   /** What a member is told, where not all may see all; one whose rows nobody can judge is told nothing more. */
   #seen(member: Member<S>, change: RingChange): Told | undefined {
     try {
-      return this.#told(member.subscriber.selection, change)
+      return this.told(member.subscriber.selection, change)
     } catch (error) {
       this.leave(member)
       member.subscriber.ended(asMainstemError(error))
@@ -237,15 +239,29 @@ export class ViewHub<S extends Subscriber = Subscriber> implements ViewFollower 
     }
   }
 
-  /** What a change is for a selection; undefined: nothing. */
-  #told({ selector, texts, sees }: Selection, { key, before, after }: RingChange): Told | undefined {
+  /**
+   * What a change is for a selection; undefined: nothing.
+   * @param upTo how far it goes: to this entry of its order. Default: all of it @throws POLICY_FAILED
+   */
+  told({ selector, texts, sees }: Selection, { key, before, after }: RingChange, upTo?: string): Told | undefined {
     const selects = (bytes: Uint8Array | undefined): boolean => {
       if (bytes === undefined) return false
-      const text = selector.textOf(key, () => this.rowOf(bytes))
+      const row = () => this.#decoded(bytes)
+      const text = selector.textOf(key, row)
       if (text === undefined || !texts.has(text)) return false
-      return sees === undefined || sees(this.rowOf(bytes), this.keyOf(key))
+      if (upTo !== undefined && selector.entryOf(key, row) > upTo) return false
+      return sees === undefined || sees(row(), this.keyOf(key))
     }
     return selects(after) ? 'row' : selects(before) ? 'gone' : undefined
+  }
+
+  /** A row of a change, for looking at: the same one for all who look at it one after the other. */
+  #decoded(bytes: Uint8Array): AnyRow {
+    const known = this.#looked.find(each => each.bytes === bytes)
+    if (known) return known.row
+    const row = this.rowOf(bytes)
+    this.#looked = [{ bytes, row }, ...this.#looked.slice(0, 1)]
+    return row
   }
 
   rowOf(bytes: Uint8Array): AnyRow {
