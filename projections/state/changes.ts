@@ -120,8 +120,8 @@ export class Changes {
     if (this.#next >= this.#saved.length) return false
     const row = this.#saved.at(this.#next++)
     this.#saveFirst(row)
-    // It has left, and nobody wants it any more.
-    if (this.#table.flags(row) === 0) this.#table.remove(row)
+    // It has left, and nobody wants it any more; where all rows are taken, its place may have been given back already.
+    if (this.#table.flags(row) === 0 && this.#table.hasKey(row)) this.#table.remove(row)
     return true
   }
 

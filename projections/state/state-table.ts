@@ -201,6 +201,11 @@ export class StateTable extends Rows {
     this.release(row)
   }
 
+  /** Whether a key leads to a row: to a free place none does, nor to a copy. */
+  hasKey(row: number): boolean {
+    return !Number.isNaN(this.keyAt(row))
+  }
+
   /** The id of a row's key; NaN where no key leads there. */
   idOf(row: number): KeyId {
     const key = this.keyAt(row)
