@@ -4,8 +4,9 @@
 import { runParts } from './parts.ts'
 import { lookups } from './query/lookups.ts'
 import { points } from './query/points.ts'
+import { ranges } from './query/ranges.ts'
 import { replay } from './query/replay.ts'
 import { subscribers } from './query/subscribers.ts'
 import { waits } from './query/waits.ts'
 
-export const run = () => runParts({ points, replay, lookups, waits, subscribers })
+export const run = () => runParts({ points, replay, lookups, ranges, waits, subscribers })

@@ -90,6 +90,12 @@ export interface LocalView extends LiveView {
   get(key: unknown): AnyRow | undefined
 }
 
+/** A row with its key. */
+export interface ViewRow {
+  readonly key: unknown
+  readonly value: AnyRow
+}
+
 /** A key of a view to be read. */
 export interface RowRequest {
   readonly view: string

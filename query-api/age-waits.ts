@@ -1,9 +1,8 @@
 // Reads that take no answer older than so much, and would rather wait: one clock looks at what all of them want. An age comes down
 // when views catch up or a source is heard of again, and nothing tells of either by itself.
-import { fail } from '../core/index.ts'
 import type { LiveView } from '../projections/index.ts'
-import { AGE_SAMPLE_MS, WAITING_READS_MAX } from './limits.ts'
-import { shuttingDown } from './waits.ts'
+import { AGE_SAMPLE_MS } from './limits.ts'
+import { checkWaiting, shuttingDown } from './waits.ts'
 
 export interface AgeLimit {
   /** Milliseconds. */
@@ -35,9 +34,7 @@ export class AgeWaits {
 
   /** Resolves when the views are young enough, or the time has come. @throws SHUTTING_DOWN, OVERLOADED; the signal's reason */
   wait(views: readonly LiveView[], maxAgeMs: number, untilMs: number, signal: AbortSignal | undefined): Promise<void> {
-    if (this.#closed) throw shuttingDown()
-    if (this.#waiting.size >= WAITING_READS_MAX)
-      throw fail('OVERLOADED', 'too many reads are waiting', { detail: `${WAITING_READS_MAX} at a time is the limit` })
+    checkWaiting(this.#waiting.size, this.#closed)
     signal?.throwIfAborted()
     return new Promise((resolve, reject) => {
       const leave = () => waiting.end(signal?.reason)

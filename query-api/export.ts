@@ -13,6 +13,9 @@ export const EXPORT_TYPES: Readonly<Record<ExportFormat, string>> = {
   csv: 'text/csv; charset=utf-8; header=present',
 }
 
+export const rowJson = ({ writeKey, writeValue }: ServedView, { key, value }: ViewRow): string =>
+  `{"key":${writeKey(key)},"value":${writeValue(value)}}`
+
 /** The file, some rows at a time. */
 export async function* exportText(served: ServedView, rows: ShownRows, format: ExportFormat): AsyncGenerator<string> {
   const { head, row, tail } = format === 'csv' ? csvOf(served.live) : ndjsonOf(served, rows)
@@ -34,9 +37,9 @@ interface Lines {
 }
 
 /** The last line has no key. */
-const ndjsonOf = ({ writeKey, writeValue }: ServedView, { position, final }: ShownRows): Lines => ({
+const ndjsonOf = (served: ServedView, { position, final }: ShownRows): Lines => ({
   head: '',
-  row: ({ key, value }) => `{"key":${writeKey(key)},"value":${writeValue(value)}}\n`,
+  row: row => `${rowJson(served, row)}\n`,
   tail: count => `{"position":"${position}","rows":${count},"final":${final}}\n`,
 })
 

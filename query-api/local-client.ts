@@ -7,8 +7,8 @@ import {
   type LiveView,
   planRange,
   type RangeQuery,
-  type RangeRow,
   type RowRequest,
+  type ViewRow,
 } from '../projections/index.ts'
 import { atOf } from './at.ts'
 import type { Answer, Client, LineageQuery, ReadOptions, ViewClient } from './client/client.ts'
@@ -23,7 +23,6 @@ import { keyType, type Reads } from './reads.ts'
 import type { Entry, Page, Rows, RowsOptions } from './rows.ts'
 import { subscribeLocally } from './subscriptions/local-subscription.ts'
 import { type Selecting, wantedOf } from './subscriptions/selection.ts'
-import { tryBeforeWait } from './waits.ts'
 
 /** A client of the application that runs in this process. */
 export function createLocalClient<A>(reads: Reads): Client<A> {
@@ -110,14 +109,7 @@ async function waitAfter(reads: Reads, views: readonly LiveView[], options: Read
     throw fail('REQUEST_INVALID', "'at' and 'maxAgeMs' exclude each other", {
       hint: 'the past has no age: give one of them',
     })
-  if (after.length > 0) {
-    for (const view of views) tryBeforeWait(() => view.check())
-    await reads.wait({
-      after,
-      ...(options?.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
-      ...(options?.signal ? { signal: options.signal } : {}),
-    })
-  }
+  await reads.wait({ after, timeoutMs: options?.timeoutMs, signal: options?.signal }, views)
 }
 
 function readNow(
@@ -205,7 +197,7 @@ async function* pastRows(
   }
 }
 
-const entryOf = (live: LiveView, { key, value }: RangeRow): Entry<unknown, AnyRow> => ({
+const entryOf = (live: LiveView, { key, value }: ViewRow): Entry<unknown, AnyRow> => ({
   key: copyValue(keyType(live), key),
   value: copyValue(live.value, value) as AnyRow,
 })

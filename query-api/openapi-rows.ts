@@ -1,6 +1,6 @@
 // Ranges of rows in the OpenAPI document: of each view its own, with a parameter for each condition that its indexes serve.
 import { wireSchema } from '../core/index.ts'
-import type { IndexField, LiveView } from '../projections/index.ts'
+import { type IndexField, type LiveView, WHERE_BOUNDS } from '../projections/index.ts'
 import { RANGE_PAGE_DEFAULT, RANGE_PAGE_MAX } from './limits.ts'
 import {
   type Json,
@@ -14,7 +14,6 @@ import {
   whole,
 } from './openapi-parts.ts'
 import { SCHEMAS } from './openapi-schemas.ts'
-import { WHERE_BOUNDS } from './range-query.ts'
 import { keyType } from './reads.ts'
 
 const parameter = (name: string, description: string, schema: Json): Json => ({
@@ -79,7 +78,7 @@ function operation(id: string, view: string, parameters: readonly Json[], key: J
     responses: {
       200: {
         description:
-          'A page, at one cut. As application/x-ndjson: a line `{"key","value"}` for each row, and a last one `{"end":true,"rows","position",…}`; pages of the present are at cuts of their own, from that of `from` on',
+          'A page, at one cut. As application/x-ndjson: a line `{"key","value"}` for each row, all at one cut, and a last one `{"end":true,"rows","position",…}`',
         headers: TYPES_HEADER,
         content: { 'application/json': { schema: page }, 'application/x-ndjson': { schema: { type: 'string' } } },
       },

@@ -1,11 +1,9 @@
 // A range of rows as a query string has it: bounds of keys written as in a path, conditions on fields as `where.open_cents.gte=100`.
 import { fail, isMainstemError, KeyCodec, type ValueType } from '../core/index.ts'
-import type { LiveView, RangeQuery } from '../projections/index.ts'
+import { type LiveView, type RangeQuery, WHERE_BOUNDS } from '../projections/index.ts'
 import { RANGE_PAGE_DEFAULT, RANGE_PAGE_MAX } from './limits.ts'
 import { integer, notValid, type Query, rawTexts, text } from './parameters.ts'
 import { parseKey } from './routes-reads.ts'
-
-export const WHERE_BOUNDS = ['gte', 'gt', 'lte', 'lt'] as const
 
 /** Parameters of a range, as a hint has them. */
 export const RANGE_NAMES: readonly string[] = ['prefix', 'from', 'to', 'where.FIELD', 'order', 'limit', 'cursor']

@@ -5,14 +5,15 @@ import { fail } from '../core/index.ts'
 import {
   type At,
   type LiveView,
+  type PlannedRange,
   planRange,
   type RangeQuery,
   type RangeRead,
-  type RangeRow,
+  type ViewRow,
 } from '../projections/index.ts'
 import type { AgeLimit } from './age-waits.ts'
 import type { Reads } from './reads.ts'
-import type { Viewer } from './security/viewer.ts'
+import type { RowFilter, Viewer } from './security/viewer.ts'
 
 export interface RangeOptions {
   /** Rows of the page. */
@@ -27,7 +28,7 @@ export interface RangeOptions {
 }
 
 export interface RangePage {
-  readonly rows: readonly RangeRow[]
+  readonly rows: readonly ViewRow[]
   /** Null where there are no more. */
   readonly cursor: string | null
   readonly position: number
@@ -47,9 +48,7 @@ export async function readRange(
   viewer: Viewer | undefined,
 ): Promise<RangePage> {
   const filter = viewer?.filter(live)
-  const opened =
-    filter === undefined || query.cursor === undefined ? query : { ...query, cursor: unsealed(query.cursor) }
-  const { range, cursorAfter } = planRange(live, opened)
+  const { range, cursorAfter } = planOf(live, query, filter)
   const { most, at, timeoutMs, age, signal } = options
   const { engine } = reads
   const request = { view: live.name, range, most, timeoutMs, signal }
@@ -64,6 +63,13 @@ export async function readRange(
   const rows = read.rows.filter(({ key, value }) => filter(value, key))
   return { ...page, rows, cursor: cursor === null ? null : sealed(cursor) }
 }
+
+/** @param filter of who asks: its cursors are sealed @throws NO_INDEX, CURSOR_INVALID, REQUEST_INVALID */
+export const planOf = (live: LiveView, query: RangeQuery, filter: RowFilter | undefined): PlannedRange =>
+  planRange(
+    live,
+    filter === undefined || query.cursor === undefined ? query : { ...query, cursor: unsealed(query.cursor) },
+  )
 
 const CIPHER = 'aes-256-gcm'
 const NONCE_BYTES = 12

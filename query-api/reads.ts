@@ -19,7 +19,7 @@ import { AGE_SAMPLE_MS } from './limits.ts'
 import { SeenRows, type ShownRows } from './security/seen-rows.ts'
 import type { RowFilter, Viewer } from './security/viewer.ts'
 import { type SubscriptionLimits, Subscriptions } from './subscriptions/subscriptions.ts'
-import { type WaitFor, Waits } from './waits.ts'
+import { tryBeforeWait, type WaitFor, Waits } from './waits.ts'
 
 export interface ReadsOptions<L extends Log = Log> {
   readonly engine: Engine
@@ -96,11 +96,14 @@ export class Reads<L extends Log = Log> {
   }
 
   /**
-   * Resolves when all that the tokens stand for is in every view.
-   * @throws TOKEN_MALFORMED, TOKEN_OTHER_LOG at once; NOT_REACHED when the time is up; SHUTTING_DOWN; OVERLOADED
+   * Resolves when all that the tokens stand for is in every view; at once where there are none.
+   * @param views that are read then: what waiting would not mend is said before it
+   * @throws TOKEN_MALFORMED, TOKEN_OTHER_LOG at once; NOT_REACHED when the time is up; SHUTTING_DOWN; OVERLOADED; VIEW_STOPPED
    */
-  wait(wait: WaitFor): Promise<void> {
-    return this.#waits.wait(wait)
+  async wait(wait: WaitFor, views: readonly LiveView[] = []): Promise<void> {
+    if (wait.after.length === 0) return
+    for (const view of views) tryBeforeWait(() => view.check())
+    await this.#waits.wait(wait)
   }
 
   /**

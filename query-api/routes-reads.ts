@@ -6,10 +6,9 @@ import { viewDetail, viewSummary } from './catalog.ts'
 import { whileConnected } from './connected.ts'
 import { etagOf, hasIt } from './etag.ts'
 import { typesHeader } from './json-writer.ts'
-import { bodyJson, checkNames, keysOf, type Query, readsOf, whenOf } from './parameters.ts'
+import { bodyJson, checkNames, keysOf, type Query, readsOf, type Waiting, whenOf } from './parameters.ts'
 import { PROBLEM_JSON, problem } from './problem.ts'
 import type { Freshness, Reads, ServedView, SourcePositions } from './reads.ts'
-import { tryBeforeWait } from './waits.ts'
 
 export const JSON_TYPE = 'application/json; charset=utf-8'
 
@@ -136,14 +135,23 @@ async function readWhen(
     const read = await whileConnected(reply, signal => reads.readPast(requests, at, request.viewer, { signal }))
     return withSources({ ...read, past: true })
   }
-  if (wait.after.length > 0) {
-    for (const { live } of views) tryBeforeWait(() => live.check())
-    await whileConnected(reply, signal => reads.wait({ ...wait, signal }))
-  }
+  await waitFirst(reads, views, wait, reply)
   const read = () => reads.read(requests, request.viewer)
   if (age === undefined) return withSources(await read())
   const live = views.map(view => view.live)
   return withSources(await whileConnected(reply, signal => reads.readYoung(read, live, { ...age, signal })))
+}
+
+/** Waits for tokens, if there are any, while the client is there. @throws as `Reads.wait` */
+export async function waitFirst(
+  reads: Reads,
+  views: readonly ServedView[],
+  { after, timeoutMs }: Waiting,
+  reply: FastifyReply,
+): Promise<void> {
+  if (after.length === 0) return
+  const live = views.map(view => view.live)
+  await whileConnected(reply, signal => reads.wait({ after, timeoutMs, signal }, live))
 }
 
 /**

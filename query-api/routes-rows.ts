@@ -1,16 +1,16 @@
 // Ranges of rows: a page of them as JSON, or all of them, line by line, as fast as the client takes them.
 import { Readable } from 'node:stream'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { whileConnected } from './connected.ts'
+import { EXPORT_TYPES, rowJson } from './export.ts'
 import { RANGE_PAGE_DEFAULT } from './limits.ts'
-import { type When, whenOf } from './parameters.ts'
+import { whenOf } from './parameters.ts'
 import { RANGE_NAMES, rangeOf } from './range-query.ts'
-import { NDJSON_TYPE, rangeLines, rowJson } from './range-stream.ts'
+import { rangeLines } from './range-stream.ts'
 import { readRange } from './ranges.ts'
-import type { Reads, ServedView } from './reads.ts'
+import type { Reads } from './reads.ts'
 import { watched } from './routes-past.ts'
-import { freshnessJson, headerOf, queryOf, sendJson } from './routes-reads.ts'
-import { tryBeforeWait } from './waits.ts'
+import { freshnessJson, headerOf, queryOf, sendJson, waitFirst } from './routes-reads.ts'
 
 interface ViewParams {
   readonly view: string
@@ -22,7 +22,7 @@ export function addRowRoutes(server: FastifyInstance, reads: Reads): void {
     const { live } = served
     const { query, limit, rest } = rangeOf(live, queryOf(request), request.raw.url ?? '')
     const when = whenOf(rest, RANGE_NAMES)
-    await waitFor(reads, served, when, reply)
+    await waitFirst(reads, [served], when, reply)
     const types = headerOf(served)
     if (types !== undefined) reply.header('mainstem-types', types)
     if (wantsLines(request)) {
@@ -30,7 +30,8 @@ export function addRowRoutes(server: FastifyInstance, reads: Reads): void {
         rangeLines(reads, served, query, { ...when, limit, viewer: request.viewer, signal }),
       )
       const stream: Readable = Readable.from(watched(lines, error => stream.destroy(error)))
-      reply.header('content-type', NDJSON_TYPE)
+      stream.once('close', () => lines.close())
+      reply.header('content-type', EXPORT_TYPES.ndjson)
       return reply.send(stream)
     }
     const { at, timeoutMs, age } = when
@@ -43,12 +44,6 @@ export function addRowRoutes(server: FastifyInstance, reads: Reads): void {
     sendJson(reply, `{"rows":[${rows}],"cursor":${JSON.stringify(page.cursor)},${freshnessJson(freshness)}}`)
     return reply
   })
-}
-
-async function waitFor(reads: Reads, { live }: ServedView, when: When, reply: FastifyReply): Promise<void> {
-  if (when.after.length === 0) return
-  tryBeforeWait(() => live.check())
-  await whileConnected(reply, signal => reads.wait({ after: when.after, timeoutMs: when.timeoutMs, signal }))
 }
 
 /** Lines where they are asked for by their type, and JSON is not. */

@@ -8,9 +8,9 @@ import { parseToken, type Token } from './token.ts'
 export interface WaitFor {
   readonly after: readonly string[]
   /** Milliseconds, default 5,000. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
   /** Ends the wait early, with its reason: the client has gone. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Tries a read before its wait: what waiting would not mend (the view has stopped) is said at once, what it may is not said. */
@@ -49,10 +49,7 @@ export class Waits {
     const tokens = after.map(text => this.#checked(text))
     const { engine } = this.#parts
     if (tokens.every(token => token.kind === 'log' && token.position <= engine.position)) return
-    if (this.#closed) throw shuttingDown()
-    if (this.#waiting.size >= WAITING_READS_MAX) {
-      throw fail('OVERLOADED', 'too many reads are waiting', { detail: `${WAITING_READS_MAX} at a time is the limit` })
-    }
+    checkWaiting(this.#waiting.size, this.#closed)
     const pending = tokens.map((token): Pending => ({ token, position: undefined, done: false }))
     const controller = new AbortController()
     const timer = setTimeout(() => controller.abort(this.#notReached(pending, timeoutMs)), timeoutMs)
@@ -137,6 +134,13 @@ export class Waits {
     const text = `the views: waiting for position ${wanted}, they are at ${reached}, the log ends at ${log.end}`
     return { source, position: wanted, reached, waitingFor: 'the views', text }
   }
+}
+
+/** Whether another read may wait. @throws SHUTTING_DOWN, OVERLOADED */
+export function checkWaiting(waiting: number, closed: boolean): void {
+  if (closed) throw shuttingDown()
+  if (waiting >= WAITING_READS_MAX)
+    throw fail('OVERLOADED', 'too many reads are waiting', { detail: `${WAITING_READS_MAX} at a time is the limit` })
 }
 
 export const shuttingDown = () =>

@@ -87,7 +87,7 @@ function after(range: EntryRange, entry: Buffer): EntryRange {
 }
 
 /** The first bytes behind these, in the order of bytes. */
-const behind = (bytes: Uint8Array): Buffer => Buffer.concat([bytes, Buffer.from([0])])
+export const behind = (bytes: Uint8Array): Buffer => Buffer.concat([bytes, Buffer.from([0])])
 
 /** The first bytes behind all that begin with these; undefined where there are none. */
 function behindAll(bytes: Uint8Array): Buffer | undefined {
@@ -145,7 +145,7 @@ interface RangeOfField {
   readonly lt?: unknown
 }
 
-const BOUNDS: readonly string[] = ['gte', 'gt', 'lte', 'lt']
+export const WHERE_BOUNDS = ['gte', 'gt', 'lte', 'lt'] as const
 
 const isRange = (condition: unknown): condition is RangeOfField =>
   typeof condition === 'object' && condition !== null && !(condition instanceof Date)
@@ -179,9 +179,11 @@ function fieldBounds({ fields }: IndexShape, where: Readonly<Record<string, unkn
 
 /** Null is in no range. */
 function boundsOf(prefix: Buffer, field: IndexField, range: RangeOfField): Bounds {
-  const other = Object.keys(range).find(bound => !BOUNDS.includes(bound))
+  const other = Object.keys(range).find(bound => !WHERE_BOUNDS.some(each => each === bound))
   if (other !== undefined)
-    throw fail('REQUEST_INVALID', `'${other}' is no bound of ${field.name}`, { hint: `it is ${BOUNDS.join(', ')}` })
+    throw fail('REQUEST_INVALID', `'${other}' is no bound of ${field.name}`, {
+      hint: `it is ${WHERE_BOUNDS.join(', ')}`,
+    })
   const at = (value: unknown) => Buffer.concat([prefix, boundBytes(field, value)])
   const present = startingWith(field.nullable ? Buffer.concat([prefix, Buffer.from([PRESENT])]) : prefix)
   const { gte, gt, lte, lt } = range

@@ -1,5 +1,6 @@
 // Reading rows in an order: what is asked of an engine, what it answers, and the forms in which shards answer it.
-import { type AnyRow, ByteReader, ByteWriter, fail, type KeyCodec, type RowCodec } from '../../core/index.ts'
+import { ByteWriter, fail, type RowCodec } from '../../core/index.ts'
+import type { ViewRow } from '../engine.ts'
 import type { FoldedView } from '../view.ts'
 import type { EntryRange, OrderedView } from './entry-range.ts'
 import { namesOf } from './row-index.ts'
@@ -17,15 +18,10 @@ export interface RangeRequest {
   readonly signal?: AbortSignal | undefined
 }
 
-export interface RangeRow {
-  readonly key: unknown
-  readonly value: AnyRow
-}
-
 /** Rows in order, as of one cut. Not to be kept across a yield. */
 export interface RangeRead {
   readonly position: number
-  readonly rows: readonly RangeRow[]
+  readonly rows: readonly ViewRow[]
   /** The entry of the last of them, where there are more in the range. */
   readonly next: Uint8Array | undefined
   readonly final: boolean
@@ -37,7 +33,7 @@ export const RANGE_TIMEOUT_MS = 5_000
 
 /** Rows that are in this thread. */
 export function pageOf({ table, touched }: FoldedView, { rows, more, writeEntry }: RowsFound): RangePage {
-  const page: RangeRow[] = []
+  const page: ViewRow[] = []
   for (const row of rows) page.push({ key: table.keyOf(row), value: table.toObject(touched.readable(row)) })
   const last = rows.at(-1)
   if (!more || last === undefined) return { rows: page, next: undefined }
@@ -65,53 +61,6 @@ export interface FoundBytes {
   readonly count: number
   readonly more: boolean
   readonly bytes: Uint8Array
-}
-
-interface Head {
-  readonly reader: ByteReader
-  left: number
-  readonly more: boolean
-  entry: Buffer
-  fieldBytes: number
-}
-
-/** Puts what shards found together: the first `most` rows of all. */
-export function mergeFound(
-  found: readonly FoundBytes[],
-  { descending }: EntryRange,
-  most: number,
-  key: KeyCodec,
-  codec: RowCodec,
-): RangePage {
-  const heads = found.map(({ bytes, count, more }): Head => {
-    const reader = new ByteReader(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
-    return { reader, left: count, more, entry: NOTHING, fieldBytes: 0 }
-  })
-  for (const head of heads) readEntry(head)
-  const sign = descending ? -1 : 1
-  const rows: RangeRow[] = []
-  let last: Buffer | undefined
-  while (rows.length < most) {
-    let first: Head | undefined
-    for (const head of heads)
-      if (head.left > 0 && (first === undefined || Buffer.compare(head.entry, first.entry) * sign < 0)) first = head
-    if (first === undefined) break
-    last = first.entry
-    first.reader.varint()
-    rows.push({ key: key.decode(last.subarray(first.fieldBytes)), value: codec.decode(first.reader) })
-    first.left--
-    readEntry(first)
-  }
-  const more = heads.some(head => head.left > 0 || head.more)
-  return { rows, next: more ? last : undefined }
-}
-
-const NOTHING = Buffer.alloc(0)
-
-function readEntry(head: Head): void {
-  if (head.left === 0) return
-  head.fieldBytes = head.reader.varint()
-  head.entry = Buffer.from(head.reader.bytes())
 }
 
 export function indexBuilding({ name, indexes }: OrderedView, index: number, { done, total }: IndexProgress) {

@@ -1,10 +1,12 @@
 // Reads of the past: what is asked for, at which cut, and what is known of it already. What it takes is bounded: so many at a time,
 // so much memory, so many records; each may be ended.
-import { type AnyRow, fail, type MainstemError } from '../../core/index.ts'
+import { type AnyRow, createRowCodec, fail, type MainstemError } from '../../core/index.ts'
 import { sourcesByView } from '../application.ts'
-import type { CutRead, RowRequest } from '../engine.ts'
+import type { CutRead, RowRequest, ViewRow } from '../engine.ts'
 import type { EntryRange } from '../indexes/entry-range.ts'
+import { mergedRows, type RowsOfShard } from '../indexes/merge.ts'
 import type { RangeRead, RangeRequest } from '../indexes/range-read.ts'
+import { KEY_ORDER } from '../indexes/view-indexes.ts'
 import type { Scheduler } from '../shards/scheduler.ts'
 import type { KeyId } from '../state/keys.ts'
 import { StateMemory } from '../state/memory.ts'
@@ -26,7 +28,10 @@ import { TouchIndex } from './touch-index.ts'
 /** Folded at the same time; each may take a quarter of the memory that the live views leave. */
 const AT_ONCE_MAX = 2
 const EXPORTS_MAX = 2
+/** Of the present in an order: what changes is held for each. */
+const ORDERS_MAX = 8
 const WAITING_MAX = 256
+const ALL_BY_KEY: EntryRange = { index: KEY_ORDER, from: undefined, to: undefined, descending: false }
 /** What reads of the past need of the engine. */
 export interface PastHost extends FoldsHost {
   /** Folder of the touch index. */
@@ -36,11 +41,13 @@ export interface PastHost extends FoldsHost {
   readonly scheduler: Scheduler
   readonly sliceMs: number
   readonly folded: readonly FoldedView[]
-  /** Whether their rows are in this thread. Where they are in several, the present is folded like the past. */
+  /** Whether their rows are in this thread. */
   readonly rowsHere: boolean
   readonly position: number
-  readonly atCut: boolean
-  cut(): Promise<void>
+  /** Calls back at the next cut. @throws why views do not go on */
+  whenAtCut<T>(begin: () => T): Promise<Awaited<T>>
+  /** Rows of a view in an order as they are at the cut that is now, of each shard. */
+  openOrder(view: FoldedView, range: EntryRange): readonly RowsOfShard[]
   /** @throws VIEW_REBUILDING, VIEW_STOPPED */
   checkReadable(view: string): void
   isComplete(source: string): boolean
@@ -65,6 +72,7 @@ export class PastReads implements Past {
   readonly #cuts: Cuts
   readonly #gate = new Gate(AT_ONCE_MAX, WAITING_MAX)
   readonly #exports = new Gate(EXPORTS_MAX, WAITING_MAX)
+  readonly #orders = new Gate(ORDERS_MAX, WAITING_MAX)
   readonly #stopping = new AbortController()
 
   constructor(host: PastHost) {
@@ -168,8 +176,14 @@ export class PastReads implements Past {
     }, this.#signal(signal))
   }
 
-  async rangeRows(view: string, range: EntryRange, at: At, { signal }: PastOptions = {}): Promise<RangeRows> {
+  async rangeRows(
+    view: string,
+    range: EntryRange,
+    at: At | undefined,
+    { signal }: PastOptions = {},
+  ): Promise<RangeRows> {
     this.#check(view)
+    if (at === undefined) return this.#liveOrder(view, range, signal)
     const leave = await this.#exports.enter(this.#signal(signal))
     try {
       const { held, found, cut, pace } = await this.#inOrder(view, range, at, signal)
@@ -199,12 +213,12 @@ export class PastReads implements Past {
 
   async rows(view: string, at: At | undefined, { signal }: PastOptions = {}): Promise<ViewRows> {
     this.#check(view)
+    const host = this.#host
+    if (at === undefined && !host.rowsHere) return this.#liveOrder(view, ALL_BY_KEY, signal)
     const leave = await this.#exports.enter(this.#signal(signal))
     try {
-      const host = this.#host
-      if (at === undefined && host.rowsHere) return await this.#liveRows(view, leave, signal)
-      if (at === undefined) host.checkReadable(view)
-      const work = await this.#begin(at ?? { position: host.position }, [view], signal)
+      if (at === undefined) return await this.#liveRows(view, leave, signal)
+      const work = await this.#begin(at, [view], signal)
       const held = await this.#folds.whole(view, work)
       const end = () => {
         held.end()
@@ -222,13 +236,44 @@ export class PastReads implements Past {
     }
   }
 
-  async #liveRows(name: string, leave: () => void, signal: AbortSignal | undefined): Promise<ViewRows> {
+  #liveRows(name: string, leave: () => void, signal: AbortSignal | undefined): Promise<ViewRows> {
+    return this.#host.whenAtCut(() => {
+      const { view, cut } = this.#now(name)
+      return liveRows(view, cut, this.#pace(signal), leave)
+    })
+  }
+
+  async #liveOrder(name: string, range: EntryRange, signal: AbortSignal | undefined): Promise<ViewRows> {
+    const ends = this.#signal(signal)
+    const leave = await this.#orders.enter(ends)
+    try {
+      return await this.#host.whenAtCut(() => {
+        const { view, cut } = this.#now(name)
+        const shards = this.#host.openOrder(view, range)
+        const close = () => {
+          for (const shard of shards) shard.end()
+          leave()
+        }
+        return {
+          ...cut,
+          rows: view.size,
+          close,
+          [Symbol.asyncIterator]: () => rowsOf(view, shards, range, ends, close),
+        }
+      })
+    } catch (error) {
+      leave()
+      throw error
+    }
+  }
+
+  /** A view at the cut that is now. */
+  #now(name: string): { readonly view: FoldedView; readonly cut: AtCut } {
     const host = this.#host
-    while (!host.atCut) await host.cut()
     host.checkReadable(name)
     const sources = this.#sources.get(name) ?? []
     const cut = { position: host.position, final: sources.every(source => host.isComplete(source)) }
-    return liveRows(host.folded.find(view => view.name === name)!, cut, this.#pace(signal), leave)
+    return { view: host.folded.find(view => view.name === name)!, cut }
   }
 
   /** Ends all that runs, and takes no more. An export ends when its reader looks again. */
@@ -307,5 +352,22 @@ export class PastReads implements Past {
     const sources = [...new Set(views.flatMap(view => this.#sources.get(view) ?? []))]
     if (complete !== undefined) return { position: cut, final: sources.every(source => complete.includes(source)) }
     return { position: cut, final: await this.#complete.of(sources, cut, pace) }
+  }
+}
+
+async function* rowsOf(
+  view: FoldedView,
+  shards: readonly RowsOfShard[],
+  range: EntryRange,
+  signal: AbortSignal,
+  close: () => void,
+): AsyncGenerator<readonly ViewRow[]> {
+  try {
+    for await (const rows of mergedRows(shards, range, view.key, createRowCodec(view.value))) {
+      signal.throwIfAborted()
+      yield rows
+    }
+  } finally {
+    close()
   }
 }

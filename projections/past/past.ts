@@ -1,8 +1,8 @@
 // The port by which the past of views is read: rows as of a position, a time or a savepoint, and the records that made them.
 import type { AnyRow, LogTopic, RecordOp, SourceMark } from '../../core/index.ts'
-import type { CutRead, RowRequest } from '../engine.ts'
+import type { CutRead, RowRequest, ViewRow } from '../engine.ts'
 import type { EntryRange } from '../indexes/entry-range.ts'
-import type { RangeRead, RangeRequest, RangeRow } from '../indexes/range-read.ts'
+import type { RangeRead, RangeRequest } from '../indexes/range-read.ts'
 
 /** A place in the past. */
 export type At =
@@ -58,11 +58,6 @@ export interface Lineage extends AtCut {
   readonly more: boolean
 }
 
-export interface ViewRow {
-  readonly key: unknown
-  readonly value: AnyRow
-}
-
 /** All rows of a view at one cut, in no order, some at a time. */
 export interface ViewRows extends AtCut, AsyncIterable<readonly ViewRow[]> {
   readonly rows: number
@@ -71,7 +66,7 @@ export interface ViewRows extends AtCut, AsyncIterable<readonly ViewRow[]> {
 }
 
 /** Rows of a view in an order at one cut, some at a time. */
-export interface RangeRows extends AtCut, AsyncIterable<readonly RangeRow[]> {
+export interface RangeRows extends AtCut, AsyncIterable<readonly ViewRow[]> {
   /** Ends it before all was read. */
   close(): void
 }
@@ -86,8 +81,11 @@ export interface Past {
   lineage(view: string, key: unknown, options: LineageOptions): Promise<Lineage>
   /** The first rows of a range, as they were. @throws as `read` */
   range(request: RangeRequest, at: At): Promise<RangeRead>
-  /** All rows of a range, as they were. @throws as `read` */
-  rangeRows(view: string, range: EntryRange, at: At, options?: PastOptions): Promise<RangeRows>
-  /** All rows of a view: as they are now, where `at` is undefined. @throws as `read` */
+  /**
+   * All rows of a range: as they are now, where `at` is undefined. Then views go on meanwhile, and what changes before its turn comes is held.
+   * @throws as `read`; of the present VIEW_REBUILDING, and while it is read OVERLOADED where too much would have to be held
+   */
+  rangeRows(view: string, range: EntryRange, at: At | undefined, options?: PastOptions): Promise<RangeRows>
+  /** All rows of a view: as they are now, where `at` is undefined. @throws as `rangeRows` */
   rows(view: string, at: At | undefined, options?: PastOptions): Promise<ViewRows>
 }

@@ -1,6 +1,7 @@
 // Rows of a fold that is at a cut and does not go on, put in an order: an index of them is made, in turns, for the one answer.
+import type { ViewRow } from '../engine.ts'
 import type { EntryRange } from '../indexes/entry-range.ts'
-import { pageOf, type RangePage, type RangeRow } from '../indexes/range-read.ts'
+import { pageOf, type RangePage } from '../indexes/range-read.ts'
 import { FieldIndex, KeyOrderIndex } from '../indexes/row-index.ts'
 import { foundIn } from '../indexes/rows-found.ts'
 import { KEY_ORDER } from '../indexes/view-indexes.ts'
@@ -14,7 +15,7 @@ const ROWS_PER_BATCH = 256
 export interface RowsInOrder {
   page(most: number): RangePage
   /** All of them. @param end called when they are given, or nobody wants them any more */
-  all(pace: Pace, end: () => void): AsyncGenerator<readonly RangeRow[]>
+  all(pace: Pace, end: () => void): AsyncGenerator<readonly ViewRow[]>
 }
 
 /** @throws STATE_TOO_LARGE, STATE_INVALID */

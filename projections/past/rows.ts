@@ -1,10 +1,11 @@
 // All rows of a view at one cut: of the present, read before they change while folding goes on; of the past, from a fold of its own.
 import { type AnyRow, ByteReader, fail } from '../../core/index.ts'
+import type { ViewRow } from '../engine.ts'
 import { idAt, RowsAtCut } from '../rows-at-cut.ts'
 import type { KeyId } from '../state/keys.ts'
 import type { FoldedView } from '../view.ts'
 import type { Pace } from './pace.ts'
-import type { AtCut, ViewRow, ViewRows } from './past.ts'
+import type { AtCut, ViewRows } from './past.ts'
 
 /** Rows given at a time. */
 const ROWS_PER_BATCH = 256

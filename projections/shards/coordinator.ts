@@ -113,7 +113,7 @@ export abstract class Coordinator implements Engine {
       if (view === undefined) throw unknownView(name, this.views.keys())
       return folding.deadLetters(view)
     })
-    this.changes = new Feeds({ folding, atCut: begin => this.#atCutGoingOn(begin) })
+    this.changes = new Feeds({ folding, atCut: begin => this.whenAtCut(begin) })
     this.#catchingUp = new CatchingUp(this.#scheduler, 0, 0, false)
     this.#checkpointRuns = new CheckpointRuns({
       scheduler: this.#scheduler,
@@ -143,7 +143,7 @@ export abstract class Coordinator implements Engine {
     return rowExchange({
       folding: this.#folding,
       checkpoints: this.#checkpointRuns,
-      atCut: begin => this.#atCutGoingOn(begin),
+      atCut: begin => this.whenAtCut(begin),
       replayed: (names, from) => this.#checkpoints?.replayed(names, this.position, from),
       replaced: changes => {
         this.#lookAtViews()
@@ -388,7 +388,7 @@ export abstract class Coordinator implements Engine {
   }
 
   /** Calls back at the next cut. @throws why views do not go on */
-  #atCutGoingOn<T>(begin: () => T): Promise<Awaited<T>> {
+  protected whenAtCut<T>(begin: () => T): Promise<Awaited<T>> {
     return this.#atCut(cut => {
       if (cut === undefined) throw this.#failure ?? fail('SHUTTING_DOWN', 'the application is shutting down')
       return begin()

@@ -78,10 +78,8 @@ class LocalCoordinator extends Coordinator implements LocalEngine {
       get position() {
         return shard.position
       },
-      get atCut() {
-        return !shard.inTransaction
-      },
-      cut: () => shard.cut(),
+      whenAtCut: begin => this.whenAtCut(begin),
+      openOrder: (view, range) => [this.#ranges.open(view, range)],
     })
   }
 

@@ -1,7 +1,17 @@
 // Ranges of rows that are in this thread: at once where the order is level, otherwise in the turn in which it is.
 import type { MainstemError } from '../../core/index.ts'
 import type { LiveView } from '../engine.ts'
-import { indexBuilding, pageOf, RANGE_TIMEOUT_MS, type RangeRead, type RangeRequest } from '../indexes/range-read.ts'
+import type { EntryRange } from '../indexes/entry-range.ts'
+import type { RowsOfShard } from '../indexes/merge.ts'
+import { ORDER_TURN_MS, OrderAtCut } from '../indexes/order-at-cut.ts'
+import {
+  type FoundBytes,
+  indexBuilding,
+  pageOf,
+  RANGE_TIMEOUT_MS,
+  type RangeRead,
+  type RangeRequest,
+} from '../indexes/range-read.ts'
 import type { IndexProgress } from '../indexes/view-indexes.ts'
 import type { FoldedView } from '../view.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -63,6 +73,23 @@ export class LocalRanges {
         cancel()
         signal?.removeEventListener('abort', aborted)
       }
+    }
+  }
+
+  /** Rows in an order as they are at the cut that is now. */
+  open(view: FoldedView, range: EntryRange): RowsOfShard {
+    const order = new OrderAtCut(view, this.#shard.indexes, range)
+    return { next: () => this.#next(view, range, order), end: () => order.end() }
+  }
+
+  async #next(view: FoldedView, { index }: EntryRange, order: OrderAtCut): Promise<FoundBytes> {
+    const scheduler = this.#scheduler
+    for (;;) {
+      await scheduler.yield()
+      const endMs = scheduler.nowMs() + ORDER_TURN_MS
+      const found = order.next(() => scheduler.nowMs() >= endMs)
+      if (!('behind' in found)) return found
+      await new Promise<void>((resolve, reject) => this.#shard.indexes.whenLevel(view, index, resolve, reject))
     }
   }
 }

@@ -29,6 +29,10 @@ export type ToShard =
       readonly range: EntryRange
       readonly most: number
     }
+  /** Begin to read rows in an order as they are at the cut of the last slice; give the next of them; end. */
+  | { readonly type: 'order'; readonly id: number; readonly view: number; readonly range: EntryRange }
+  | { readonly type: 'order-next'; readonly id: number }
+  | { readonly type: 'order-end'; readonly id: number }
   /** Give the dead letters of a view. */
   | { readonly type: 'letters'; readonly id: number; readonly view: number }
   /** Keep rows of these views as they are before they change; see `Folding`. */
@@ -62,6 +66,7 @@ export type FromShard =
     }
   | ({ readonly type: 'rows' } & RowsRead)
   | ({ readonly type: 'found' } & RangeFound)
+  | ({ readonly type: 'ordered' } & Omit<RangeFound, 'position'>)
   /** Its indexes are not as they were. */
   | { readonly type: 'facts'; readonly views: readonly ViewFacts[] }
   | { readonly type: 'letters'; readonly id: number; readonly letters: readonly DeadLetterEntry[] }

@@ -2,10 +2,13 @@
 // Given out when all have reached that cut, as rows by key are. A shard whose order is not level says so, and all are asked again.
 import { createRowCodec, errorOf, fail, type MainstemError, type RowCodec } from '../../core/index.ts'
 import type { EntryRange } from '../indexes/entry-range.ts'
-import { type FoundBytes, mergeFound, type RangePage } from '../indexes/range-read.ts'
+import { mergeFound } from '../indexes/merge.ts'
+import type { FoundBytes, RangePage } from '../indexes/range-read.ts'
 import type { IndexProgress } from '../indexes/view-indexes.ts'
 import type { FoldedView } from '../view.ts'
-import type { RangeFound, ShardChannel } from './messages.ts'
+import type { FromShard, RangeFound, ShardChannel } from './messages.ts'
+import { RemoteOrders } from './remote-orders.ts'
+import type { Scheduler } from './scheduler.ts'
 
 /** Ranges asked for and not answered: more are refused. */
 const PENDING_MAX = 1_000
@@ -22,10 +25,17 @@ export type RangeOfShards =
   /** Some order is not level. */
   | { readonly behind: IndexProgress }
 
+type RangeAnswer = Extract<FromShard, { type: 'found' | 'ordered' }>
+
 export interface RangesHost {
   readonly views: readonly FoldedView[]
   /** The cut that all have reached. */
   readonly position: number
+}
+
+export interface ShardsReached {
+  readonly channels: readonly ShardChannel[]
+  readonly scheduler: Scheduler
 }
 
 export class RemoteRanges {
@@ -33,15 +43,18 @@ export class RemoteRanges {
   readonly #channels: readonly ShardChannel[]
   readonly #fail: (error: MainstemError) => void
   readonly #codecs: readonly RowCodec[]
+  /** Ranges of any length, read while shards go on. */
+  readonly orders: RemoteOrders
   readonly #asked = new Map<number, Asked>()
   /** Answered as of a cut that not all have reached. */
   #early: Asked[] = []
   #nextId = 0
 
   /** @param fail told that shards cannot go on */
-  constructor(host: RangesHost, channels: readonly ShardChannel[], fail: (error: MainstemError) => void) {
+  constructor(host: RangesHost, { channels, scheduler }: ShardsReached, fail: (error: MainstemError) => void) {
     this.#host = host
     this.#channels = channels
+    this.orders = new RemoteOrders(host.views, channels, scheduler)
     this.#fail = fail
     this.#codecs = host.views.map(view => createRowCodec(view.value))
   }
@@ -64,7 +77,12 @@ export class RemoteRanges {
     return asked.promise
   }
 
-  hear(shard: number, message: RangeFound): void {
+  hear(shard: number, message: RangeAnswer): void {
+    if (message.type === 'ordered') this.orders.hear(message)
+    else this.#hear(shard, message)
+  }
+
+  #hear(shard: number, message: RangeFound): void {
     const asked = this.#asked.get(message.id)
     if (asked === undefined) return
     asked.answers[shard] = message
@@ -101,6 +119,7 @@ export class RemoteRanges {
   }
 
   end(error: MainstemError): void {
+    this.orders.end(error)
     for (const { reject } of [...this.#asked.values(), ...this.#early]) reject(error)
     this.#asked.clear()
     this.#early = []

@@ -11,7 +11,7 @@ import {
   reportOf,
 } from '../../core/index.ts'
 import type { ApplicationParts } from '../application.ts'
-import type { RowRequest } from '../engine.ts'
+import type { CutRead, RowRequest } from '../engine.ts'
 import type { RecordedChanges } from '../feed/recorder.ts'
 import { allFacts, type IndexFacts } from '../indexes/view-indexes.ts'
 import { type Refolded, replacementsOf } from '../replay/replacement.ts'
@@ -59,10 +59,7 @@ interface Read extends PromiseWithResolvers<RowsAtPosition> {
   readonly rows: (AnyRow | undefined)[]
 }
 
-export interface RowsAtPosition {
-  readonly position: number
-  readonly rows: readonly (AnyRow | undefined)[]
-}
+export type RowsAtPosition = Omit<CutRead, 'final'>
 
 export interface RemoteShardsOptions {
   readonly channels: readonly ShardChannel[]
@@ -109,7 +106,7 @@ export class RemoteShards implements Folding {
     this.views = parts.projections.map(each => new FoldedView(each, { position: 0, timeMs: 0 }, this.memory))
     this.members = channels.map((channel, shard) => new RemoteMember(groupsOf(shard, channels.length), channel))
     this.#codecs = this.views.map(view => createRowCodec(view.value))
-    this.ranges = new RemoteRanges(this, channels, error => this.#fail(error))
+    this.ranges = new RemoteRanges(this, options, error => this.#fail(error))
     this.#owners = ownersOf(options.channels.length)
     this.#ahead = options.channels.map(() => 0)
     for (const [shard, channel] of options.channels.entries()) {
@@ -213,6 +210,7 @@ export class RemoteShards implements Folding {
         this.#facts = this.#facts.map((facts, n) => (n === shard ? message.views : facts))
         return
       case 'found':
+      case 'ordered':
         this.ranges.hear(shard, message)
         return
       case 'letters':

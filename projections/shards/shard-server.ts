@@ -12,6 +12,7 @@ import { cannotCheckpoint } from '../checkpoint/failure.ts'
 import type { LoadRequest, ShardCheckpoints } from '../checkpoint/member.ts'
 import type { PartRequest } from '../checkpoint/part.ts'
 import type { RecordedChanges } from '../feed/recorder.ts'
+import { ORDER_TURN_MS, OrderAtCut } from '../indexes/order-at-cut.ts'
 import { writeFound } from '../indexes/range-read.ts'
 import type { CoordinatorChannel, RowsWanted, ToShard, ViewFacts } from './messages.ts'
 import type { Shard } from './shard.ts'
@@ -25,6 +26,8 @@ export class ShardServer {
   /** Of the rows that are shown. */
   readonly #codecs: readonly RowCodec[]
   readonly #writer = new ByteWriter()
+  /** Rows that are being read in an order at one cut. */
+  readonly #orders = new Map<number, OrderAtCut>()
   #tail: Promise<void> = Promise.resolve()
   #complete: readonly string[] = []
   #failed = false
@@ -90,6 +93,16 @@ export class ShardServer {
         return
       case 'range':
         this.#range(message)
+        return
+      case 'order':
+        this.#orders.set(message.id, new OrderAtCut(shard.views[message.view]!, shard.indexes, message.range))
+        return
+      case 'order-next':
+        this.#orderNext(message.id)
+        return
+      case 'order-end':
+        this.#orders.get(message.id)?.end()
+        this.#orders.delete(message.id)
         return
       case 'letters': {
         const letters = await shard.deadLetters(shard.views[message.view]!)
@@ -193,6 +206,17 @@ export class ShardServer {
       this.#channel.post({ type: 'found', id, position, found: { count: rows.length, more, bytes } }, [bytes.buffer])
     } catch (error) {
       this.#channel.post({ type: 'found', id, position, error: reportOf(asMainstemError(error)) })
+    }
+  }
+
+  #orderNext(id: number): void {
+    const endMs = performance.now() + ORDER_TURN_MS
+    try {
+      const found = this.#orders.get(id)!.next(() => performance.now() >= endMs)
+      if ('behind' in found) this.#channel.post({ type: 'ordered', id, behind: found.behind })
+      else this.#channel.post({ type: 'ordered', id, found }, [found.bytes.buffer as ArrayBuffer])
+    } catch (error) {
+      this.#channel.post({ type: 'ordered', id, error: reportOf(asMainstemError(error)) })
     }
   }
 

@@ -81,8 +81,8 @@ class ShardedCoordinator extends Coordinator {
       get position() {
         return shards.position
       },
-      atCut: true,
-      cut: async () => {},
+      whenAtCut: begin => this.whenAtCut(begin),
+      openOrder: (view, range) => shards.ranges.orders.open(view, range),
     })
   }
 

@@ -29,8 +29,8 @@ export async function* subscribeLocally(
       wanted,
       after: [after].flat(),
       lastEventId: undefined,
-      ...(timeoutMs === undefined ? {} : { timeoutMs }),
-      ...(signal ? { signal } : {}),
+      timeoutMs,
+      signal,
     })
     const subscriber = new LocalSubscriber(opened, signal)
     known.reset()

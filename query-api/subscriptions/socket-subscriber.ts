@@ -37,7 +37,6 @@ export class SocketSubscriber implements Clocked {
   #progress = -1
   #membership: Membership | undefined
   #ending = false
-  #roomWanted: (() => void) | undefined
 
   constructor(options: SocketSubscriberOptions) {
     this.#options = options
@@ -62,10 +61,12 @@ export class SocketSubscriber implements Clocked {
     const { opened } = this.#options
     for (let part: SnapshotPart | 'overflow' = first; part !== 'overflow'; part = await opened.more()) {
       if (this.#ending || this.#isOver()) return
-      this.#write(opened.events.part(part))
-      if (part.last) return this.#join()
-      await this.#room()
-      if (this.#ending) return
+      const sent = this.#send(opened.events.part(part))
+      if (part.last) {
+        this.#join()
+        return
+      }
+      await sent
     }
     this.overflow()
   }
@@ -78,13 +79,12 @@ export class SocketSubscriber implements Clocked {
     }
   }
 
-  /** Resolves when the client has taken of the snapshot what was sent, or has gone. */
-  async #room(): Promise<void> {
+  /** Sends a part of the snapshot; resolves when the client has taken it, but for a little, or has gone. */
+  async #send(part: Buffer): Promise<void> {
+    const sent = new Promise<void>(resolve => this.#write(part, () => resolve()))
     if (this.#socket.writableLength <= this.#options.limits.unsentBytesMax) return
     const timer = setTimeout(() => this.#socket.destroy(), SUBSCRIBER_STALL_MS_MAX).unref()
-    await new Promise<void>(resolve => {
-      this.#roomWanted = resolve
-    })
+    await sent
     clearTimeout(timer)
   }
 
@@ -114,7 +114,10 @@ export class SocketSubscriber implements Clocked {
   }
 
   #write(bytes: Buffer, taken?: () => void): void {
-    if (bytes.length === 0) return
+    if (bytes.length === 0) {
+      taken?.()
+      return
+    }
     this.#saidMs = performance.now()
     if (!this.#socket.write(bytes, taken) && this.#socket.writableLength > 0) this.#stalledMs ??= this.#saidMs
   }
@@ -182,7 +185,6 @@ export class SocketSubscriber implements Clocked {
 
   readonly #drained = (): void => {
     this.#stalledMs = undefined
-    this.#roomWanted?.()
   }
 
   readonly #taken = (): void => {
@@ -192,7 +194,6 @@ export class SocketSubscriber implements Clocked {
 
   readonly #closed = (): void => {
     this.#ending = true
-    this.#roomWanted?.()
     this.#membership?.leave()
     this.#options.opened.close()
   }

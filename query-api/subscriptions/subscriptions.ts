@@ -11,7 +11,7 @@ import {
   UNSENT_BYTES_MAX,
 } from '../limits.ts'
 import type { Reads, ServedView } from '../reads.ts'
-import { shuttingDown, tryBeforeWait, type WaitFor } from '../waits.ts'
+import { shuttingDown, type WaitFor } from '../waits.ts'
 import { Events, type Mark } from './events.ts'
 import { parseResumeToken, type ResumeToken } from './resume-token.ts'
 import type { Selection, Wanted } from './selection.ts'
@@ -131,14 +131,7 @@ export class Subscriptions {
     const { served, after, timeoutMs, signal } = request
     // A client is not told of a time before the one that it knows, also after a restart.
     const tokens = token ? [...after, String(token.position)] : after
-    if (tokens.length > 0) {
-      tryBeforeWait(() => served.live.check())
-      await this.#reads.wait({
-        after: tokens,
-        ...(timeoutMs === undefined ? {} : { timeoutMs }),
-        ...(signal ? { signal } : {}),
-      })
-    }
+    await this.#reads.wait({ after: tokens, timeoutMs, signal }, [served.live])
     served.live.check()
     const each = await this.#use(served)
     try {

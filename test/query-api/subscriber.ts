@@ -47,9 +47,11 @@ export class TestSubscriber {
     if (event === 'reset') this.rows.clear()
     if (event === 'row') this.rows.set(key, taken.data['value'])
     if (event === 'gone') this.rows.delete(key)
-    const waiting = this.#waiting
-    this.#waiting = waiting.filter(({ until }) => !until())
-    for (const { until, resolve } of waiting) if (until()) resolve()
+    this.#waiting = this.#waiting.filter(({ until, resolve }) => {
+      const isSo = until()
+      if (isSo) resolve()
+      return !isSo
+    })
   }
 
   named(name: string): readonly Event[] {

@@ -35,8 +35,10 @@ import {
   type Engine,
   type EngineOptions,
   openEngine,
+  openShardedEngine,
   partsOf,
   projection,
+  startThreadCrew,
 } from '../../projections/index.ts'
 import {
   Appends,
@@ -264,15 +266,18 @@ export interface Reply {
 }
 
 /**
- * @param options of the engine: where what is kept matters, checkpoints must not come by the clock
+ * @param options of the engine: where what is kept matters, checkpoints must not come by the clock; shards in so many threads, of an
+ *   application that Node itself has loaded from its file
  * @param settings how it is served
  */
 export async function openWorld(
   app: Application = shop,
   {
     segmentBytesMax,
+    threads = 0,
     ...options
-  }: Pick<EngineOptions, 'checkpointIntervalMs'> & Pick<EmbeddedLogOptions, 'segmentBytesMax'> = {},
+  }: Pick<EngineOptions, 'checkpointIntervalMs'> &
+    Pick<EmbeddedLogOptions, 'segmentBytesMax'> & { readonly threads?: number } = {},
   settings: Partial<ServerOptions> = {},
   subscriptions: NonNullable<ReadsOptions['subscriptions']> = {},
 ): Promise<World> {
@@ -283,7 +288,12 @@ export async function openWorld(
   for (const each of parts.topics)
     topics.set(each.name, await log.topic(compileContract(each.name, 'topic', each.value, each.key)))
   await log.topic(ordersContract)
-  const engine = await openEngine({ log, parts, path: path.join(folder, 'views'), fingerprint: 'test', ...options })
+  const views = path.join(folder, 'views')
+  const own = { log, parts, path: views, fingerprint: 'test', ...options }
+  const engine =
+    threads === 0
+      ? await openEngine(own)
+      : await openShardedEngine(own, await startThreadCrew({ count: threads, log, path: views, application: app }))
   const source = new ManualSource('shop')
   const reads = openReads({ engine, log, sources: new Map([['shop', source]]), subscriptions })
   const internalErrors: unknown[] = []

@@ -15,8 +15,8 @@ import {
   partsOf,
   planRange,
   type RangeQuery,
-  type RangeRow,
   realScheduler,
+  type ViewRow,
 } from '../../../projections/index.ts'
 import { Random } from '../../support/random.ts'
 import { expected, type IndexedView, randomQuery, randomViews, textOf } from './world.ts'
@@ -48,7 +48,7 @@ async function open(app: Application, shards: number, sliceMs: number, views = `
 }
 
 interface Pages {
-  readonly rows: readonly RangeRow[]
+  readonly rows: readonly ViewRow[]
   /** Of each page. */
   readonly positions: readonly number[]
 }
@@ -61,7 +61,7 @@ async function paged(
   most: number,
   between?: () => Promise<unknown>,
 ): Promise<Pages> {
-  const rows: RangeRow[] = []
+  const rows: ViewRow[] = []
   const positions: number[] = []
   let cursor: string | undefined
   do {
@@ -123,7 +123,7 @@ describe('ranges of rows', () => {
       await Promise.all(engines.map(engine => engine.waitFor(log.end, AbortSignal.timeout(20_000))))
       running.yes = false
     }
-    const seen: { position: number; rows: readonly RangeRow[] }[] = []
+    const seen: { position: number; rows: readonly ViewRow[] }[] = []
     const read = async (engine: Engine) => {
       while (running.yes) {
         const { rows, positions } = await paged(engine, view, query, 1_000)

@@ -2,7 +2,7 @@
 // filtered and sorted by their values.
 import { z } from 'zod'
 import { type AnyRow, compileContract, type Log, type LogTopic, topic } from '../../../core/index.ts'
-import { type Projection, projection, type RangeQuery, type RangeRow, type View } from '../../../projections/index.ts'
+import { type Projection, projection, type RangeQuery, type View, type ViewRow } from '../../../projections/index.ts'
 import type { Random } from '../../support/random.ts'
 
 interface Kind {
@@ -57,7 +57,7 @@ export interface RandomViews {
   /** Appends one transaction. */
   change(events: number, only?: (key: AnyRow) => boolean): Promise<void>
   /** All rows as of now, the same of all views. */
-  rows(view: IndexedView): readonly RangeRow[]
+  rows(view: IndexedView): readonly ViewRow[]
 }
 
 const schemaOf = (fields: readonly Field[], begun: boolean) =>
@@ -77,7 +77,8 @@ const fieldsOf = (random: Random, letter: string, count: number, nulls: number):
     nullable: random.next() < nulls,
   }))
 
-export async function randomViews(log: Log, random: Random): Promise<RandomViews> {
+/** @param most how many keys there may be */
+export async function randomViews(log: Log, random: Random, most = 150): Promise<RandomViews> {
   const single = random.next() < 0.5
   const keys = fieldsOf(random, 'k', single ? 1 : 1 + random.int(3), 0)
   const fields = fieldsOf(random, 'f', 2 + random.int(3), 0.4)
@@ -123,7 +124,7 @@ export async function randomViews(log: Log, random: Random): Promise<RandomViews
   )
   const stored = await log.topic(compileContract('events', 'topic', value, 'k0'))
   const rows = new Map<string, AnyRow>()
-  const pool = Array.from({ length: 150 }, () => draw(random, keys))
+  const pool = Array.from({ length: most }, () => draw(random, keys))
   const of = (view: unknown): IndexedView => ({ view: view as IndexedView['view'], keys, single, fields, indexes })
   return {
     views: [of(first), of(second)],
@@ -194,12 +195,12 @@ const partsOf = ({ single, keys }: IndexedView, key: unknown): readonly unknown[
 /** The rows that a query asks for, in order. @param index fields of the index that serves it */
 export function expected(
   view: IndexedView,
-  all: readonly RangeRow[],
+  all: readonly ViewRow[],
   { where, from, to, prefix, order }: RangeQuery,
   index: readonly string[],
-): readonly RangeRow[] {
-  const fieldOf = ({ key, value }: RangeRow, name: string) => (name in value ? value[name] : (key as AnyRow)[name])
-  const entry = (row: RangeRow) => [...index.map(name => fieldOf(row, name)), ...partsOf(view, row.key)]
+): readonly ViewRow[] {
+  const fieldOf = ({ key, value }: ViewRow, name: string) => (name in value ? value[name] : (key as AnyRow)[name])
+  const entry = (row: ViewRow) => [...index.map(name => fieldOf(row, name)), ...partsOf(view, row.key)]
   const sign = order === 'desc' ? -1 : 1
   return all
     .filter(row => Object.entries(where ?? {}).every(([name, condition]) => meets(fieldOf(row, name), condition)))
