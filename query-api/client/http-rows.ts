@@ -90,7 +90,7 @@ async function keyParameters({ keys, range = {}, options: { signal } }: RowsRequ
 }
 
 /** A condition that is forgotten would be a scan of all rows: what is undefined is refused. */
-function whereParameters(where: Readonly<Record<string, unknown>>): Parameters {
+export function whereParameters(where: Readonly<Record<string, unknown>>): Parameters {
   const fields = Object.entries(where)
   if (fields.length === 0)
     throw new ClientError({

@@ -4,10 +4,11 @@
 // but the keys of the rows that are known.
 import type { AnyRow, Position } from '../../core/index.ts'
 import type { Freshness } from '../reads.ts'
-import { backoffMs, pause } from './calls.ts'
+import { backoffMs, type Call, type Parameters, pause } from './calls.ts'
 import type { Change, SubscribeOptions } from './client.ts'
 import { type ClientError, errorOfAnswer } from './client-error.ts'
 import { type ServerEvent, serverEvents } from './event-stream.ts'
+import { whereParameters } from './http-rows.ts'
 import { checkKeys, type ViewKeys } from './keys.ts'
 import { KnownKeys } from './known-keys.ts'
 import { leavable } from './leavable.ts'
@@ -19,7 +20,7 @@ export interface SubscriptionRequest {
   /** Of the view. */
   readonly path: string
   readonly keys: ViewKeys
-  readonly options: SubscribeOptions<unknown>
+  readonly options: SubscribeOptions<unknown, unknown>
 }
 
 type AnyChange = Change<unknown, AnyRow>
@@ -27,7 +28,7 @@ type AnyChange = Change<unknown, AnyRow>
 /** @throws REQUEST_INVALID */
 export function subscribeOverHttp(request: SubscriptionRequest): AsyncIterable<AnyChange> {
   const { keys, signal } = request.options
-  checkKeys(keys)
+  if (keys !== undefined) checkKeys(keys)
   return leavable(left => new Subscription(request, left).changes(), signal)
 }
 
@@ -100,17 +101,16 @@ class Subscription {
     const { reader, path, keys, options } = this.#request
     const signal = this.#signal
     const readKey = await keys.reader(signal)
-    const texts: string[] = []
-    for (const key of options.keys) texts.push(await keys.text(key, signal))
+    const selected = await selectedBy(options, keys, signal)
     const { timeoutMs, sources } = options
     const id = this.#id
     const stream = await reader.waiting(options, first =>
       reader.calls.stream(
         {
           path: `${path}/subscribe`,
-          keys: { keys: texts },
+          keys: selected.keys,
           // What it waited for before it began it has, and more.
-          query: id === undefined ? first : { timeoutMs, sources },
+          query: { ...selected.query, ...(id === undefined ? first : { timeoutMs, sources }) },
           headers: { accept: 'text/event-stream', ...(id === undefined ? {} : { 'last-event-id': id }) },
           safe: true,
           signal,
@@ -137,6 +137,19 @@ class Subscription {
     for (const key of gone) yield { type: 'gone', key, position }
     yield { type: 'progress', ...freshness, position }
   }
+}
+
+/** Which rows, as parameters: those that are written as keys in a path, and others. */
+async function selectedBy(
+  { keys: wanted, prefix, where }: SubscribeOptions<unknown, unknown>,
+  keys: ViewKeys,
+  signal: AbortSignal,
+): Promise<{ readonly keys: NonNullable<Call['keys']>; readonly query: Parameters }> {
+  if (where !== undefined) return { keys: {}, query: whereParameters(where as Readonly<Record<string, unknown>>) }
+  if (prefix !== undefined) return { keys: { prefix: await keys.prefix(prefix, signal) }, query: {} }
+  const texts: string[] = []
+  for (const key of wanted) texts.push(await keys.text(key, signal))
+  return { keys: { keys: texts }, query: {} }
 }
 
 interface ChangeWire {

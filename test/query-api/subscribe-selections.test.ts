@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterEach, describe, expect, expectTypeOf, it } from 'vitest'
 import type { z } from 'zod'
+import { createClient } from '../../query-api/client/index.ts'
 import { type Change, createKey, createLocalClient } from '../../query-api/index.ts'
 import { nativeModule } from '../support/native-module.ts'
 import { Random } from '../support/random.ts'
@@ -268,39 +269,44 @@ describe('a subscription under a policy', () => {
   })
 })
 
-describe('a client in this process', () => {
-  it('subscribes by a prefix and by values, typed by the key and by the indexes', async () => {
-    world = await openWorld(app)
-    const { views } = createLocalClient<typeof app>(world.reads)
-    await move(...Array.from({ length: 600 }, (_, seat) => ({ seat, city: 'Bern' })))
-    const changes: Change<
-      { show: string; seat: number },
-      { city: string | null; cents: number; tenant: string; note: string }
-    >[] = []
-    const stop = new AbortController()
-    const { signal } = stop
-    const reading = (async () => {
-      for await (const change of views.places.subscribe({ where: { city: 'Bern' }, after: '600', signal }))
-        changes.push(change)
-    })()
-    const count = (type: string) => changes.filter(change => change.type === type).length
-    await expect.poll(() => count('progress')).toBe(1)
-    expect(count('row')).toBe(600)
-    await move({ seat: 5, city: 'Ulm' })
-    await expect.poll(() => count('gone')).toBe(1)
-    stop.abort(new Error('enough'))
-    await expect(reading).rejects.toThrow('enough')
-    for await (const change of views.shows.subscribe({ prefix: 'ham' })) {
-      expectTypeOf(change.type === 'row' && change.value).toEqualTypeOf<false | { moves: number }>()
-      expect(change).toMatchObject({ type: 'row', key: 'hamlet', value: { moves: 601 } })
-      break
-    }
-    for await (const change of views.places.subscribe({ prefix: { show: 'hamlet' } })) {
-      expect(change).toMatchObject({ type: 'row', key: { show: 'hamlet', seat: 0 } })
-      break
-    }
-    expect(world.reads.subscriptions.open).toBe(0)
-  })
+describe('a client', () => {
+  it.each(['in this process', 'over HTTP'])(
+    'subscribes by a prefix and by values, typed by the key and by the indexes: %s',
+    async kind => {
+      world = await openWorld(app)
+      const client =
+        kind === 'over HTTP' ? createClient<typeof app>(world.url) : createLocalClient<typeof app>(world.reads)
+      const { views } = client
+      await move(...Array.from({ length: 600 }, (_, seat) => ({ seat, city: 'Bern' })))
+      const changes: Change<
+        { show: string; seat: number },
+        { city: string | null; cents: number; tenant: string; note: string }
+      >[] = []
+      const stop = new AbortController()
+      const { signal } = stop
+      const reading = (async () => {
+        for await (const change of views.places.subscribe({ where: { city: 'Bern' }, after: '600', signal }))
+          changes.push(change)
+      })()
+      const count = (type: string) => changes.filter(change => change.type === type).length
+      await expect.poll(() => count('progress')).toBe(1)
+      expect(count('row')).toBe(600)
+      await move({ seat: 5, city: 'Ulm' })
+      await expect.poll(() => count('gone')).toBe(1)
+      stop.abort(new Error('enough'))
+      await expect(reading).rejects.toThrow('enough')
+      for await (const change of views.shows.subscribe({ prefix: 'ham' })) {
+        expectTypeOf(change.type === 'row' && change.value).toEqualTypeOf<false | { moves: number }>()
+        expect(change).toMatchObject({ type: 'row', key: 'hamlet', value: { moves: 601 } })
+        break
+      }
+      for await (const change of views.places.subscribe({ prefix: { show: 'hamlet' } })) {
+        expect(change).toMatchObject({ type: 'row', key: { show: 'hamlet', seat: 0 } })
+        break
+      }
+      await expect.poll(() => world.reads.subscriptions.open).toBe(0)
+    },
+  )
 
   it('cannot ask for what no index serves', () => {
     const wrong = ({ views }: ReturnType<typeof createLocalClient<typeof app>>) => [
