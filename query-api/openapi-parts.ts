@@ -25,6 +25,8 @@ export const path = (name: string, description: string): Json => ({
   description,
   schema: { type: 'string', minLength: 1 },
 })
+/** A key of several fields, where a text stands for it. */
+export const KEY_TEXT: Json = { type: 'string', minLength: 1 }
 export const whole = (name: string, description: string, bounds: Json): Json => ({
   name,
   in: 'query',

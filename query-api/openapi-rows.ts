@@ -101,8 +101,8 @@ function keyParameters(view: LiveView): Json[] {
           parameter('to', 'The last key, inclusive', wireSchema(first.type)),
         ]
       : [
-          leadingFields(view, 'from', 'The first key, inclusive: ', key.columns.length),
-          leadingFields(view, 'to', 'The last key, inclusive: ', key.columns.length),
+          leadingFields(view, 'from', 'The first key, inclusive: '),
+          leadingFields(view, 'to', 'The last key, inclusive: '),
         ]
   return [...prefixParameters(view), ...bounds]
 }
@@ -111,24 +111,14 @@ function keyParameters(view: LiveView): Json[] {
 export function prefixParameters(view: LiveView): readonly Json[] {
   const { key } = view
   const [first] = key.columns
-  if (!key.single || first === undefined) return [leadingFields(view, 'prefix', 'Leading ones of ', 1)]
+  if (!key.single || first === undefined) return [leadingFields(view, 'prefix', 'Leading ones of ')]
   const isText = first.type.kind === 'string' || first.type.kind === 'enum'
   return isText ? [parameter('prefix', 'First characters of the key', { type: 'string' })] : []
 }
 
-function leadingFields({ key }: LiveView, name: string, description: string, minItems: number): Json {
+function leadingFields({ key }: LiveView, name: string, description: string): Json {
   const columns = key.columns.map(each => each.name)
-  const items = { type: 'string' }
-  return {
-    ...parameter(name, description + columns.join(', '), {
-      type: 'array',
-      items,
-      minItems,
-      maxItems: columns.length,
-    }),
-    style: 'form',
-    explode: false,
-  }
+  return parameter(name, `${description}${columns.join(', ')}; comma-separated`, { type: 'string' })
 }
 
 const indexedFields = ({ indexes }: LiveView): readonly IndexField[] => [

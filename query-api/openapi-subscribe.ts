@@ -3,6 +3,7 @@ import type { LiveView } from '../projections/index.ts'
 import { KEYS_MAX } from './limits.ts'
 import {
   type Json,
+  KEY_TEXT,
   type Operation,
   type Paths,
   path,
@@ -16,7 +17,7 @@ import { anyPrefix, equalParameters, prefixParameters } from './openapi-rows.ts'
 const EVENTS = `Server-sent events, until the client leaves: of rows of some keys, of a prefix of keys, or with some values of fields that a declared index serves. \`row\` {key, value, position} and \`gone\` {key, position}: first the rows there are, then each change of them, in the order of the log. A row that comes to be one of those that were asked for is a \`row\`, one that is so no more is \`gone\`. \`progress\` {position, ageMs, final}: all up to there has come; after the rows there are, and about once a second while nothing else comes. The id of an event, sent as \`Last-Event-ID\`, goes on after it. \`reset\` {position}: what was missed is kept no more, and the rows there are follow anew. \`overflow\`, a problem: the client takes changes more slowly than they come; the last event. \`end\`, a problem: why the server ends it; the last event.`
 
 export function anySubscribePath(): Paths {
-  const keys = { type: 'string', minLength: 1 }
+  const keys = KEY_TEXT
   const parameters = [path('view', 'Name of the view'), anyPrefix]
   return { '/v1/views/{view}/subscribe': { get: subscribe('AnyView', 'any view', parameters, keys) } }
 }
@@ -27,7 +28,7 @@ export const subscribePathOf = (view: LiveView, key: Json): Paths => ({
       titled(view.name),
       view.name,
       [...prefixParameters(view), ...equalParameters(view)],
-      view.key.single ? key : { type: 'string', minLength: 1 },
+      view.key.single ? key : KEY_TEXT,
     ),
   },
 })

@@ -12,6 +12,7 @@ import {
   body,
   type Json,
   json,
+  KEY_TEXT,
   type Operation,
   type Paths,
   path,
@@ -68,7 +69,7 @@ export function createOpenApi({ application, reads, topics, version }: Omit<Serv
         ...SCHEMAS,
         ...ACTION_SCHEMAS,
         Problem: problemSchema(),
-        ...Object.assign({}, ...[...topics.values()].map(variantSchemas)),
+        ...Object.assign({}, ...[...topics.values()].map(recordSchemas)),
       },
       parameters: parameters(),
       headers: headers(),
@@ -220,19 +221,16 @@ function viewPathsOf(view: LiveView): Paths {
   }
 }
 
-/** A composite key is an array in OpenAPI's `simple` style: its items percent-encoded, its commas not. */
+/** A composite key is a text, since few generators write lists into paths: they encode its commas, which the server understands. */
 function keyParameter(view: LiveView, key: Json): Json {
   const columns = view.key.columns.map(column => `${column.name} (${column.type.kind})`).join(', ')
   if (view.key.single) return { name: 'key', in: 'path', required: true, description: columns, schema: key }
-  const count = view.key.columns.length
   return {
     name: 'key',
     in: 'path',
     required: true,
-    description: `In this order: ${columns}`,
-    style: 'simple',
-    explode: false,
-    schema: { type: 'array', items: { type: 'string' }, minItems: count, maxItems: count },
+    description: `In this order, comma-separated: ${columns}. One with a comma of its own is found by lookup, or percent-encoded before it is put here`,
+    schema: KEY_TEXT,
   }
 }
 
@@ -275,16 +273,16 @@ const componentOf = (topic: LogTopic, variant: string): string =>
 /** What a topic takes. A discriminator needs its variants by reference. */
 function recordSchema(topic: LogTopic): Json {
   const type = inputOf(topic)
-  if (type.kind === 'object') return wireSchema(type)
+  if (type.kind === 'object') return ref(componentOf(topic, 'record'))
   const refs = type.variants.map(({ name }) => [name, ref(componentOf(topic, name))] as const)
   const mapping = Object.fromEntries(refs.map(([name, { $ref }]) => [name, $ref]))
   return { oneOf: refs.map(([, each]) => each), discriminator: { propertyName: type.discriminator, mapping } }
 }
 
-/** A component for each variant of a topic whose contract is a union. */
-function variantSchemas(topic: LogTopic): Json {
+/** A component for what a topic takes; of one whose contract is a union for each variant. */
+function recordSchemas(topic: LogTopic): Json {
   const type = inputOf(topic)
-  if (type.kind === 'object') return {}
+  if (type.kind === 'object') return { [componentOf(topic, 'record')]: wireSchema(type) }
   return Object.fromEntries(
     type.variants.map(({ name, type: variant }) => [componentOf(topic, name), wireSchema(variant)]),
   )
