@@ -26,7 +26,7 @@ import { Turns } from './turns.ts'
 
 const TICK_MS = 50
 const MIRROR_COMMIT_EVERY_MS = 250
-const IN_FLIGHT_BYTES_MAX = 32 * 1024 * 1024
+const IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024
 const IN_FLIGHT_MAX = 10_000
 /** The server answers a ping each second; after so long without a word the connection is taken for dead. */
 const SILENCE_MAX_MS = 30_000

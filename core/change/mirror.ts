@@ -27,9 +27,9 @@ import type { ParkedEntry } from './source.ts'
 import { readSchema, type SchemaColumn } from './source-events.ts'
 
 const META = 'mirror'
-/** Enough for a commit, about 10 MiB in memory: the more rows, the more of them share a page of the store, which is written once. */
-const COMMIT_ROWS = 65_536
-const COMMIT_BYTES = 8 * 1024 * 1024
+/** Enough for a commit, about 6 MiB in memory: the more rows, the more of them share a page of the store, which is written once. */
+const COMMIT_ROWS = 49_152
+const COMMIT_BYTES = 6 * 1024 * 1024
 /** Commits under way, each with its rows in memory, before whoever writes has to wait for the disk. */
 export const MIRROR_COMMITS_MAX = 2
 /** Records applied in one turn of the event loop: about 3 ms. */

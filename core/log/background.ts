@@ -79,6 +79,9 @@ export type JobAnswer = { readonly id: number } & ({ readonly output: unknown } 
 const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
 const WORKER = new URL(`./background-worker.${extension}`, import.meta.url)
 
+/** What V8 may take for new objects of the thread, which lasts as long as the process; most of its memory is no objects. */
+const YOUNG_MIB_MAX = 12
+
 export class WorkerBackground implements Background {
   readonly #file: URL
   readonly #running = new Map<number, PromiseWithResolvers<unknown>>()
@@ -113,7 +116,8 @@ export class WorkerBackground implements Background {
 
   #begin(): Worker {
     // The process's own options are not for it: `--input-type`, say, refuses files.
-    const worker = new Worker(this.#file, { execArgv: [], name: 'mainstem log' })
+    const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_MIB_MAX }
+    const worker = new Worker(this.#file, { execArgv: [], name: 'mainstem log', resourceLimits })
     worker.on('message', (answer: JobAnswer) => this.#answered(worker, answer))
     const ended = (error: Error) => {
       if (this.#worker !== worker) return
