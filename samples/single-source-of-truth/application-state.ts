@@ -44,7 +44,7 @@ export class ApplicationState {
     return [...this.sources.values()].every(source => source.state === 'streaming')
   }
 
-  /** No source has a snapshot to begin or to complete. */
+  /** No source has a snapshot to begin, or to complete before it streams. */
   get snapshotsEnded(): boolean {
     return [...this.sources.values()].every(({ state }) => state === 'handover' || state === 'streaming')
   }
@@ -95,10 +95,12 @@ export class ApplicationState {
   #applyToSource(event: SourceStep): void {
     const source = this.sources.get(event.source)
     if (source === undefined) return
+    // The rest of a snapshot that was cut short is read beside the stream.
+    const besideStream = source.state === 'streaming' ? source.state : undefined
     switch (event.event) {
       case 'snapshot-started':
         this.#snapshotStartedMs ??= performance.now()
-        Object.assign(source, starting(), { state: 'snapshot', rowsEstimated: event.rowsEstimated })
+        Object.assign(source, starting(), { state: besideStream ?? 'snapshot', rowsEstimated: event.rowsEstimated })
         return
       case 'snapshot-progress':
         source.tables.set(event.table, event.rows)
@@ -108,7 +110,7 @@ export class ApplicationState {
         return
       case 'snapshot-ended':
         Object.assign(source, {
-          state: 'handover',
+          state: besideStream ?? 'handover',
           rows: event.rows,
           rowsEstimated: event.rows,
         })

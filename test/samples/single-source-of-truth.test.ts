@@ -174,7 +174,8 @@ describe('the plan of chaos', () => {
     const kills: Phase[] = []
     while (!plan.done) {
       const before = kills.length
-      for (const event of [...begin, ...snapshots, ...Array<ProcessEvent[]>(ROUNDS_MAX).fill(streams).flat()]) {
+      const rounds = Array<ProcessEvent[]>(ROUNDS_MAX).fill(round).flat()
+      for (const event of [...begin, ...snapshots, ...streams, ...rounds]) {
         state.apply(event)
         const strike = plan.next(event, state)
         if (strike === undefined) continue
@@ -232,9 +233,8 @@ describe('the plan of chaos', () => {
     { event: 'spawned', pid: 1 },
     { event: 'listening', url: 'http://127.0.0.1:7070' },
   ]
-  const streams: ProcessEvent[] = [
-    streaming('billing'),
-    streaming('shop'),
+  const streams: ProcessEvent[] = [streaming('billing'), streaming('shop')]
+  const round: ProcessEvent[] = [
     status,
     { event: 'checkpoint-started', position: 1 },
     { event: 'checkpoint-ended', position: 1, ms: 1 },
@@ -258,12 +258,32 @@ describe('the plan of chaos', () => {
     expect(kills.filter(phase => phase === 'handover').length).toBeGreaterThanOrEqual(2)
   })
 
+  test('comes to its end where the rest of a snapshot is read beside the stream', () => {
+    const plan = new ChaosPlan(() => 0.5)
+    const state = new ApplicationState(['shop', 'billing'])
+    const first = [[started('shop')], [progress('shop', 50), progress('billing', 50)], [], [handover('billing')]]
+    const later = [streaming('shop'), started('shop'), streaming('billing'), ended('shop'), ...round, ...round]
+    let kills = 0
+    for (let life = 0; life < 30 && !plan.done; life++) {
+      for (const event of [...begin, ...(first[life] ?? later)]) {
+        state.apply(event)
+        if (plan.next(event, state) === undefined) continue
+        kills++
+        break
+      }
+      // One that is not killed does not begin anew.
+      if (kills === life) break
+    }
+    expect(plan.done).toBe(true)
+    expect(kills).toBeGreaterThanOrEqual(KILLS_MIN)
+  })
+
   test('tries again when a kill came too late for its checkpoint, but not for ever', () => {
     const plan = new ChaosPlan(() => 0.5)
     const state = new ApplicationState(['shop', 'billing'])
     let tries = 0
     for (let life = 0; life < 100 && !plan.done; life++) {
-      for (const event of [...begin, ...snapshot, ...streams]) {
+      for (const event of [...begin, ...snapshot, ...streams, ...round]) {
         state.apply(event)
         const strike = plan.next(event, state)
         if (strike === undefined) continue
