@@ -151,8 +151,10 @@ const step = object({
   after: { ...nullable(lenient), description: 'The row of the view after the record' },
 })
 
-/** By topic: up to where; null for as far as possible. */
-const horizons: Json = { type: 'object', additionalProperties: nullable(position) }
+/** Up to where; null for as far as possible. */
+const horizon: Json = { anyOf: [position, { type: 'integer', minimum: 0 }, { type: 'null' }] }
+/** By topic. */
+const horizons: Json = { type: 'object', additionalProperties: horizon }
 
 const logTopic = object({
   name: text,
@@ -274,7 +276,7 @@ export const SCHEMAS = {
     topics: array(logTopic),
   }),
   CleanRequest: {
-    ...object({ trim: horizons, compact: horizons, to: nullable(position), force: flag, dryRun: flag }, [
+    ...object({ trim: horizons, compact: horizons, to: horizon, force: flag, dryRun: flag }, [
       'trim',
       'compact',
       'to',

@@ -24,6 +24,14 @@ describe('the README', () => {
     expect(compiled).toContain(shown)
   })
 
+  it('shows a client that compiles', async () => {
+    const readme = await readFile(join(root, 'README.md'), 'utf8')
+    const compiled = await readFile(join(root, 'test/types/readme-client.ts'), 'utf8')
+    const shown = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)][2]?.[1]
+    expect(shown).toBeTruthy()
+    expect(compiled).toContain(shown?.replace('./hello.ts', '../../samples/hello/hello.ts'))
+  })
+
   it('shows what the hello sample prints, the first and the second time', async () => {
     const readme = await readFile(join(root, 'README.md'), 'utf8')
     const folder = await mkdtemp(join(tmpdir(), 'mainstem-readme-'))
