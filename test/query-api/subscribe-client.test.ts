@@ -145,21 +145,22 @@ describe.each(['in the process', 'over HTTP'] as const)('a subscription %s', nam
     const { held, stopping } = open().views
     const keys = Array.from({ length: 1_001 }, (_, n) => seat('ham', n))
     expect(() => held.subscribe({ keys })).toThrow(expect.objectContaining({ code: 'REQUEST_INVALID' }))
-    const refused = async (changes: AsyncIterable<unknown>, ...codes: string[]) => {
+    /** At once, or when they are asked for. */
+    const refused = async (changes: () => AsyncIterable<unknown>, ...codes: string[]) => {
       const reading = async () => {
-        for await (const _ of changes);
+        for await (const _ of changes());
       }
       await expect(reading()).rejects.toMatchObject({ code: expect.toBeOneOf(codes) })
     }
     const wrong = { show: 'ham' } as unknown as Key
-    await refused(held.subscribe({ keys: [wrong] }), 'KEY_INVALID', 'KEY_MALFORMED')
-    await refused(held.subscribe({ keys: [seat('ham', 1)], after: '9', timeoutMs: 1 }), 'NOT_REACHED')
-    await refused(held.subscribe({ keys: [seat('ham', 1)], after: 'm1.other.log.1' }), 'TOKEN_OTHER_LOG')
-    const ends = refused(stopping.subscribe({ keys: [1] }), 'VIEW_STOPPED')
+    await refused(() => held.subscribe({ keys: [wrong] }), 'KEY_INVALID', 'KEY_MALFORMED')
+    await refused(() => held.subscribe({ keys: [seat('ham', 1)], after: '9', timeoutMs: 1 }), 'NOT_REACHED')
+    await refused(() => held.subscribe({ keys: [seat('ham', 1)], after: 'm1.other.log.1' }), 'TOKEN_OTHER_LOG')
+    const ends = refused(() => stopping.subscribe({ keys: [1] }), 'VIEW_STOPPED')
     await expect.poll(() => world.reads.subscriptions.open).toBe(1)
     await world.appends.append('breaking', [{ id: 1 }])
     await ends
-    await refused(stopping.subscribe({ keys: [1] }), 'VIEW_STOPPED')
+    await refused(() => stopping.subscribe({ keys: [1] }), 'VIEW_STOPPED')
   })
 })
 
