@@ -91,6 +91,8 @@ export const accounts = projection('accounts', {
       account.open_cents -= bill.open_cents
     },
   })
+  // Who owes most in a city, and who comes to live there: `range accounts --where city=Bern`, `watch accounts --where city=Bern`.
+  .index('city', 'open_cents')
 
 /** One row per article. */
 export const products = projection('products', {
