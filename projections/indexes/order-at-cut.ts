@@ -27,8 +27,8 @@ const KEPT_ROW_BYTES = 150
 export const ORDER_TURN_MS = 1
 /** Rows between two looks at the clock. */
 const ROWS_PER_LOOK = 32
-/** What is given at a time. */
-const PART_ROWS_MAX = 1_024
+/** What is given at a time: to make JSON of it takes about as long as to read it. */
+const PART_ROWS_MAX = 256
 const PART_BYTES_MAX = 256 * 1024
 
 interface Kept {

@@ -258,12 +258,31 @@ export class PastReads implements Past {
           ...cut,
           rows: view.size,
           close,
-          [Symbol.asyncIterator]: () => rowsOf(view, shards, range, ends, close),
+          [Symbol.asyncIterator]: () => this.#ordered(view, shards, range, ends, close),
         }
       })
     } catch (error) {
       leave()
       throw error
+    }
+  }
+
+  async *#ordered(
+    view: FoldedView,
+    shards: readonly RowsOfShard[],
+    range: EntryRange,
+    signal: AbortSignal,
+    close: () => void,
+  ): AsyncGenerator<readonly ViewRow[]> {
+    try {
+      for await (const rows of mergedRows(shards, range, view.key, createRowCodec(view.value))) {
+        signal.throwIfAborted()
+        yield rows
+        // Whoever takes them has done so by now: others have their turn before the next ones.
+        await this.#host.scheduler.yield()
+      }
+    } finally {
+      close()
     }
   }
 
@@ -352,22 +371,5 @@ export class PastReads implements Past {
     const sources = [...new Set(views.flatMap(view => this.#sources.get(view) ?? []))]
     if (complete !== undefined) return { position: cut, final: sources.every(source => complete.includes(source)) }
     return { position: cut, final: await this.#complete.of(sources, cut, pace) }
-  }
-}
-
-async function* rowsOf(
-  view: FoldedView,
-  shards: readonly RowsOfShard[],
-  range: EntryRange,
-  signal: AbortSignal,
-  close: () => void,
-): AsyncGenerator<readonly ViewRow[]> {
-  try {
-    for await (const rows of mergedRows(shards, range, view.key, createRowCodec(view.value))) {
-      signal.throwIfAborted()
-      yield rows
-    }
-  } finally {
-    close()
   }
 }
