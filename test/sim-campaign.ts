@@ -6,7 +6,7 @@ import { resolve } from 'node:path'
 const root = resolve(import.meta.dirname, '..')
 const vitest = resolve(root, 'node_modules/vitest/vitest.mjs')
 const env: NodeJS.ProcessEnv = { ...(process.env['SEED'] ? {} : { SEEDS: '2000' }), ...process.env }
-const options = ['run', '--project', 'unit', '--testTimeout=3600000', 'test/simulation', ...process.argv.slice(2)]
+const options = ['run', '--project', 'simulation', '--testTimeout=3600000', 'test/simulation', ...process.argv.slice(2)]
 
 process.stderr.write(`${['SEED', 'SEEDS'].map(name => `${name}=${env[name] ?? ''}`).join(' ')}\n`)
 const { status } = spawnSync(process.execPath, [vitest, ...options], { cwd: root, env, stdio: 'inherit' })
