@@ -1,6 +1,6 @@
 // What every database's columns need of the contract's schemas.
 import type { z } from 'zod'
-import { defOf } from '../../core/index.ts'
+import { defOf, sameBytes } from '../../core/index.ts'
 import type { Reader, Writer } from './rows.ts'
 import { REFUSED } from './text-values.ts'
 
@@ -62,16 +62,11 @@ export function enumWriter(values: readonly string[]): Writer | undefined {
   const texts = values.map(value => Buffer.from(value))
   return (to, bytes, start, end) => {
     for (let n = 0; n < texts.length; n++) {
-      if (!stands(texts[n]!, bytes, start, end)) continue
+      const text = texts[n]!
+      if (text.length !== end - start || !sameBytes(text, 0, bytes, start, text.length)) continue
       to.varint(n)
       return true
     }
     return false
   }
-}
-
-function stands(text: Buffer, bytes: Buffer, start: number, end: number): boolean {
-  if (text.length !== end - start) return false
-  for (let n = 0; n < text.length; n++) if (text[n] !== bytes[start + n]) return false
-  return true
 }

@@ -1,4 +1,5 @@
 // A row image: where each column's value lies in the bytes that the server sent. One cursor serves all rows of a stream.
+import { sameBytes } from '../../core/index.ts'
 
 export const NULL = 0x6e
 /** The server sent no value: it is still what it was. */
@@ -28,7 +29,5 @@ export function isSame(a: Image, b: Image, place: number): boolean {
   if (a.kinds[place] !== VALUE) return true
   const [from, other] = [a.starts[place]!, b.starts[place]!]
   const length = a.ends[place]! - from
-  if (b.ends[place]! - other !== length) return false
-  for (let n = 0; n < length; n++) if (a.bytes[from + n] !== b.bytes[other + n]) return false
-  return true
+  return b.ends[place]! - other === length && sameBytes(a.bytes, from, b.bytes, other, length)
 }

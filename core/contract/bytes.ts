@@ -8,6 +8,18 @@ const NOTHING = Buffer.alloc(0)
 /** A call into the runtime costs as much as some tens of bytes one by one. */
 const ONE_BY_ONE_MAX = 64
 
+/** Copies a part of a buffer to a place in another one. */
+export function copyBytes(source: Buffer, from: number, to: number, target: Uint8Array, at: number): void {
+  if (to - from > ONE_BY_ONE_MAX) source.copy(target, at, from, to)
+  else for (let n = from; n < to; n++) target[at + n - from] = source[n]!
+}
+
+/** Whether so many bytes are the same from a place in each on. */
+export function sameBytes(a: Uint8Array, from: number, b: Uint8Array, other: number, length: number): boolean {
+  for (let n = 0; n < length; n++) if (a[from + n] !== b[other + n]) return false
+  return true
+}
+
 /** Bytes in a buffer that may be somebody else's: valid for as long as he says. */
 export class Span {
   buffer: Buffer = NOTHING
@@ -30,10 +42,7 @@ export class Span {
   }
 
   equals({ buffer, from, to }: Span): boolean {
-    const length = to - from
-    if (this.to - this.from !== length) return false
-    for (let n = 0; n < length; n++) if (this.buffer[this.from + n] !== buffer[from + n]) return false
-    return true
+    return this.length === to - from && sameBytes(this.buffer, this.from, buffer, from, to - from)
   }
 }
 
@@ -162,10 +171,8 @@ export class ByteWriter {
   span(value: Buffer, from: number, to: number): void {
     const length = to - from
     this.reserve(length)
-    const { buffer, at } = this
-    if (length > ONE_BY_ONE_MAX) value.copy(buffer, at, from, to)
-    else for (let n = 0; n < length; n++) buffer[at + n] = value[from + n]!
-    this.at = at + length
+    copyBytes(value, from, to, this.buffer, this.at)
+    this.at += length
   }
 
   /** A text as `string` writes it, from its UTF-8. What is none becomes U+FFFD, as it does in a string. */

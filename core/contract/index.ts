@@ -5,7 +5,7 @@ export {
   type BinaryType,
   createBinaryRowReader,
 } from './binary-row.ts'
-export { ByteReader, ByteWriter, Span } from './bytes.ts'
+export { ByteReader, ByteWriter, copyBytes, Span, sameBytes } from './bytes.ts'
 export { defOf, describe, describeFields, type Field, isPlain, type ObjectType, type ValueType } from './describe.ts'
 export type * from './input.ts'
 export { createJsonRowReader, type JsonRowReader } from './json-row.ts'

@@ -1,5 +1,6 @@
 // How LMDB is opened here: tables of bytes under keys of bytes.
 import type { Database, RootDatabase } from 'lmdb'
+import { copyBytes } from '../contract/index.ts'
 
 /** Most tables one store can hold; LMDB wants it named at open. */
 export const TABLES_MAX = 1_024
@@ -23,6 +24,6 @@ export const openTable = (root: RootDatabase<Buffer, Buffer>, name: string): Tab
 
 /** In the place of lmdb's own, which sets one array into another: for short keys that costs more than their bytes one by one. */
 function writeKey(key: Buffer, target: Uint8Array, at: number): number {
-  for (let n = 0; n < key.length; n++) target[at + n] = key[n]!
+  copyBytes(key, 0, key.length, target, at)
   return at + key.length
 }

@@ -1,5 +1,6 @@
 // Rows that were written and are not on disk yet: their bytes one after the other in one piece of memory, found by a hash of the key.
 // A row takes its bytes and about 40 more, and no object, so that thousands of them are nothing to the garbage collector.
+import { copyBytes, sameBytes } from '../contract/index.ts'
 
 const INITIAL_BYTES = 4_096
 const INITIAL_SLOTS = 64
@@ -53,9 +54,7 @@ export class RowWrites {
 
   #hasKey(entry: number, key: Uint8Array): boolean {
     const at = this.#entries[entry * WORDS + KEY_AT]!
-    if (this.#entries[entry * WORDS + KEY_BYTES] !== key.length) return false
-    for (let n = 0; n < key.length; n++) if (this.#bytes[at + n] !== key[n]) return false
-    return true
+    return this.#entries[entry * WORDS + KEY_BYTES] === key.length && sameBytes(this.#bytes, at, key, 0, key.length)
   }
 
   isRemoved(entry: number): boolean {
@@ -78,20 +77,20 @@ export class RowWrites {
   }
 
   /** Copies the key and a part of `value`. */
-  put(key: Uint8Array, hash: number, value: Uint8Array, from: number, to: number): void {
+  put(key: Buffer, hash: number, value: Buffer, from: number, to: number): void {
     this.#write(key, hash, value, from, to, to - from)
   }
 
-  remove(key: Uint8Array, hash: number): void {
+  remove(key: Buffer, hash: number): void {
     this.#write(key, hash, key, 0, 0, REMOVED)
   }
 
-  #write(key: Uint8Array, hash: number, value: Uint8Array, from: number, to: number, valueBytes: number): void {
+  #write(key: Buffer, hash: number, value: Buffer, from: number, to: number, valueBytes: number): void {
     let entry = this.find(key, hash)
     const at = this.#end
     this.#reserve(key.length + to - from)
-    copy(key, 0, key.length, this.#bytes, at)
-    copy(value, from, to, this.#bytes, at + key.length)
+    copyBytes(key, 0, key.length, this.#bytes, at)
+    copyBytes(value, from, to, this.#bytes, at + key.length)
     this.#end = at + key.length + to - from
     if (entry < 0) entry = this.#add(hash)
     this.#entries[entry * WORDS + KEY_AT] = at
@@ -200,10 +199,4 @@ export class RowWrites {
     for (let n = 0; n < ORDER_BYTES; n++) prefix = prefix * 256 + (n < left ? bytes[at + n]! : 0)
     return prefix
   }
-}
-
-/** A call into the runtime costs as much as some tens of bytes one by one. */
-function copy(source: Uint8Array, from: number, to: number, target: Buffer, at: number): void {
-  if (to - from > 64) target.set(source.subarray(from, to), at)
-  else for (let n = from; n < to; n++) target[at + n - from] = source[n]!
 }

@@ -173,7 +173,7 @@ export class TableStore {
   }
 
   /** Copies both. @param value of which the part from `from` to `to` is the value */
-  put(table: string, key: Buffer, value: Uint8Array, from = 0, to = value.length): void {
+  put(table: string, key: Buffer, value: Buffer, from = 0, to = value.length): void {
     this.#writes(table).put(key, hashOf(key), value, from, to)
     this.#pending++
     this.#pendingBytes += key.length + to - from

@@ -1,4 +1,5 @@
 // Columns while a block is being made: they take values one by one and then say what they hold.
+import { sameBytes } from '../../contract/index.ts'
 import { HEAP_DICTIONARY_MAX } from './bounds.ts'
 
 /** What generated code pushes to. Which of them a column has depends on its kind. */
@@ -132,14 +133,9 @@ export class HeapBuilder {
         table[at] = this.entries + 1
         return this.#append(from, start, end)
       }
-      if (this.lengths[entry] === length && this.#equal(this.offsets[entry]!, from, start, length)) return entry
+      const same = this.lengths[entry] === length && sameBytes(this.bytes, this.offsets[entry]!, from, start, length)
+      if (same) return entry
     }
-  }
-
-  #equal(offset: number, from: Buffer, start: number, length: number): boolean {
-    const bytes = this.bytes
-    for (let n = 0; n < length; n++) if (bytes[offset + n] !== from[start + n]) return false
-    return true
   }
 
   #append(from: Buffer, start: number, end: number): number {
