@@ -6,7 +6,7 @@ import type { AnyRow } from '../core/index.ts'
 import type { CutRead } from '../projections/index.ts'
 import { etagOf } from './etag.ts'
 import type { Reads, ServedView } from './reads.ts'
-import { freshnessJson, headerOf, JSON_TYPE, parseKey } from './routes-reads.ts'
+import { headerOf, JSON_TYPE, parseKey, rowBody } from './routes-reads.ts'
 import type { Access } from './security/access.ts'
 import type { RateLimit } from './security/rate-limit.ts'
 import type { Viewer } from './security/viewer.ts'
@@ -97,7 +97,7 @@ export class DirectRows {
     if (row === undefined) return false
     const { reads, rateLimit, count } = this.#parts
     const value = served.writeValue(row)
-    const body = `{"key":${served.writeKey(key)},"value":${value},${freshnessJson(reads.freshness([served.live], read))}}`
+    const body = rowBody(served, key, value, reads.freshness([served.live], read))
     const head = [
       'content-type',
       JSON_TYPE,

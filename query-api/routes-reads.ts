@@ -63,7 +63,7 @@ export function addReadRoutes(server: FastifyInstance, reads: Reads): void {
     reply.header('etag', etag).header('cache-control', 'no-store')
     const known = request.headers['if-none-match']
     if (known !== undefined && hasIt(known, etag)) sendUnchanged(reply, freshness)
-    else sendJson(reply, `{"key":${served.writeKey(key)},"value":${value},${freshnessJson(freshness)}}`)
+    else sendJson(reply, rowBody(served, key, value, freshness))
   }
   server.get<{ Params: ViewParams }>('/v1/views/:view/rows/:key', async (request, reply) => {
     const served = reads.view(request.params.view)
@@ -194,6 +194,10 @@ const valueJson = (served: ServedView, row: AnyRow | undefined): string =>
 
 export const freshnessJson = ({ position, ageMs, final, sources }: Freshness): string =>
   `"position":"${position}","ageMs":${ageMs},"final":${final}${sources ? `,"sources":${JSON.stringify(sources)}` : ''}`
+
+/** The answer that has one row. @param value as JSON */
+export const rowBody = ({ writeKey }: ServedView, key: unknown, value: string, freshness: Freshness): string =>
+  `{"key":${writeKey(key)},"value":${value},${freshnessJson(freshness)}}`
 
 /** What the client has is what there is now: how it is now, the head says. */
 function sendUnchanged(reply: FastifyReply, { position, ageMs, final }: Freshness): void {

@@ -13,7 +13,7 @@ import {
 import { LIVE } from '../state/changes.ts'
 import type { FoldedView } from '../view.ts'
 import { behind, type EntryRange } from './entry-range.ts'
-import type { FoundBytes } from './range-read.ts'
+import { appendFound, type FoundBytes } from './range-read.ts'
 import { fieldBytes } from './row-index.ts'
 import type { RowsFound } from './rows-found.ts'
 import type { Behind, ShardIndexes } from './shard-indexes.ts'
@@ -159,27 +159,21 @@ export class OrderAtCut {
 
   /** Gives the kept rows that stand before an entry; without one a few of those that are left. */
   #giveKept(before: Buffer | undefined): number {
-    const part = this.#part
     for (let count = 0; ; count++) {
       const { first } = this.#kept
       if (first === undefined) return count
       if (before === undefined ? count === ROWS_PER_LOOK : !this.#kept.isBefore(first.entry, before)) return count
       this.#kept.shift()
       this.#keptBytes -= bytesOf(first)
-      part.varint(first.fieldBytes)
-      part.bytes(first.entry)
-      part.bytes(first.value)
+      appendFound(this.#part, first.fieldBytes, first.entry, first.value)
     }
   }
 
   #write(fields: number, entry: Buffer, row: AnyRow): void {
-    const part = this.#part
-    part.varint(fields)
-    part.bytes(entry)
     const value = this.#one
     value.at = 0
     this.#codec.encode(value, row)
-    part.bytes(value.buffer.subarray(0, value.at))
+    appendFound(this.#part, fields, entry, value.buffer.subarray(0, value.at))
   }
 
   end(): void {

@@ -42,17 +42,23 @@ export function pageOf({ table, touched }: FoldedView, { rows, more, writeEntry 
   return { rows: page, next: writer.copy() }
 }
 
-/** Appends them for another thread: of each its entry, how many bytes of it are of fields, and its value with its length. */
+/** Appends a row that was found: how many bytes of its entry are of fields, its entry, and its value with its length. */
+export function appendFound(writer: ByteWriter, fieldBytes: number, entry: Uint8Array, value: Uint8Array): void {
+  writer.varint(fieldBytes)
+  writer.bytes(entry)
+  writer.bytes(value)
+}
+
+/** Appends them for another thread. */
 export function writeFound(view: FoldedView, found: RowsFound, codec: RowCodec, writer: ByteWriter): void {
   const { table, touched } = view
   const part = new ByteWriter()
   for (const row of found.rows) {
     part.at = 0
-    writer.varint(found.writeEntry(row, part))
-    writer.bytes(part.buffer.subarray(0, part.at))
-    part.at = 0
+    const fieldBytes = found.writeEntry(row, part)
+    const entryEnd = part.at
     codec.encode(part, table.toObject(touched.readable(row)))
-    writer.bytes(part.buffer.subarray(0, part.at))
+    appendFound(writer, fieldBytes, part.buffer.subarray(0, entryEnd), part.buffer.subarray(entryEnd, part.at))
   }
 }
 
