@@ -3,16 +3,16 @@
 // the transaction is sent, so its commit is in them; and from its commit's answer, as a figure.
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { Agent, get } from 'node:http'
+import { Agent } from 'node:http'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
 import { median } from '../harness.ts'
-import { check, type Part, scaled } from '../log-data.ts'
+import { type Part, scaled } from '../log-data.ts'
 import { Peers, whyNoPeers } from '../peers.ts'
 import { Database, ROWS } from './database.ts'
 import { debeziumServer, SLOT } from './debezium.ts'
+import { inOpenLoop, readNote, writeNote } from './noted.ts'
 import { SOURCE } from './orders-app.ts'
 import { capture, startOurs } from './ours.ts'
 
@@ -102,44 +102,17 @@ async function load(database: Database, url: string, pathOf: PathOf): Promise<La
   const count = (WARMUP_SECONDS + SECONDS) * TRANSACTIONS_PER_SECOND
   const one = async (n: number) => {
     const id = 1 + (n % ROWS)
-    const note = `${database.server.pid}.${process.hrtime.bigint()}`
-    const startMs = performance.now()
-    // Separate statements, one message: the last one's answer is what a client would take as its token.
-    const results = (await pool.query(
-      `begin; update shop.orders set note = '${note}' where order_id = ${id}; commit; select pg_current_wal_insert_lsn()::text as lsn`,
-    )) as unknown as readonly pg.QueryResult<{ lsn: string }>[]
-    const committedMs = performance.now()
-    const body = await answer(agent, url + pathOf(id, note, results.at(-1)!.rows[0]!.lsn))
-    const answeredMs = performance.now()
-    check(body.includes(note), `a reader got ${body} instead of ${note}`)
+    const written = await writeNote(pool, id, database.server.pid)
+    const answeredMs = await readNote(agent, url + pathOf(id, written.note, written.lsn), written)
     if (n < WARMUP_SECONDS * TRANSACTIONS_PER_SECOND) return
-    fromStart.push(answeredMs - startMs)
-    fromCommit.push(answeredMs - committedMs)
+    fromStart.push(answeredMs - written.startMs)
+    fromCommit.push(answeredMs - written.committedMs)
   }
   // The other side may not have begun to stream yet.
   await one(0)
-  const startMs = performance.now()
-  const running: Promise<void>[] = []
-  for (let n = 1; n < count; n++) {
-    const dueMs = startMs + (n * 1000) / TRANSACTIONS_PER_SECOND
-    if (dueMs > performance.now() + 1) await pause(dueMs - performance.now())
-    running.push(one(n))
-  }
-  await Promise.all(running)
+  await inOpenLoop(count - 1, TRANSACTIONS_PER_SECOND, n => one(n + 1))
   agent.destroy()
   await pool.end()
   const ascending = (values: number[]) => values.sort((a, b) => a - b)
   return { fromStart: ascending(fromStart), fromCommit: ascending(fromCommit) }
-}
-
-function answer(agent: Agent, url: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    get(url, { agent }, response => {
-      let body = ''
-      response.setEncoding('utf8').on('data', part => {
-        body += part
-      })
-      response.on('end', () => resolve(body)).on('error', reject)
-    }).on('error', reject)
-  })
 }

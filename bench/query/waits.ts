@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
 import { Database } from '../cdc/database.ts'
+import { inOpenLoop, type Noted, readNote, writeNote } from '../cdc/noted.ts'
 import { SOURCE } from '../cdc/orders-app.ts'
 import { capture, startOurs } from '../cdc/ours.ts'
 import { median } from '../harness.ts'
@@ -106,10 +107,7 @@ class Subscriber {
   }
 }
 
-interface Written {
-  readonly note: string
-  readonly startMs: number
-  readonly committedMs: number
+interface Read extends Noted {
   readonly answeredMs: number
 }
 
@@ -117,36 +115,22 @@ async function load(database: Database, url: string): Promise<Measured> {
   const pool = new pg.Pool({ connectionString: database.server.url(), max: CLIENTS })
   const agent = new Agent({ keepAlive: true })
   const subscriber = await Subscriber.open(url)
-  const write = async (n: number): Promise<Written> => {
+  const one = async (n: number): Promise<Read> => {
     const id = 1 + (n % KEYS)
-    const note = `${n}.${process.hrtime.bigint()}`
-    const startMs = performance.now()
-    // Separate statements, one message: the last one's answer is what a client would take as its token.
-    const results = (await pool.query(
-      `begin; update shop.orders set note = '${note}' where order_id = ${id}; commit; select pg_current_wal_insert_lsn()::text as lsn`,
-    )) as unknown as readonly pg.QueryResult<{ lsn: string }>[]
-    const committedMs = performance.now()
-    const lsn = results.at(-1)!.rows[0]!.lsn
-    const body = await answer(agent, `${url}/v1/views/orders/rows/${id}?after=${SOURCE}:${lsn}`)
-    const answeredMs = performance.now()
-    check(body.includes(note), `a reader got ${body} instead of ${note}`)
-    return { note, startMs, committedMs, answeredMs }
+    const written = await writeNote(pool, id, n)
+    const path = `/v1/views/orders/rows/${id}?after=${SOURCE}:${written.lsn}`
+    return { ...written, answeredMs: await readNote(agent, url + path, written) }
   }
-  const startMs = performance.now()
-  const running: Promise<Written>[] = []
-  for (let n = 0; n < (WARMUP_SECONDS + SECONDS) * TRANSACTIONS_PER_SECOND; n++) {
-    const dueMs = startMs + (n * 1_000) / TRANSACTIONS_PER_SECOND
-    if (dueMs > performance.now() + 1) await pause(dueMs - performance.now())
-    running.push(write(n))
-  }
-  const all = (await Promise.all(running)).slice(WARMUP_SECONDS * TRANSACTIONS_PER_SECOND)
+  const count = (WARMUP_SECONDS + SECONDS) * TRANSACTIONS_PER_SECOND
+  const reads = await inOpenLoop(count, TRANSACTIONS_PER_SECOND, one)
+  const all = reads.slice(WARMUP_SECONDS * TRANSACTIONS_PER_SECOND)
   const patientMs = performance.now() + PATIENCE_MS
   while (all.some(({ note }) => subscriber.cameMs(note) === undefined) && performance.now() < patientMs) await pause(5)
   check(
     all.every(({ note }) => subscriber.cameMs(note) !== undefined),
     'a change has not come to its subscriber',
   )
-  const counted = (msOf: (one: Written) => number): Latencies => {
+  const counted = (msOf: (one: Read) => number): Latencies => {
     const counts = new LatencyCounts()
     for (const one of all) counts.add(msOf(one))
     return latenciesOf(counts.entries())
@@ -160,16 +144,4 @@ async function load(database: Database, url: string): Promise<Measured> {
   agent.destroy()
   await pool.end()
   return measured
-}
-
-function answer(agent: Agent, url: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    get(url, { agent }, response => {
-      let body = ''
-      response.setEncoding('utf8').on('data', part => {
-        body += part
-      })
-      response.on('end', () => resolve(body)).on('error', reject)
-    }).on('error', reject)
-  })
 }
