@@ -1,31 +1,12 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import {
-  compileContract,
-  type EmbeddedLog,
-  type LogTopic,
-  minutes,
-  openEmbeddedLog,
-  topic,
-  VIEWS_TOPIC,
-} from '../../core/index.ts'
-import {
-  type Application,
-  application,
-  type Engine,
-  localCrew,
-  openEngine,
-  openShardedEngine,
-  partsOf,
-  projection,
-  realScheduler,
-} from '../../projections/index.ts'
+import { compileContract, type EmbeddedLog, type LogTopic, minutes, topic, VIEWS_TOPIC } from '../../core/index.ts'
+import { type Application, application, type Engine, projection } from '../../projections/index.ts'
 import { batchesOf } from '../support/log-batches.ts'
 import { Random } from '../support/random.ts'
 import { tableSource } from '../support/table-source.ts'
+import { Engines } from './engines.ts'
 
 const TTL = 1_000
 const visits = topic('visits', { key: 'user', value: z.object({ user: z.string(), pages: z.int() }) })
@@ -59,35 +40,27 @@ const byVisits = projection('byVisits', { key: z.int(), state: z.object({ sessio
 const app = application('test', { views: [sessions, byVisits] })
 const USERS = ['a', 'b', 'c', 'd', 'e', 'f']
 
-let folder: string
+let engines: Engines
 let log: EmbeddedLog
 let nowMs: number | undefined
-let engines: Engine[] = []
 const topics = new Map<string, LogTopic>()
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'mainstem-expiry-'))
   nowMs = 1_700_000_000_000
-  log = await openEmbeddedLog({ path: join(folder, 'log'), clock: () => nowMs ?? Date.now() })
+  engines = await Engines.over({ clock: () => nowMs ?? Date.now() })
+  log = engines.log
   for (const { name, value, key } of [visits, others])
     topics.set(name, await log.topic(compileContract(name, 'topic', value, key)))
 })
-afterEach(async () => {
-  for (const engine of engines.splice(0)) await engine.stop()
-  await log.close()
-  await rm(folder, { recursive: true, force: true })
-})
+afterEach(() => engines.end())
 
 /** @param shards 0: in this thread alone, without a channel */
-async function open(definition: Application = app, name = 'views', shards = 0): Promise<Engine> {
-  const parts = partsOf(definition)
-  const wallClockMs = () => nowMs ?? Date.now()
-  const options = { log, parts, path: join(folder, name), fingerprint: 'f', sliceMs: 0, wallClockMs }
-  const crew = { count: shards, path: options.path, log, parts, scheduler: realScheduler, sliceMs: 0 }
-  const engine = await (shards === 0 ? openEngine(options) : openShardedEngine(options, localCrew(crew)))
-  engines.push(engine)
-  return engine
-}
+const open = (definition: Application = app, name = 'views', shards = 0): Promise<Engine> =>
+  engines.open(definition, shards, {
+    path: join(engines.folder, name),
+    sliceMs: 0,
+    wallClockMs: () => nowMs ?? Date.now(),
+  })
 
 async function append(name: string, values: readonly Record<string, unknown>[]): Promise<void> {
   const batch = log.batch()
@@ -145,8 +118,7 @@ describe('a view with a ttl', () => {
       expect(await rowsOf(engine, 'byVisits', [1, 2, 3, 4]), `seed ${seed}, step ${n}`).toEqual(counts)
       if (n % 17 === 0) await engine.checkpoint()
       if (n % 30 !== 29) continue
-      await engine.stop()
-      engines = []
+      await engines.stop()
       engine = await open()
     }
     const all = [...USERS.map(key => ['sessions', key] as const), ...[1, 2, 3].map(key => ['byVisits', key] as const)]
@@ -204,8 +176,7 @@ describe('a view with a ttl', () => {
     expect(appended.length).toBeLessThanOrEqual(2)
     // Nothing is due any more: a restart finds nothing to do either.
     const { end } = log
-    await engine.stop()
-    engines = []
+    await engines.stop()
     const again = await open(application('test', { views: [short] }))
     const untilMs = Date.now() + 200
     while (Date.now() < untilMs) await new Promise(resolve => setImmediate(resolve))
@@ -222,8 +193,7 @@ describe('a view with a ttl', () => {
     const engine = await open(definition)
     await append('visits', [{ user: 'a', pages: 1 }])
     await level(engine)
-    await engine.stop()
-    engines = []
+    await engines.stop()
     const again = await open(definition)
     while ((await rowsOf(again, 'short', ['a']))[0] !== undefined) await new Promise(resolve => setImmediate(resolve))
     expect(log.end).toBe(2)

@@ -1,50 +1,25 @@
 // Who follows a view knows its rows: whatever folds them, over any number of shards, in the same order.
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { compileContract, type EmbeddedLog, openEmbeddedLog, topic } from '../../core/index.ts'
-import {
-  type Application,
-  application,
-  type Engine,
-  localCrew,
-  openEngine,
-  openShardedEngine,
-  partsOf,
-  projection,
-  realScheduler,
-} from '../../projections/index.ts'
+import { compileContract, type EmbeddedLog, topic } from '../../core/index.ts'
+import { type Application, application, type Engine, projection } from '../../projections/index.ts'
 import { Random } from '../support/random.ts'
+import { Engines } from './engines.ts'
 import { Followed } from './followed.ts'
 import { type GraphView, RandomInput, randomGraph } from './shards/random-graph.ts'
 
-let folder = ''
+let engines: Engines
 let log: EmbeddedLog
 let nowMs = 1_700_000_000_000
-const engines: Engine[] = []
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'mainstem-feed-'))
-  log = await openEmbeddedLog({ path: join(folder, 'log'), clock: () => nowMs })
+  engines = await Engines.over({ clock: () => nowMs })
+  log = engines.log
 })
-afterEach(async () => {
-  for (const engine of engines.splice(0)) await engine.stop()
-  await log.close()
-  await rm(folder, { recursive: true, force: true })
-})
+afterEach(() => engines.end())
 
-/** @param shards 0: one, in this thread */
-async function open(app: Application, shards: number): Promise<Engine> {
-  const path = join(folder, `views${shards}`)
-  const place = { log, parts: partsOf(app), path, sliceMs: 0, wallClockMs: () => nowMs }
-  const options = { ...place, fingerprint: 'f', checkpointIntervalMs: 3_600_000 }
-  const crew = { ...place, count: shards, scheduler: realScheduler }
-  const engine = shards === 0 ? await openEngine(options) : await openShardedEngine(options, localCrew(crew))
-  engines.push(engine)
-  return engine
-}
+const open = (app: Application, shards: number): Promise<Engine> =>
+  engines.open(app, shards, { sliceMs: 0, wallClockMs: () => nowMs, checkpointIntervalMs: 3_600_000 })
 
 const level = (engine: Engine) => engine.waitFor(log.end, AbortSignal.timeout(20_000))
 
@@ -72,7 +47,7 @@ describe('a view that is followed', () => {
     // It is folded and ended in turns.
     await input.transaction(1_300)
     for (let n = 0; n < 4; n++) await input.transaction(1 + random.int(8))
-    for (const [n, engine] of engines.entries()) {
+    for (const [n, engine] of engines.all.entries()) {
       await level(engine)
       for (const [v, view] of views.entries()) {
         expect(followed[n]![v]!.rows(), `${view.view.name}, engine ${n}`).toEqual(await rowsOf(engine, view))

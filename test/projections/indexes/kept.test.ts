@@ -1,25 +1,19 @@
 // What an index costs a view and what it does not: it is built in the background, from the rows of a checkpoint too, comes and goes with
 // the code without anything stored being touched, and where it cannot be had the view goes on.
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { z } from 'zod'
-import { compileContract, type EmbeddedLog, openEmbeddedLog, topic } from '../../../core/index.ts'
+import { compileContract, type EmbeddedLog, topic } from '../../../core/index.ts'
 import {
   application,
   type Engine,
   type EngineOptions,
-  localCrew,
-  openEngine,
-  openShardedEngine,
   partsOf,
   planRange,
   projection,
   type RangeQuery,
-  realScheduler,
   shapeOf,
 } from '../../../projections/index.ts'
+import { Engines } from '../engines.ts'
 
 const value = z.object({ id: z.int(), name: z.string(), cents: z.int() })
 const events = topic('events', { key: 'id', value })
@@ -33,33 +27,20 @@ const plain = projection('accounts', {
 const without = application('kept', { views: [plain] })
 const indexed = application('kept', { views: [plain.index('cents').index('name')] })
 
-let folder = ''
+let engines: Engines
 let log: EmbeddedLog
-const engines: Engine[] = []
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'mainstem-kept-'))
-  log = await openEmbeddedLog({ path: join(folder, 'log') })
+  engines = await Engines.over()
+  log = engines.log
   await log.topic(compileContract('events', 'topic', value, 'id'))
 })
 
-afterEach(async () => {
-  await close()
-  await log.close()
-  await rm(folder, { recursive: true, force: true })
-})
-
-async function close(): Promise<void> {
-  for (const engine of engines.splice(0)) await engine.stop()
-}
+afterEach(() => engines.end())
 
 /** @param shards 0: one, in this thread */
 async function open(app: typeof without, shards = 0, more: Partial<EngineOptions> = {}): Promise<Engine> {
-  const place = { log, parts: partsOf(app), path: join(folder, 'views') }
-  const options = { ...place, fingerprint: 'f', checkpointIntervalMs: 3_600_000, ...more }
-  const crew = { ...place, count: shards, scheduler: realScheduler, sliceMs: 1 }
-  const engine = shards === 0 ? await openEngine(options) : await openShardedEngine(options, localCrew(crew))
-  engines.push(engine)
+  const engine = await engines.open(app, shards, { checkpointIntervalMs: 3_600_000, ...more })
   await engine.waitFor(log.end, AbortSignal.timeout(20_000))
   return engine
 }
@@ -88,7 +69,7 @@ it.each([0, 2])('is built in the background, and says how far it is meanwhile (%
   await append(some(9_000))
   const first = await open(indexed, shards)
   await first.checkpoint()
-  await close()
+  await engines.stop()
   const engine = await open(indexed, shards)
   expect(states(engine)).toEqual(['building', 'building'])
   await expect(range(engine, { where: { name: 'n1' } }, 0)).rejects.toMatchObject({
@@ -118,7 +99,7 @@ it('comes and goes with the code, over rows that are kept', async () => {
     [without, 'without'],
     [indexed, 'again'],
   ] as const) {
-    await close()
+    await engines.stop()
     engine = await open(app, 0, { fingerprint, continueFrom: [rows] })
     expect(engine.views.get(rows)!.status().plan).toMatchObject({ plan: 'continue', records: 0 })
   }

@@ -1,18 +1,10 @@
 // All rows of a range at one cut, while what they are changes: equal to a sort of the rows there were at that cut, over any number of shards.
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { type AnyRow, compileContract, type EmbeddedLog, openEmbeddedLog, topic } from '../../../core/index.ts'
+import { type AnyRow, compileContract, type EmbeddedLog, topic } from '../../../core/index.ts'
 import {
   application,
   type Engine,
-  type LocalCrewOptions,
-  localCrew,
-  openEngine,
-  openShardedEngine,
-  partsOf,
   planRange,
   projection,
   type RangeQuery,
@@ -21,6 +13,7 @@ import {
   type ViewRow,
 } from '../../../projections/index.ts'
 import { Random } from '../../support/random.ts'
+import { Engines } from '../engines.ts'
 
 const value = z.object({
   id: z.int(),
@@ -49,32 +42,24 @@ interface Row extends AnyRow {
 }
 type Rows = ReadonlyMap<number, Row>
 
-let folder = ''
+let engines: Engines
 let log: EmbeddedLog
-const engines: Engine[] = []
 let rows: Map<number, Row>
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'mainstem-cuts-'))
-  log = await openEmbeddedLog({ path: join(folder, 'log') })
+  engines = await Engines.over()
+  log = engines.log
   await log.topic(compileContract('events', 'topic', value, 'id'))
   rows = new Map()
 })
 
-afterEach(async () => {
-  for (const engine of engines.splice(0)) await engine.stop()
-  await log.close()
-  await rm(folder, { recursive: true, force: true })
-})
+afterEach(() => engines.end())
 
 /** @param shards 0: one, in this thread; then each look at the clock ends a turn */
 async function open(shards: number): Promise<Engine> {
   let ms = 0
   const scheduler = { ...realScheduler, nowMs: () => (shards === 0 ? ++ms : performance.now()) }
-  const options = { log, parts: partsOf(app), path: join(folder, `views${shards}`), fingerprint: 'f', scheduler }
-  const crew: LocalCrewOptions = { ...options, count: shards, sliceMs: 1 }
-  const engine = shards === 0 ? await openEngine(options) : await openShardedEngine(options, localCrew(crew))
-  engines.push(engine)
+  const engine = await engines.open(app, shards, { scheduler })
   await engine.waitFor(log.end, AbortSignal.timeout(30_000))
   return engine
 }

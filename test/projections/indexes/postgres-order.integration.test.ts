@@ -1,26 +1,13 @@
 // Orders and conditions of declared indexes are those of PostgreSQL (`collate "C"`, nulls as it has them): the same random rows in both, the
 // same random queries, the same rows in the same order, page by page.
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { z } from 'zod'
-import { compileContract, type EmbeddedLog, openEmbeddedLog, topic } from '../../../core/index.ts'
-import {
-  application,
-  type Engine,
-  localCrew,
-  openEngine,
-  openShardedEngine,
-  partsOf,
-  planRange,
-  projection,
-  type RangeQuery,
-  realScheduler,
-} from '../../../projections/index.ts'
+import { compileContract, type EmbeddedLog, topic } from '../../../core/index.ts'
+import { application, type Engine, planRange, projection, type RangeQuery } from '../../../projections/index.ts'
 import { openTestPostgres, type PostgresServer } from '../../support/postgres.ts'
 import { Random } from '../../support/random.ts'
+import { Engines } from '../engines.ts'
 
 const Color = z.enum(['red', 'green', 'blue'])
 const fields = {
@@ -86,9 +73,8 @@ const COLUMNS = Object.keys(TYPES)
 
 let server: PostgresServer
 let client: pg.Client
-let folder = ''
+let engines: Engines
 let log: EmbeddedLog
-const engines: Engine[] = []
 
 beforeAll(async () => {
   server = await openTestPostgres()
@@ -97,23 +83,16 @@ beforeAll(async () => {
   await client.query(
     `create table things (${COLUMNS.map(name => `${name} ${TYPES[name]} ${TYPES[name] === 'text' ? 'collate "C"' : ''}`).join()}, primary key (part, id))`,
   )
-  folder = await mkdtemp(join(tmpdir(), 'mainstem-order-'))
-  log = await openEmbeddedLog({ path: join(folder, 'log') })
+  engines = await Engines.over()
+  log = engines.log
   await log.topic(compileContract('events', 'topic', value, ['part', 'id']))
-  const parts = partsOf(app)
-  const options = { log, parts, fingerprint: 'f', checkpointIntervalMs: 50 }
-  engines.push(await openEngine({ ...options, path: join(folder, 'one') }))
-  const path = join(folder, 'several')
-  const crew = localCrew({ count: 3, path, log, parts, scheduler: realScheduler, sliceMs: 1 })
-  engines.push(await openShardedEngine({ ...options, path }, crew))
+  for (const shards of [0, 3]) await engines.open(app, shards, { checkpointIntervalMs: 50 })
 })
 
 afterAll(async () => {
-  for (const engine of engines) await engine.stop()
-  await log?.close()
+  await engines?.end()
   await client?.end()
   await server?.stop()
-  await rm(folder, { recursive: true, force: true })
 })
 
 const draw = (random: Random, name: string): unknown => random.pick(VALUES[name]!)
@@ -215,14 +194,15 @@ it.each([1, 2, 3])('rows by an index are those of PostgreSQL, in its order (seed
   let found = 0
   for (let round = 0; round < 5; round++) {
     await change(random, round === 0 ? 700 : 80)
-    await Promise.all(engines.map(engine => engine.waitFor(log.end, AbortSignal.timeout(30_000))))
+    await Promise.all(engines.all.map(engine => engine.waitFor(log.end, AbortSignal.timeout(30_000))))
     for (let n = 0; n < 40; n++) {
       const { query, sql, parameters } = ask(random)
       const { rows } = await client.query(sql, [...parameters])
       const expected = rows.map(({ part, text_of_id }) => ({ part, id: Number(text_of_id) }))
       found += expected.length
       const most = random.pick([3, 7, 100, 1_000])
-      for (const engine of engines) expect(await paged(engine, query, most), `${sql} ${parameters}`).toEqual(expected)
+      for (const engine of engines.all)
+        expect(await paged(engine, query, most), `${sql} ${parameters}`).toEqual(expected)
     }
   }
   expect(found).toBeGreaterThan(5_000)

@@ -1,51 +1,32 @@
 // Ranges of rows equal a sort of all rows, whatever the schema, the changes and the query; over any number of shards; and pages go
 // over rows that do not change exactly once, whatever else is written meanwhile.
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type EmbeddedLog, openEmbeddedLog } from '../../../core/index.ts'
+import type { EmbeddedLog } from '../../../core/index.ts'
 import {
   type Application,
   application,
   type Engine,
-  localCrew,
-  openEngine,
-  openShardedEngine,
-  partsOf,
   planRange,
   type RangeQuery,
-  realScheduler,
   type ViewRow,
 } from '../../../projections/index.ts'
 import { Random } from '../../support/random.ts'
+import { Engines } from '../engines.ts'
 import { expected, type IndexedView, randomQuery, randomViews, textOf } from './world.ts'
 
-let folder = ''
+let engines: Engines
 let log: EmbeddedLog
-const engines: Engine[] = []
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'mainstem-ranges-'))
-  log = await openEmbeddedLog({ path: join(folder, 'log') })
+  engines = await Engines.over()
+  log = engines.log
 })
 
-afterEach(async () => {
-  for (const engine of engines.splice(0)) await engine.stop()
-  await log.close()
-  await rm(folder, { recursive: true, force: true })
-})
+afterEach(() => engines.end())
 
-/** @param shards 0: one, in this thread @param sliceMs 0 yields wherever it may */
-async function open(app: Application, shards: number, sliceMs: number, views = `views${shards}`): Promise<Engine> {
-  const parts = partsOf(app)
-  const path = join(folder, views)
-  const options = { log, parts, path, fingerprint: 'f', sliceMs, checkpointIntervalMs: 3_600_000 }
-  const crew = { count: shards, path, log, parts, scheduler: realScheduler, sliceMs }
-  const engine = shards === 0 ? await openEngine(options) : await openShardedEngine(options, localCrew(crew))
-  engines.push(engine)
-  return engine
-}
+/** @param sliceMs 0 yields wherever it may */
+const open = (app: Application, shards: number, sliceMs: number): Promise<Engine> =>
+  engines.open(app, shards, { sliceMs, checkpointIntervalMs: 3_600_000 })
 
 interface Pages {
   readonly rows: readonly ViewRow[]
@@ -89,14 +70,14 @@ describe('ranges of rows', () => {
       for (let n = 0; n < 3; n++) await world.change(1 + random.int(40))
       // A large one is read around while it is folded.
       if (round === 2) await world.change(1_300)
-      if (round === 1) for (const engine of engines) await engine.checkpoint()
-      await Promise.all(engines.map(engine => engine.waitFor(log.end, AbortSignal.timeout(20_000))))
+      if (round === 1) for (const engine of engines.all) await engine.checkpoint()
+      await Promise.all(engines.all.map(engine => engine.waitFor(log.end, AbortSignal.timeout(20_000))))
       for (let n = 0; n < 8; n++) {
         const view = random.pick(world.views)
         const { query, index } = randomQuery(random, view)
         const all = expected(view, world.rows(view), query, index)
         const most = random.pick([1, 3, 7, 1_000])
-        for (const engine of engines) {
+        for (const engine of engines.all) {
           const { rows } = await paged(engine, view, query, most)
           expect(rows, `seed ${seed}: ${view.view.name} ${textOf(query)} by ${index.join()}`).toEqual(all)
         }
@@ -113,14 +94,14 @@ describe('ranges of rows', () => {
     const { query, index } = randomQuery(random, view)
     const at = new Map([[log.end, expected(view, world.rows(view), query, index)]])
     for (const count of [0, 2]) await open(app, count, 0)
-    await Promise.all(engines.map(engine => engine.waitFor(log.end, AbortSignal.timeout(20_000))))
+    await Promise.all(engines.all.map(engine => engine.waitFor(log.end, AbortSignal.timeout(20_000))))
     const running = { yes: true }
     const write = async () => {
       for (let n = 0; n < 12; n++) {
         await world.change(n % 4 === 3 ? 1_500 : 1 + random.int(20))
         at.set(log.end, expected(view, world.rows(view), query, index))
       }
-      await Promise.all(engines.map(engine => engine.waitFor(log.end, AbortSignal.timeout(20_000))))
+      await Promise.all(engines.all.map(engine => engine.waitFor(log.end, AbortSignal.timeout(20_000))))
       running.yes = false
     }
     const seen: { position: number; rows: readonly ViewRow[] }[] = []
@@ -131,7 +112,7 @@ describe('ranges of rows', () => {
         await new Promise(resolve => setImmediate(resolve))
       }
     }
-    await Promise.all([write(), ...engines.map(read)])
+    await Promise.all([write(), ...engines.all.map(read)])
     expect(new Set(seen.map(({ position }) => position)).size).toBeGreaterThan(2)
     for (const { position, rows } of seen) expect(rows, `seed ${seed} at ${position}`).toEqual(at.get(position))
   })
@@ -144,9 +125,9 @@ describe('ranges of rows', () => {
       const app = application('test', { views: world.views.map(({ view }) => view) })
       await world.change(400)
       for (const count of [0, 2]) await open(app, count, 1)
-      await Promise.all(engines.map(engine => engine.waitFor(log.end, AbortSignal.timeout(20_000))))
+      await Promise.all(engines.all.map(engine => engine.waitFor(log.end, AbortSignal.timeout(20_000))))
       const keyText = (view: IndexedView, key: unknown) => textOf(view.single ? { k0: key } : key)
-      for (const engine of engines)
+      for (const engine of engines.all)
         for (const view of world.views) {
           const { query, index } = randomQuery(random, view)
           const before = expected(view, world.rows(view), query, index)

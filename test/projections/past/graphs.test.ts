@@ -1,60 +1,43 @@
 // The past over random graphs of views, which skip what they cannot take, in one shard and in several: at each position what
 // was there live.
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { type AnyRow, type EmbeddedLog, openEmbeddedLog } from '../../../core/index.ts'
-import {
-  application,
-  type Engine,
-  localCrew,
-  openEngine,
-  openShardedEngine,
-  partsOf,
-  realScheduler,
-  type ViewRow,
-} from '../../../projections/index.ts'
+import type { AnyRow, EmbeddedLog } from '../../../core/index.ts'
+import { application, type ViewRow } from '../../../projections/index.ts'
 import { Random } from '../../support/random.ts'
+import { Engines } from '../engines.ts'
 import { RandomInput, randomGraph } from '../shards/random-graph.ts'
 
-let folder = ''
+let engines: Engines
 let log: EmbeddedLog
-const engines: Engine[] = []
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'mainstem-past-graphs-'))
-  log = await openEmbeddedLog({ path: join(folder, 'log'), segmentBytesMax: 16 * 1024 })
+  engines = await Engines.over({ segmentBytesMax: 16 * 1024 })
+  log = engines.log
 })
 
-afterEach(async () => {
-  for (const engine of engines.splice(0)) await engine.stop()
-  await log.close()
-  await rm(folder, { recursive: true, force: true })
-})
+afterEach(() => engines.end())
 
 test.each([1, 2, 7, 4])('any view of any graph is at each position what it was, seed %i', async seed => {
   const random = new Random(seed)
   const views = randomGraph(random)
-  const parts = partsOf(application('test', { views: views.map(({ view }) => view) }))
+  const app = application('test', { views: views.map(({ view }) => view) })
   const input = new RandomInput(log, random)
   await input.open()
-  const options = (name: string) => ({ log, parts, path: join(folder, name), fingerprint: 'f', sliceMs: 2 })
-  const crew = localCrew({ count: 2, path: join(folder, 'two'), log, parts, scheduler: realScheduler, sliceMs: 2 })
-  engines.push(await openEngine(options('one')), await openShardedEngine(options('two'), crew))
+  const live = await engines.open(app, 0, { sliceMs: 2 })
+  const sharded = await engines.open(app, 2, { sliceMs: 2 })
   const requests = views.flatMap(({ view, keys }) => keys.map(key => ({ view: view.name, key })))
   const history: { position: number; rows: readonly (AnyRow | undefined)[] }[] = []
   // Some reads begin with the rows of a checkpoint.
   const checkpoints = new Random(seed + 1_000)
   for (let n = 0; n < 40; n++) {
     await input.transaction(1 + random.int(8))
-    await engines[0]!.waitFor(log.end, AbortSignal.timeout(20_000))
-    if (checkpoints.next() < 0.08) await engines[0]!.checkpoint()
-    const { position, rows } = await engines[0]!.read(requests)
+    await live.waitFor(log.end, AbortSignal.timeout(20_000))
+    if (checkpoints.next() < 0.08) await live.checkpoint()
+    const { position, rows } = await live.read(requests)
     history.push({ position, rows: structuredClone(rows) })
   }
-  await engines[1]!.waitFor(log.end, AbortSignal.timeout(20_000))
-  for (const [n, engine] of engines.entries()) {
+  await sharded.waitFor(log.end, AbortSignal.timeout(20_000))
+  for (const [n, engine] of engines.all.entries()) {
     for (let round = 0; round < 15; round++) {
       const then = history[random.int(history.length)]!
       const from = random.int(requests.length)
