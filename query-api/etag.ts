@@ -15,7 +15,8 @@ export function etagOf(json: string): string {
     two = Math.imul(two ^ code, 0x85ebca6b)
     two ^= two >>> 13
   }
-  return `W/"${(one >>> 0).toString(36)}-${(two >>> 0).toString(36)}"`
+  // Other bases than ten take V8 as long as the rest does.
+  return `W/"${one >>> 0}-${two >>> 0}"`
 }
 
 /** Whether a client has it already, by its `If-None-Match`. */

@@ -1,7 +1,6 @@
 // Metrics for Prometheus, by prom-client: gauges of what statuses say, read when they are asked for; requests; and what the process itself
 // is, which is measured once, however many servers it has. Requests are counted by a number each, and only some are timed: hearing of the
 // end of each answer would cost a point read a tenth of its time.
-import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { ErrorCode, SourceState } from '../core/index.ts'
@@ -47,6 +46,11 @@ interface Call {
   count: number
 }
 
+/**
+ * Counts a request, begun at `startedMs`, by default now. Where its time is measured, it gives what is to be called at the end of its answer.
+ */
+export type RequestCount = (startedMs?: number) => ((status: number) => void) | undefined
+
 export class Metrics {
   readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE
   readonly #registry = new Registry()
@@ -83,27 +87,26 @@ export class Metrics {
       const call: Call = { method: String(route.method), route: route.url, count: 0 }
       this.#calls.push(call)
       const hook = (_: FastifyRequest, reply: FastifyReply, done: () => void) => {
-        this.#count(call, reply.raw)
+        const { raw } = reply
+        const ended = this.#count(call)
+        if (ended) raw.once('close', () => ended(raw.statusCode))
         done()
       }
       route.onRequest = [hook, ...[route.onRequest ?? []].flat()] as NonNullable<typeof route.onRequest>
     })
   }
 
-  /** Counts requests of a route that are answered in its place, since then, by default now; to be called after it was added. */
-  counterOf(method: string, url: string): (raw: ServerResponse, startedMs?: number) => void {
+  /** Counts requests of a route that are answered in its place; to be called after it was added. */
+  counterOf(method: string, url: string): RequestCount {
     const call = this.#calls.find(each => each.method === method && each.route === url)!
-    return (raw, startedMs) => this.#count(call, raw, startedMs)
+    return startedMs => this.#count(call, startedMs)
   }
 
-  #count(call: Call, raw: ServerResponse, startedMs?: number): void {
-    if (call.count++ % SAMPLED === 0) this.#time(call, raw, startedMs ?? performance.now())
-  }
-
-  #time({ method, route }: Call, raw: ServerResponse, startedMs: number): void {
-    raw.once('close', () => {
-      this.#durations.observe({ method, route, status: raw.statusCode }, (performance.now() - startedMs) / 1_000)
-    })
+  #count(call: Call, startedMs?: number): ReturnType<RequestCount> {
+    if (call.count++ % SAMPLED !== 0) return undefined
+    const fromMs = startedMs ?? performance.now()
+    const { method, route } = call
+    return status => this.#durations.observe({ method, route, status }, (performance.now() - fromMs) / 1_000)
   }
 
   /** An answer is a problem. */

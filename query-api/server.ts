@@ -10,7 +10,9 @@ import { fail, isMainstemError, type MainstemError, textOf } from '../core/index
 import type { LiveView } from '../projections/index.ts'
 import { ActionLog } from './actions.ts'
 import { Appends } from './append.ts'
-import { DirectRows, type DirectRowsParts } from './direct-rows.ts'
+import { DirectConnections } from './direct/connections.ts'
+import { RowAnswers, type RowAnswersParts } from './direct/row-answers.ts'
+import { directRows } from './direct/row-requests.ts'
 import { HealthMonitor } from './health.ts'
 import { KeyedAppends } from './keyed-appends.ts'
 import {
@@ -116,13 +118,13 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
     options.tracing || options.corsOrigins?.length ? undefined : answerDirectly(server, { reads, access, rateLimit })
   const close = async (drainMs = 0) => {
     health.drain()
-    direct?.end()
+    direct?.answers.end()
     if (drainMs > 0) await sleep(drainMs)
     clearInterval(sampler)
     access?.close()
     tls?.close()
     reads.close()
-    await closeServer(server)
+    await closeServer(server, direct)
   }
   try {
     const url = await listen(server, host, options.port ?? PORT_DEFAULT)
@@ -138,13 +140,19 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   }
 }
 
-/** Puts what answers rows by key in front of Fastify. */
-function answerDirectly(server: FastifyInstance, parts: Omit<DirectRowsParts, 'count'>): DirectRows {
-  const [otherwise] = server.server.listeners('request') as [RequestListener]
-  const count = server.metrics.counterOf('GET', '/v1/views/:view/rows/:key')
-  const direct = new DirectRows({ ...parts, count }, otherwise)
-  server.server.off('request', otherwise).on('request', direct.listener)
-  return direct
+interface Direct {
+  readonly answers: RowAnswers
+  readonly connections: DirectConnections
+}
+
+/** Puts what answers rows by key in front of Node's HTTP server and of Fastify. */
+function answerDirectly(server: FastifyInstance, parts: Omit<RowAnswersParts, 'count'>): Direct {
+  const answers = new RowAnswers({ ...parts, count: server.metrics.counterOf('GET', '/v1/views/:view/rows/:key') })
+  const { server: http } = server
+  const [otherwise] = http.listeners('request') as [RequestListener]
+  http.off('request', otherwise).on('request', directRows(answers, otherwise))
+  const limits = { headersTimeoutMs: http.headersTimeout, keepAliveMs: http.keepAliveTimeout }
+  return { answers, connections: new DirectConnections(http, answers, limits) }
 }
 
 function createFastify(options: ServerOptions, certificate: TlsContext | undefined, log: ServerLog): FastifyInstance {
@@ -304,8 +312,12 @@ async function listen(server: FastifyInstance, host: string, port: number): Prom
 }
 
 /** Stops accepting, gives requests in flight their time, then cuts what is left. */
-async function closeServer(server: FastifyInstance): Promise<void> {
-  const timer = setTimeout(() => server.server.closeAllConnections(), CLOSE_MS_MAX)
+async function closeServer(server: FastifyInstance, direct: Direct | undefined): Promise<void> {
+  const timer = setTimeout(() => {
+    server.server.closeAllConnections()
+    direct?.connections.destroy()
+  }, CLOSE_MS_MAX)
+  direct?.connections.close()
   try {
     await server.close()
   } finally {
