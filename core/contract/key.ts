@@ -142,6 +142,9 @@ export class KeyCodec {
 function keyFromJson(value: unknown, column: KeyColumn | undefined): unknown {
   if (column && value === undefined) throw fail('KEY_MALFORMED', `the key has no ${column.name}`)
   const scalar = typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
+  // What most keys are, as parseKeyText would give it; −0 it takes care of.
+  if (column?.type.kind === 'int' && Number.isSafeInteger(value) && value !== 0) return value
+  if (column?.type.kind === 'int32' && typeof value === 'number' && value === (value | 0) && value !== 0) return value
   if (!column || !scalar) throw fail('KEY_MALFORMED', `the key's ${column?.name ?? 'value'} is not a scalar`)
   if (typeof value !== 'string' && (column.type.kind === 'string' || column.type.kind === 'enum')) {
     throw fail('KEY_MALFORMED', `the key's ${column.name} is a ${typeof value}, not a string`)

@@ -23,7 +23,7 @@ const ada = async (headers: Record<string, string> = {}, query = '') => {
 test('a row that has not changed is not sent again; its position is', async () => {
   const { token } = await world.appends.append('purchases', [{ customer: 'bob', cents: 1 }])
   const first = await ada({}, `?after=${token}`)
-  expect(first.etag).toMatch(/^W\/"[0-9a-z-]+"$/)
+  expect(first.etag).toMatch(/^W\/"[\w-]{12}"$/)
   const other = await world.appends.append('purchases', [{ customer: 'bob', cents: 1 }])
   for (const known of [first.etag, `"x", ${first.etag}`, '*', first.etag.slice(2)]) {
     const again = await ada({ 'if-none-match': known }, `?after=${other.token}`)
