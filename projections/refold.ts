@@ -83,7 +83,8 @@ export class Refold {
     this.#onDifference = onDifference ?? (() => {})
     this.#onCut = onCut ?? (() => {})
     this.#from = this.#position = from
-    this.#turns = new Turns(host.scheduler, host.sliceMs)
+    // Live views have a slice of their own between two of these, and whoever reads waits for both.
+    this.#turns = new Turns(host.scheduler, host.sliceMs / 2)
     this.#startedMs = host.scheduler.nowMs()
     this.#names = names
     this.#signal = signal
