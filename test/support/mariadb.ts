@@ -32,6 +32,7 @@ export async function openTestMariadb(settings: Readonly<Record<string, string>>
     execute(installer, [
       '--no-defaults',
       `--datadir=${path.join(folder, 'data')}`,
+      `--tmpdir=${folder}`,
       '--auth-root-authentication-method=normal',
       '--skip-test-db',
       '--innodb-flush-method=nosync',

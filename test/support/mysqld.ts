@@ -113,6 +113,8 @@ class RunningServer implements MariadbServer {
     const { technology, program, owner, settings } = this.#kind
     const all: Record<string, string> = {
       datadir: path.join(folder, 'data'),
+      // One that starts removes temporary tables that it finds, another server's too.
+      tmpdir: folder,
       // A relative socket: the folder's path may be longer than a socket's may be.
       socket: 'm.sock',
       'pid-file': path.join(folder, 'pid'),
