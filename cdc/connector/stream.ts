@@ -20,7 +20,7 @@ import { Confirmation } from './confirmation.ts'
 import type { Image } from './image.ts'
 import { Pipeline } from './pipeline.ts'
 import { Slice } from './slice.ts'
-import type { Feed, FeedSink, Technology } from './technology.ts'
+import type { ColumnRename, Feed, FeedSink, Technology } from './technology.ts'
 import { Transactions } from './transactions.ts'
 import { Turns } from './turns.ts'
 
@@ -181,8 +181,8 @@ export class Stream<P> implements FeedSink<P> {
     return this.#options.mirror.table(table)
   }
 
-  schema(table: string, columns: readonly SchemaColumn[]): void {
-    this.#transactions.schemas.say(table, columns)
+  schema(table: string, columns: readonly SchemaColumn[], renamed: readonly ColumnRename[] = []): void {
+    this.#transactions.schemas.say(table, columns, renamed)
   }
 
   begin(transaction: string, skip: boolean): void {

@@ -125,8 +125,10 @@ export interface Known<P> {
 }
 
 export interface Preflight {
-  /** Which server this is: a change of any of them means that changes may have been lost. */
+  /** Which server this is: a change of any of them means that changes may have been lost, if `successor` does not say otherwise. */
   readonly identity: Readonly<Record<string, string>>
+  /** Of a server that took the place of the one that the log knows: whether it goes on from there, or what was lost. */
+  readonly successor?: 'continues' | MainstemError
   /** In the order of `Technology.tables`. */
   readonly tables: readonly CheckedTable[]
   /** In the order of `Technology.topics`. */
@@ -230,6 +232,12 @@ export interface Feed<P, M = unknown> {
   close(): Promise<void>
 }
 
+/** A column that has another name. */
+export interface ColumnRename {
+  readonly from: string
+  readonly to: string
+}
+
 /** Where a feed brings what it reads. A transaction is `begin`, its changes, `commit`; they follow each other. */
 export interface FeedSink<P> {
   /** The connection streams. */
@@ -244,8 +252,11 @@ export interface FeedSink<P> {
   /** The mirror's part of a captured table, by its contract's name: for `Captured`. */
   mirrored(table: string): MirrorTable
 
-  /** The columns that a captured table has from here on, by its contract's name. What the log knows already is not said again. */
-  schema(table: string, columns: readonly SchemaColumn[]): void
+  /**
+   * The columns that a captured table has from here on, by its contract's name. What the log knows already is not said again.
+   * @param renamed since it was last said, in order: where columns have no numbers, nothing else would say so
+   */
+  schema(table: string, columns: readonly SchemaColumn[], renamed?: readonly ColumnRename[]): void
 
   // -- of a message that is taken
 

@@ -1,6 +1,7 @@
 // The captured tables of a stream: found by name, read by what their table maps say, and what statements do to them.
 import { fail, type SchemaColumn } from '../../core/index.ts'
 import { RowReader } from '../connector/rows.ts'
+import type { ColumnRename } from '../connector/technology.ts'
 import type { Collations } from './charsets.ts'
 import { compileColumn } from './columns.ts'
 import type { Statement } from './ddl.ts'
@@ -31,6 +32,7 @@ export class CapturedTables {
   readonly #readAgain: () => Promise<CheckedAll>
   #tables: readonly MariadbTable[]
   #outboxes: readonly MariadbOutbox[]
+  readonly #renamed = new Map<string, readonly ColumnRename[]>()
 
   /** @param readAgain checks the tables anew @throws CONTRACT_… */
   constructor(
@@ -140,6 +142,20 @@ export class CapturedTables {
     const away = statement.from.find(from => this.#named(from) && !statement.to.some(to => isSame(to, from)))
     const table = away && this.#named(away)
     return table && { table: table.setup.table.name, how: 'the table was renamed' }
+  }
+
+  /** What it says of columns counts for the rows that follow. */
+  follow(statement: Statement): void {
+    if (statement.kind !== 'altered') return
+    const topic = this.#named(statement.table)?.setup.contract.name
+    if (topic) this.#renamed.set(topic, [...(this.#renamed.get(topic) ?? []), ...statement.columns])
+  }
+
+  /** Columns of a table that were renamed since it was last asked. */
+  renamed(topic: string): readonly ColumnRename[] {
+    const renamed = this.#renamed.get(topic) ?? []
+    this.#renamed.delete(topic)
+    return renamed
   }
 
   isAlteredBy(statement: Statement): boolean {

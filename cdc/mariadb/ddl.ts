@@ -1,4 +1,5 @@
 // Statements in the binary log: what they do to whole tables. Row events say nothing of it.
+import type { ColumnRename } from '../connector/technology.ts'
 import type { TableName } from './setup.ts'
 
 export type Statement =
@@ -7,8 +8,13 @@ export type Statement =
   /** All rows are gone; a table made anew has none. */
   | { readonly kind: 'emptied'; readonly tables: readonly TableName[] }
   | { readonly kind: 'database-dropped'; readonly database: string }
-  /** Columns may have changed. `rows`: in a way that changes rows without row events. */
-  | { readonly kind: 'altered'; readonly table: TableName; readonly rows: string | undefined }
+  /** Columns may have changed. `rows`: in a way that changes rows without row events · `columns`: those that have another name. */
+  | {
+      readonly kind: 'altered'
+      readonly table: TableName
+      readonly rows: string | undefined
+      readonly columns: readonly ColumnRename[]
+    }
   | { readonly kind: 'renamed'; readonly from: readonly TableName[]; readonly to: readonly TableName[] }
   /** Rows were changed by this statement itself, not by row events. */
   | { readonly kind: 'written' }
@@ -74,6 +80,25 @@ class Reader {
     return this.#name()
   }
 
+  /** What `RENAME COLUMN a TO b` and `CHANGE a b …` say in what follows. */
+  renamedColumns(): ColumnRename[] {
+    const renamed: ColumnRename[] = []
+    while (this.#at < this.#tokens.length) {
+      const isRename = this.skip('RENAME', 'COLUMN')
+      if (!isRename && !this.skip('CHANGE')) {
+        this.#at++
+        continue
+      }
+      if (!isRename) this.skip('COLUMN')
+      this.skip('IF', 'EXISTS')
+      const from = this.#name()
+      if (isRename && !this.skip('TO')) continue
+      const to = this.#name()
+      if (to !== from) renamed.push({ from, to })
+    }
+    return renamed
+  }
+
   /** Tables with commas between. */
   list(): TableName[] {
     const tables = [this.table()]
@@ -125,7 +150,7 @@ function readCreate(reader: Reader): Statement {
   if (!reader.skip('TABLE')) return OTHER
   // A table that is there stays as it is.
   if (reader.skip('IF', 'NOT', 'EXISTS') && !replaces)
-    return { kind: 'altered', table: reader.table(), rows: undefined }
+    return { kind: 'altered', table: reader.table(), rows: undefined, columns: [] }
   return { kind: 'emptied', tables: [reader.table()] }
 }
 
@@ -142,7 +167,7 @@ function readAlter(reader: Reader): Statement {
   const renamed = /\bRENAME (?:TO |AS |= )?(?!COLUMN\b|INDEX\b|KEY\b|CONSTRAINT\b)(\S+)/i.exec(rest)
   if (renamed) return { kind: 'renamed', from: [table], to: [] }
   const partition = PARTITION.exec(rest)
-  return { kind: 'altered', table, rows: partition?.[0] }
+  return { kind: 'altered', table, rows: partition?.[0], columns: reader.renamedColumns() }
 }
 
 function readRename(reader: Reader): Statement {

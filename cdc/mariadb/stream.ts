@@ -293,6 +293,7 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
         hint: repair(setup.source),
       })
     }
+    tables.follow(statement)
     if (!tables.isAlteredBy(statement)) return
     this.#mapped.clear()
     sink.hold(() => tables.readAgain())
@@ -307,7 +308,8 @@ export class BinlogFeed implements Feed<GtidPosition, DumpMessage>, BinlogHandle
     const table = tables.find(map)
     if (this.#mapped.size >= MAPPED_MAX) this.#mapped.clear()
     const streamed = table && tables.streamed(table, map)
-    if (table && streamed) sink.schema(table.setup.contract.name, streamed.columns)
+    const topic = table?.setup.contract.name
+    if (topic !== undefined && streamed) sink.schema(topic, streamed.columns, tables.renamed(topic))
     const captured = table &&
       streamed && { mirrored: sink.mirrored(table.setup.contract.name), reader: streamed.reader }
     const outbox = tables.outbox(map)

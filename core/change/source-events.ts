@@ -8,7 +8,7 @@ const column = z.object({
   name: z.string(),
   /** As the database writes it: `numeric(12,2)`. */
   type: z.string(),
-  /** Tells a column that was renamed from one that was dropped while another was added; null where the database has no such thing. */
+  /** Tells a column that was renamed from one that was dropped while another was added; null in logs from before MariaDB's and MySQL's had one. */
   number: z.int().nullable(),
 })
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { minorUnits } from '../../../core/index.ts'
+import { readLogPage } from '../../../query-api/log-page.ts'
 import { openCuttingProxy } from '../../support/cutting-proxy.ts'
 import { Random } from '../../support/random.ts'
 import { until } from '../captured.ts'
@@ -224,6 +225,69 @@ describe.each(DATABASES)('$name', database => {
       }
     })
 
+    test('columns that are added, dropped, renamed or widened are in the log, at their place', async () => {
+      const url = await server.createDatabase()
+      const db = database.source(url)
+      const row = z.object({ id: z.int32(), note: z.string().nullable() })
+      const source = new Captured(database, db, url, [db.table('t', { key: 'id', row })])
+      const alter =
+        database.name === 'MySQL' || database.name === 'MariaDB'
+          ? 'modify column note varchar(500)'
+          : 'alter column note type varchar(500)'
+      try {
+        await source.run('create table t (id int primary key, note varchar(5), plain int)')
+        await source.start()
+        await source.level()
+        await source.run("insert into t values (1, 'a', 1)")
+        await source.run(
+          'alter table t add column extra int',
+          'alter table t rename column plain to other',
+          `alter table t ${alter}`,
+        )
+        await source.run("insert into t values (2, 'a long text', 1, 2)")
+        await source.level()
+        await source.stop()
+        await source.run('alter table t drop column other', "insert into t values (3, 'c', 3)")
+        await source.start()
+        await source.level()
+        expect(await source.rows('t')).toEqual([
+          { id: 1, note: 'a' },
+          { id: 2, note: 'a long text' },
+          { id: 3, note: 'c' },
+        ])
+        // As `GET /v1/log/mainstem.source-events` and `mainstem log` give it.
+        const { records } = await readLogPage(source.log, 'mainstem.source-events', 0, 100)
+        const told = records
+          .map(record => JSON.parse(record))
+          .map(({ value, source: { position } }) => {
+            expect(value).toMatchObject({ source: 'db', table: 'db.t', position })
+            return value
+          })
+        const names = (columns: { name: string; number: number }[] | null) =>
+          columns?.map(({ name, number }) => `${name} ${number}`)
+        expect(told.map(({ event, before, after }) => [event, names(before), names(after)])).toEqual([
+          ['schema', undefined, ['id 1', 'note 2', 'plain 3']],
+          ['schema-changed', ['id 1', 'note 2', 'plain 3'], ['id 1', 'note 2', 'other 3', 'extra 4']],
+          ['schema-changed', ['id 1', 'note 2', 'other 3', 'extra 4'], ['id 1', 'note 2', 'extra 4']],
+        ])
+        const first = source.event('schema-changed')
+        expect(first).toMatchObject({
+          topic: 'db.t',
+          added: ['extra'],
+          dropped: [],
+          renamed: [{ from: 'plain', to: 'other' }],
+        })
+        expect(first?.altered).toMatchObject([{ name: 'note', to: expect.stringContaining('(500)') }])
+        // In the transaction from which on it is so.
+        const all = await source.records()
+        const place = all.findIndex(({ after }) => after?.['event'] === 'schema-changed')
+        const [change, record] = [all.find(({ after }) => after?.['id'] === 2), all[place]]
+        expect(change?.transaction).toBe(record?.transaction)
+      } finally {
+        await source.close()
+      }
+    })
+
     test('an idle table holds nobody up: progress of others is recorded, and a waiting reader answered', async () => {
       const source = await captured(5)
       try {
@@ -288,6 +352,51 @@ describe.each(DATABASES)('$name', database => {
         )
       } finally {
         await session.end()
+        await source.close()
+      }
+    })
+
+    test('a snapshot beside the stream is paused, goes on after a restart, and is cancelled', async () => {
+      const source = await captured(30_000)
+      const streams = () =>
+        until(() => {
+          const { state, snapshot } = source.connector.status()
+          return state === 'streaming' && snapshot === null
+        }, 60_000)
+      const pauseAtOnce = () => {
+        source.onEvent = ({ event }) => {
+          if (event === 'snapshot-started') void source.connector.snapshot({ do: 'pause' })
+        }
+      }
+      try {
+        await source.start()
+        await streams()
+        const { end } = source.log
+        pauseAtOnce()
+        await source.connector.snapshot({ do: 'start', tables: ['accounts'], where: 'id > 10' })
+        await until(() => source.event('snapshot-paused'))
+        source.onEvent = () => {}
+        await source.run("update accounts set note = 'meanwhile' where id = 29999", 'delete from accounts where id = 5')
+        await source.level()
+        const { rows } = source.connector.status().snapshot ?? {}
+        await source.restart()
+        await until(() => source.connector.status().state === 'streaming')
+        expect(source.connector.status().snapshot).toMatchObject({ paused: true, rows })
+        await source.connector.snapshot({ do: 'resume' })
+        await streams()
+        const made = (await source.records()).filter(({ position, op }) => position > end && op !== 'event')
+        expect(made.map(({ op }) => op).sort()).toEqual(['delete', 'update'])
+        expect(await tablesByLog(source)).toEqual(await tablesNow(source))
+        pauseAtOnce()
+        source.events.length = 0
+        await source.connector.snapshot({ do: 'start', tables: ['accounts'] })
+        await until(() => source.event('snapshot-paused'))
+        await source.connector.snapshot({ do: 'cancel' })
+        expect(source.connector.status()).toMatchObject({ state: 'streaming', snapshot: null })
+        await expect(source.connector.snapshot({ do: 'start', where: 'nothing = 1' })).rejects.toMatchObject({
+          code: 'SNAPSHOT_INVALID',
+        })
+      } finally {
         await source.close()
       }
     })

@@ -132,7 +132,19 @@ describe('statements', () => {
       { kind: 'altered', table: named('t'), rows: undefined },
     ],
     ['alter online table t drop partition p0', { kind: 'altered', table: named('t'), rows: 'drop partition' }],
-    ['ALTER TABLE t RENAME COLUMN a TO b', { kind: 'altered', table: named('t'), rows: undefined }],
+    [
+      "ALTER TABLE t RENAME COLUMN a TO `b c`, CHANGE x y int DEFAULT 'CHANGE v w', change column `if` `if` int, change if exists p q int, RENAME INDEX i TO j",
+      {
+        kind: 'altered',
+        table: named('t'),
+        rows: undefined,
+        columns: [
+          { from: 'a', to: 'b c' },
+          { from: 'x', to: 'y' },
+          { from: 'p', to: 'q' },
+        ],
+      },
+    ],
     ['ALTER TABLE t RENAME TO u', { kind: 'renamed', from: [named('t')], to: [] }],
     [
       'RENAME TABLE t TO old, x.new TO t',

@@ -71,6 +71,14 @@ describe.each(SERVERS)('statements over whole tables of $name', ({ name: kind, i
         )
         await made.level()
         expect(await made.rows('t')).toEqual([{ id: 9, name: 'z' }])
+        await made.run(
+          'drop table t',
+          'create table t (name varchar(30), extra decimal(9, 3), id bigint primary key)',
+          "insert into t values ('b', 1.5, 10)",
+        )
+        await made.level()
+        expect(await made.rows('t')).toEqual([{ id: 10, name: 'b' }])
+        expect(made.events.findLast(({ event }) => event === 'schema-changed')).toMatchObject({ added: ['extra'] })
         if (kind === 'MySQL') return
         await made.run(
           "create or replace table t as select 5 as id, 'made' as name",
