@@ -9,7 +9,7 @@ import { Progress } from './progress.ts'
 import type { RowReader } from './rows.ts'
 import { SnapshotReader } from './snapshot.ts'
 import { Snapshots } from './snapshots.ts'
-import { addedOutboxes, addedTables, decideStart } from './start.ts'
+import { addedOutboxes, addedTables, changedIdentity, decideStart } from './start.ts'
 import { Stream } from './stream.ts'
 import type { CheckedTable, CheckedTopic, Preflight, Session, Technology } from './technology.ts'
 
@@ -74,6 +74,9 @@ export async function runAttempt<P>(host: AttemptHost<P>): Promise<void> {
       await takeSnapshot(host, session, preflight, control)
     } else {
       await session.waitUntilFree()
+      const { state } = control
+      const { identity } = preflight
+      if (changedIdentity(state.identity, identity)) await record(host, control, { ...state, identity })
       await takeIn(host, session, preflight, control)
     }
     signal.throwIfAborted()

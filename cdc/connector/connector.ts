@@ -165,6 +165,7 @@ export class Connector<P> implements SourceConnector {
       },
       onSnapshotDone: () => {
         this.#resnapshot = false
+        this.#beginAnew()
       },
       onStream: (stream, snapshots, captured) => {
         this.#stream = stream
@@ -212,6 +213,14 @@ export class Connector<P> implements SourceConnector {
     const { onEvent, positions } = technology
     onEvent({ event: 'streaming', source: this.name, position: positions.format(this.#complete) })
     this.#snapshots?.start()
+  }
+
+  /** A server that was failed over or restored may be behind where the log was: what was reached on the other is not reached on it. */
+  #beginAnew(): void {
+    const { log, technology } = this.#parts
+    this.#complete = loggedPosition(log, technology)
+    this.#server = undefined
+    this.#level.beginAnew()
   }
 
   #onComplete(complete: P, position: number): void {

@@ -45,6 +45,11 @@ export class Level<P> {
     this.#timer = undefined
   }
 
+  /** Where the server was does not count any more. */
+  beginAnew(): void {
+    this.#sample = undefined
+  }
+
   completeTo(complete: P): void {
     this.#complete = complete
     const sample = this.#sample

@@ -28,10 +28,11 @@ export const repair = (source: string): string =>
   `read it again, only differences become records: mainstem run app.ts --resnapshot ${source}, or where it still runs: mainstem snapshot ${source}`
 
 function findProblem({ source, control, preflight }: StartFacts): MainstemError | undefined {
-  const { identity, lost } = preflight
+  const { identity, successor, lost } = preflight
   if (control.phase === 'none') return lost
-  const changed = Object.entries(control.identity).find(([name, value]) => identity[name] !== value)
-  if (changed) {
+  const changed = changedIdentity(control.identity, identity)
+  if (changed && successor !== 'continues') {
+    if (successor) return successor
     const [name, value] = changed
     return fail('SOURCE_SYSTEM_CHANGED', `source ${source} is another server, or was restored or failed over`, {
       detail: `its ${name} was ${value} and is ${identity[name] ?? 'unknown'}: changes may have been lost`,
@@ -41,6 +42,12 @@ function findProblem({ source, control, preflight }: StartFacts): MainstemError 
   if (control.phase !== 'snapshot-ended') return undefined
   return lost
 }
+
+/** What of the server is not as the log knows it: its name, and what it was. */
+export const changedIdentity = (
+  known: Readonly<Record<string, string>>,
+  identity: Readonly<Record<string, string>>,
+): [string, string] | undefined => Object.entries(known).find(([name, value]) => identity[name] !== value)
 
 /** Tables, or columns of them, that came into the contracts after the last snapshot: the log holds none of what stood there before. */
 export const addedTables = (control: ControlState, tables: readonly CheckedTable[]): readonly CheckedTable[] =>

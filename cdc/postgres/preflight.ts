@@ -11,8 +11,10 @@ import { type Client, connect, connectionError, quoteTable } from './connection.
 import { checkOutboxes, type PgOutbox } from './outbox.ts'
 import { checkPublication, type Published } from './publication.ts'
 import type { Setup, SetupTable } from './setup.ts'
+import { identify, readTimelines, type Timelines } from './successor.ts'
 
 const VERSION_MIN = 140_000
+const FAILOVER_VERSION_MIN = 170_000
 
 /** A captured table with what the server's catalog says of it. */
 export interface PgTable extends CheckedTable {
@@ -22,6 +24,7 @@ export interface PgTable extends CheckedTable {
 
 export interface Checked {
   readonly identity: Readonly<Record<string, string>>
+  readonly timelines: Timelines
   readonly tables: readonly PgTable[]
   readonly outboxes: readonly PgOutbox[]
 }
@@ -30,14 +33,16 @@ export interface Checked {
 export async function preflight(setup: Setup, sql: Client): Promise<Checked> {
   const problems: MainstemError[] = []
   const server = await checkServer(setup, sql, problems)
-  const identity = server ? await identifySystem(setup, server, problems) : {}
+  const { identity, timelines } = server ? await identifySystem(setup, server, problems) : UNKNOWN
   const tables = await checkTables(setup, sql, problems)
   const outboxes = await checkOutboxes(setup, sql, problems)
   const all = tables.length === setup.tables.length && outboxes.length === setup.outboxes.length
   if (all) problems.push(...(await checkPublication(setup, sql, publishedOf(tables, outboxes))))
   throwProblems(problems)
-  return { identity, tables, outboxes }
+  return { identity, timelines, tables, outboxes }
 }
+
+const UNKNOWN: Pick<Checked, 'identity' | 'timelines'> = { identity: {}, timelines: new Map() }
 
 /** All that the publication has to hold. */
 export const publishedOf = (tables: readonly PgTable[], outboxes: readonly PgOutbox[]): readonly Published[] => [
@@ -87,12 +92,21 @@ async function checkServer(setup: Setup, sql: Client, problems: MainstemError[])
   }
   if (server.standby) {
     problems.push(
-      fail('SOURCE_PERMISSION', cannot, {
+      // It may be about to be promoted: that is waited for.
+      fail('SOURCE_UNREACHABLE', cannot, {
         detail: 'the server is a read-only standby',
         hint: "give the primary's address",
       }),
     )
     return undefined
+  }
+  if (setup.failover && server.version < FAILOVER_VERSION_MIN) {
+    problems.push(
+      fail('SOURCE_VERSION', `slots of ${setup.source} cannot be kept on standbys`, {
+        detail: `the server's version is ${server.version}; PostgreSQL does so since 17`,
+        hint: 'leave out failover: a promoted standby is then read again',
+      }),
+    )
   }
   if (server.wal_level !== 'logical') {
     problems.push(
@@ -114,13 +128,13 @@ async function checkServer(setup: Setup, sql: Client, problems: MainstemError[])
 }
 
 /** Opens a replication connection, the only way to know that it is allowed, and asks which cluster this is. */
-async function identifySystem(setup: Setup, server: ServerRow, problems: MainstemError[]) {
+async function identifySystem(setup: Setup, server: ServerRow, problems: MainstemError[]): Promise<typeof UNKNOWN> {
   let client: Client | undefined
   try {
     client = await connect(setup.target, 'replication')
-    const { rows } = await client.query<{ systemid: string; timeline: number }>('IDENTIFY_SYSTEM')
-    const row = rows[0]
-    return { system: String(row?.systemid), timeline: String(row?.timeline), database: server.database }
+    const { system, timeline } = await identify(client)
+    const timelines = await readTimelines(client, timeline)
+    return { identity: { system, timeline, database: server.database }, timelines }
   } catch (error) {
     const known = connectionError(setup.source, error, 'replication')
     if (known.code !== 'SOURCE_PERMISSION') throw known
@@ -130,7 +144,7 @@ async function identifySystem(setup: Setup, server: ServerRow, problems: Mainste
         hint: `as a superuser: ALTER ROLE "${server.user}" REPLICATION; on RDS: GRANT rds_replication TO "${server.user}"`,
       }),
     )
-    return {}
+    return UNKNOWN
   } finally {
     await client?.end().catch(() => {})
   }

@@ -24,17 +24,19 @@ import { watchLocks } from './lock-watch.ts'
 import { findLost } from './lost.ts'
 import { messagesOf } from './messages.ts'
 import { type PgOutbox, PgOutboxTables, readOutbox } from './outbox.ts'
-import { type PgTable, preflight, publishedOf } from './preflight.ts'
+import { type Checked, type PgTable, preflight, publishedOf } from './preflight.ts'
 import { ensurePublication, unpublishedTables } from './publication.ts'
 import type { Setup } from './setup.ts'
-import { createSlot, dropSlot, readSlot, waitUntilFree } from './slot.ts'
+import { createSlot, dropSlot, keepOnStandbys, readSlot, type SlotKind, waitUntilFree } from './slot.ts'
 import { CopyReader, ofPostgres } from './snapshot.ts'
 import { ReplicationStream } from './stream.ts'
+import { findSuccessor } from './successor.ts'
 
 export class PostgresSession implements Session<bigint> {
   readonly #setup: Setup
   readonly #options: SessionOptions
   readonly #sql: Client
+  #identity: Checked['identity'] = {}
   #tables: readonly PgTable[] = []
   #outboxes: readonly PgOutbox[] = []
   readonly outbox: PgOutboxTables
@@ -53,13 +55,16 @@ export class PostgresSession implements Session<bigint> {
   check(known: Known<bigint>): Promise<Preflight> {
     return this.#watched(async () => {
       const setup = this.#setup
-      const { identity, tables, outboxes } = await preflight(setup, this.#sql)
+      const { identity, timelines, tables, outboxes } = await preflight(setup, this.#sql)
+      this.#identity = identity
       this.#tables = tables
       this.#outboxes = outboxes
       const slot = await readSlot(this.#sql, setup.slot)
+      const successor = findSuccessor(setup, known, identity, timelines, slot)
       const unpublished = await unpublishedTables(setup, this.#sql, publishedOf(tables, outboxes))
       return {
         identity,
+        ...(successor ? { successor } : {}),
         tables,
         topics: [...outboxes, ...messagesOf(setup.topics)],
         lost: findLost(setup, known, slot, unpublished),
@@ -67,10 +72,13 @@ export class PostgresSession implements Session<bigint> {
     })
   }
 
-  waitUntilFree(): Promise<void> {
-    const { source, slot } = this.#setup
+  async waitUntilFree(): Promise<void> {
+    const { source, slot, failover, target } = this.#setup
     const { onWaiting, signal } = this.#options
-    return waitUntilFree(this.#sql, source, slot, onWaiting, signal)
+    await waitUntilFree(this.#sql, source, slot, onWaiting, signal)
+    if (!failover || (await readSlot(this.#sql, slot))?.failover !== false) return
+    const replication = await connect(target, 'replication')
+    await keepOnStandbys(replication, slot).finally(() => replication.end().catch(() => {}))
   }
 
   async clear(before: 'none' | 'unfinished' | 'finished'): Promise<void> {
@@ -83,7 +91,8 @@ export class PostgresSession implements Session<bigint> {
   }
 
   openSnapshot(): Promise<Snapshot<bigint>> {
-    return this.#openSnapshot(this.#setup.slot, 'lasting')
+    const { slot, failover } = this.#setup
+    return this.#openSnapshot(slot, failover ? 'kept on standbys' : 'lasting')
   }
 
   openExactSnapshot(): Promise<Snapshot<bigint>> {
@@ -91,12 +100,12 @@ export class PostgresSession implements Session<bigint> {
   }
 
   /** Only a slot's creation says at which LSN a snapshot is. */
-  async #openSnapshot(slot: string, lifetime: 'lasting' | 'of the connection'): Promise<Snapshot<bigint>> {
+  async #openSnapshot(slot: string, kind: SlotKind): Promise<Snapshot<bigint>> {
     const { target } = this.#setup
     const { onWaiting, signal } = this.#options
     const replication = await connect(target, 'replication')
     try {
-      const created = await createSlot(replication, this.#sql, slot, onWaiting, signal, lifetime)
+      const created = await createSlot(replication, this.#sql, slot, onWaiting, signal, kind)
       return {
         position: created.consistentPoint,
         openReader: () => this.#openReader(created.snapshot),
@@ -161,6 +170,7 @@ export class PostgresSession implements Session<bigint> {
     return new ReplicationStream({
       setup: this.#setup,
       sql: this.#sql,
+      identity: this.#identity,
       tables: this.#tables,
       outboxes: this.#outboxes,
       messages: messagesOf(this.#setup.topics),

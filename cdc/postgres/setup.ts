@@ -16,6 +16,11 @@ export interface PostgresOptions {
   /** The publication: created if missing, and never dropped when named here. Default: the slot's name. */
   readonly publication?: string
   /**
+   * Has standbys keep the slot too, so that a promoted one is gone on with, without a loss: PostgreSQL since 17, with
+   * `sync_replication_slots` on the standby, and `synchronized_standby_slots` on the primary. Default false: reading again is the repair.
+   */
+  readonly failover?: boolean
+  /**
    * Bytes of its write-ahead log that the server may keep because this source has not read them. Beyond, the slot is dropped, rather
    * than that the server's disk fills: the source fails with SOURCE_SLOT_LOST and has to be read again. Default: no limit.
    */
@@ -41,6 +46,8 @@ export interface Setup {
   readonly slot: string
   readonly publication: string
   readonly isPublicationOurs: boolean
+  /** Standbys keep the slot, too. */
+  readonly failover: boolean
   readonly schema: string
   readonly tables: readonly SetupTable[]
   readonly retention: Retention
@@ -90,6 +97,7 @@ export function createSetup(source: string, options: PostgresOptions, context: S
     source,
     target: targetOf(source, options),
     ...namesOf(source, options, context.application),
+    failover: options.failover ?? false,
     schema,
     tables: context.tables.map(table => ({ ...table, pg: tableName(table.table.table, schema) })),
     retention: retentionOf(source, options),

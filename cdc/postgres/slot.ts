@@ -18,6 +18,8 @@ export interface Slot {
   /** NaN-free: 0n where the server says nothing. */
   readonly confirmed: bigint
   readonly lost: string | null
+  /** Standbys keep it, too. */
+  readonly failover: boolean
 }
 
 interface SlotRow {
@@ -27,12 +29,13 @@ interface SlotRow {
   readonly confirmed: string | null
   readonly wal_status: string | null
   readonly reason: string | null
+  readonly failover: boolean
 }
 
 export async function readSlot(sql: Client, name: string): Promise<Slot | undefined> {
   const { rows } = await sql.query<SlotRow>(
     `select plugin::text, database::text, active_pid, confirmed_flush_lsn::text as confirmed, wal_status::text,
-            to_jsonb(s) ->> 'invalidation_reason' as reason
+            to_jsonb(s) ->> 'invalidation_reason' as reason, coalesce((to_jsonb(s) ->> 'failover')::boolean, false) as failover
        from pg_replication_slots s where slot_name = $1`,
     [name],
   )
@@ -44,8 +47,17 @@ export async function readSlot(sql: Client, name: string): Promise<Slot | undefi
     activePid: row.active_pid,
     confirmed: row.confirmed ? parseLsn(row.confirmed) : 0n,
     lost: row.wal_status === 'lost' ? (row.reason ?? 'the server removed the log it needs') : row.reason,
+    failover: row.failover,
   }
 }
+
+/** Has standbys keep a slot that nobody uses, too. */
+export async function keepOnStandbys(replication: Client, name: string): Promise<void> {
+  await replication.query(`ALTER_REPLICATION_SLOT ${quoteName(name)} (FAILOVER true)`)
+}
+
+/** `kept on standbys`: lasting, and they have it too · `of the connection`: it goes with it. */
+export type SlotKind = 'lasting' | 'kept on standbys' | 'of the connection'
 
 export interface CreatedSlot {
   readonly consistentPoint: bigint
@@ -62,7 +74,7 @@ export async function createSlot(
   name: string,
   onWaiting: (reason: string | null) => void,
   signal: AbortSignal,
-  lifetime: 'lasting' | 'of the connection' = 'lasting',
+  kind: SlotKind,
 ): Promise<CreatedSlot> {
   const done = new AbortController()
   const pid = processIdOf(replication)
@@ -72,7 +84,7 @@ export async function createSlot(
   const watching = watchCreation(sql, pid, onWaiting, done.signal)
   try {
     const { rows } = await replication.query<{ consistent_point: string; snapshot_name: string }>(
-      `CREATE_REPLICATION_SLOT ${quoteName(name)} ${lifetime === 'lasting' ? '' : 'TEMPORARY '}LOGICAL pgoutput (SNAPSHOT 'export')`,
+      `CREATE_REPLICATION_SLOT ${quoteName(name)} ${kind === 'of the connection' ? 'TEMPORARY ' : ''}LOGICAL pgoutput (SNAPSHOT 'export'${kind === 'kept on standbys' ? ', FAILOVER true' : ''})`,
     )
     const row = rows[0]
     if (!row) throw fail('SOURCE_PROTOCOL', `the server created slot ${name} but does not describe it`)

@@ -1,6 +1,7 @@
 // One replication connection, from START_REPLICATION to its end. Transactions that the server sends while they run wait in a spool
 // for their commit.
 
+import { fail } from '../../core/index.ts'
 import type { Feed, FeedSink } from '../connector/technology.ts'
 import { readTables } from './catalog.ts'
 import { type Client, clientConfig, connect, prepareSession, processIdOf, quoteName, socketOf } from './connection.ts'
@@ -28,6 +29,7 @@ import { checkTable, type PgTable, publishedOf } from './preflight.ts'
 import type { Setup } from './setup.ts'
 import { Spool } from './spool.ts'
 import { StandbyWatch } from './standby-watch.ts'
+import { identify } from './successor.ts'
 import { TableWatch } from './table-watch.ts'
 import { type KnownColumn, Transactions } from './transactions.ts'
 import { loadTypes } from './types.ts'
@@ -43,6 +45,8 @@ export interface StreamOptions {
   readonly setup: Setup
   /** For questions beside the stream. */
   readonly sql: Client
+  /** The server that was checked. */
+  readonly identity: Readonly<Record<string, string>>
   readonly tables: readonly PgTable[]
   readonly outboxes: readonly PgOutbox[]
   readonly messages: readonly PgMessages[]
@@ -111,6 +115,7 @@ export class ReplicationStream implements Feed<bigint, Message> {
       start: async (client: Client, slot: string, lsn: string): Promise<unknown> => {
         this.#client = client
         await prepareSession(client)
+        await this.#checkServer(client)
         takeCopyData(client, setup.target.messageBytesMax, (bytes, from, to) => this.#onCopyData(bytes, from, to))
         return client.query(
           `START_REPLICATION SLOT ${quoteName(slot)} LOGICAL ${lsn} (proto_version '2', publication_names '${publication}', messages 'true', streaming '${streaming}')`,
@@ -118,6 +123,14 @@ export class ReplicationStream implements Feed<bigint, Message> {
       },
       parse: (): void => {},
     }
+  }
+
+  /** Behind an address there may be another server by now, whose slot would silently move on to where it can begin. */
+  async #checkServer(client: Client): Promise<void> {
+    const { setup, identity } = this.#options
+    const now = await identify(client)
+    if (now.system === identity['system'] && now.timeline === identity['timeline']) return
+    throw fail('SOURCE_UNREACHABLE', `source ${setup.source} became another server while it was connected to`)
   }
 
   #onCopyData(bytes: Buffer, from: number, to: number): void {

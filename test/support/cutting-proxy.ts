@@ -11,12 +11,14 @@ export interface CuttingProxy extends AsyncDisposable {
   cutAfter(bytes: readonly number[]): void
   /** Nothing comes any more by the connections there are, and nobody is told: what a dead server looks like. */
   silence(): void
+  /** Connections there are end; new ones go to this server. */
+  forwardTo(url: string): void
   /** What the server has sent and clients have taken. */
   readonly bytes: number
 }
 
 export async function openCuttingProxy(url: string): Promise<CuttingProxy> {
-  const target = new URL(url)
+  let target = new URL(url)
   const sockets = new Set<Socket>()
   let left: number[] = []
   let cuts = 0
@@ -71,6 +73,10 @@ export async function openCuttingProxy(url: string): Promise<CuttingProxy> {
     silence() {
       silenced.abort()
       silenced = new AbortController()
+    },
+    forwardTo(url) {
+      target = new URL(url)
+      for (const socket of sockets) socket.destroy()
     },
     get bytes() {
       return bytes

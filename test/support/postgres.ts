@@ -17,15 +17,17 @@ export interface TestPostgresOptions {
   /** Default `embedded`. */
   readonly version?: PostgresVersion
   readonly settings?: Readonly<Record<string, string>>
+  /** Where to keep the data; it stays. Default: a temporary folder. */
+  readonly dataDir?: string
 }
 
 /** A server without fsync, for one test file. Close it in `afterAll`. */
 export async function openTestPostgres(options: TestPostgresOptions = {}): Promise<PostgresServer> {
-  const { version = 'embedded', settings = {} } = options
-  if (version === 'embedded') return openPostgresServer({ settings, fsync: false })
+  const { version = 'embedded', ...rest } = options
+  if (version === 'embedded') return openPostgresServer({ ...rest, fsync: false })
   const binFolder = findSystemFolder()
   if (binFolder === undefined) throw new Error(MISSING)
-  return openPostgresServer({ settings, fsync: false, binFolder })
+  return openPostgresServer({ ...rest, fsync: false, binFolder })
 }
 
 const MISSING = `no system PostgreSQL in ${SYSTEM_FOLDERS.join(', ')} (apt-get install postgresql)`
