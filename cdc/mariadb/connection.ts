@@ -40,12 +40,25 @@ export function databaseIn(target: MariadbTarget): string {
   return decodeURIComponent(parseUrl(target).pathname.slice(1))
 }
 
+/** What follows each % is the number of a character. */
+function isEncoded(text: string): boolean {
+  try {
+    decodeURIComponent(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
 function parseUrl({ source, url }: MariadbTarget): URL {
   const text = readSetting(url, `source ${source}`)
-  if (/^(mariadb|mysql):\/\//i.test(text) && URL.canParse(text)) return new URL(text)
+  if (/^(mariadb|mysql):\/\//i.test(text) && URL.canParse(text)) {
+    const parsed = new URL(text)
+    if ([parsed.username, parsed.password, parsed.pathname].every(isEncoded)) return parsed
+  }
   // Without the text itself: it may hold a password.
   throw fail('SOURCE_UNREACHABLE', `the url of source ${source} is not one of MariaDB or MySQL`, {
-    hint: 'write mariadb://user:password@host:port/database (mysql:// for MySQL)',
+    hint: 'write mariadb://user:password@host:port/database (mysql:// for MySQL), with % in a name or password as %25',
   })
 }
 
