@@ -52,6 +52,11 @@ export class AgeWaits {
     })
   }
 
+  /** Reads that wait. */
+  get size(): number {
+    return this.#waiting.size
+  }
+
   close(): void {
     this.#closed = true
     for (const waiting of [...this.#waiting]) waiting.end(shuttingDown())

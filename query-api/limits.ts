@@ -29,8 +29,10 @@ export const LOG_PAGE_MAX = 1_000
 /** Steps of one page of a lineage. */
 export const LINEAGE_DEFAULT = 100
 export const LINEAGE_MAX = 1_000
-/** A client that takes nothing of an export for so long has gone. */
-export const EXPORT_STALL_MS_MAX = 60_000
+/** A client that takes nothing of its answer for so long has gone. */
+export const STALL_MS_MAX = 60_000
+/** A connection on which nothing is said is asked so often whether its other end is there; ten times without an answer end it. */
+export const KEEP_ALIVE_PROBE_MS = 15_000
 /** How long one request may look for records of a sparse topic before it answers with what it has. */
 export const LOG_SCAN_MS_MAX = 250
 /** A page ends early when its JSON is as long as this (characters): a thousand records may be a thousand times 1 MiB. */
@@ -67,8 +69,10 @@ export const RING_BYTES_MAX = 32 * 1024 * 1024
 export const RING_KEPT_MS = 60_000
 /** What is written to a client and not taken by it: beyond, it is behind, and goes on from the recent changes when it has taken all. */
 export const UNSENT_BYTES_MAX = 256 * 1024
-/** A subscriber that takes nothing for so long has gone. */
-export const SUBSCRIBER_STALL_MS_MAX = 60_000
+/** How often the kernel is asked which subscribers answer nothing any more. */
+export const PEERS_LOOK_MS = 15_000
+/** What a client has to take the last that it is told: why its request is none, that the server ends. Then its connection is cut. */
+export const LAST_WORD_MS_MAX = 1_000
 /** A subscription to which nothing else was said for so long is told how far it is. */
 export const PROGRESS_MS = 1_000
 /** Where there is nothing to tell, a comment keeps proxies from ending the connection. */

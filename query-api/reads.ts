@@ -235,6 +235,11 @@ export class Reads<L extends Log = Log> {
     return positions
   }
 
+  /** Reads that wait, for tokens or for a younger answer. */
+  get waiting(): number {
+    return this.#waits.size + this.#ageWaits.size
+  }
+
   /** Ends every waiting read and every subscription with SHUTTING_DOWN, and refuses further ones. */
   close(): void {
     clearInterval(this.#sampler)

@@ -1,10 +1,10 @@
 // What a view was and how it came to be: the lineage of a row, and the export of all rows at one cut.
 import { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
-import { fail, type MainstemError } from '../core/index.ts'
+import { fail } from '../core/index.ts'
 import { whileConnected } from './connected.ts'
 import { EXPORT_FORMATS, EXPORT_TYPES, type ExportFormat, exportText } from './export.ts'
-import { EXPORT_STALL_MS_MAX, LINEAGE_DEFAULT, LINEAGE_MAX } from './limits.ts'
+import { LINEAGE_DEFAULT, LINEAGE_MAX } from './limits.ts'
 import { checkField, lineageJson } from './lineage.ts'
 import { checkNames, integer, placeOf, type Query, text } from './parameters.ts'
 import type { Reads } from './reads.ts'
@@ -50,7 +50,7 @@ export function addPastRoutes(server: FastifyInstance, reads: Reads): void {
       signal.addEventListener('abort', () => gone.abort(signal.reason), { once: true })
       return reads.rows(served, at, request.viewer, { signal: gone.signal })
     })
-    const stream: Readable = Readable.from(watched(exportText(served, rows, format), error => stream.destroy(error)))
+    const stream = Readable.from(exportText(served, rows, format))
     stream.once('close', () => rows.close())
     const types = headerOf(served)
     if (types !== undefined) reply.header('mainstem-types', types)
@@ -90,20 +90,4 @@ function formatOf(query: Query): ExportFormat {
   throw fail('REQUEST_INVALID', `'${given.slice(0, 100)}' is no format of an export`, {
     hint: `it is one of ${EXPORT_FORMATS.join(', ')}`,
   })
-}
-
-/** A client that takes nothing any more must not hold the rows for ever. */
-export async function* watched(
-  chunks: AsyncIterable<string>,
-  onStall: (error: MainstemError) => void,
-): AsyncGenerator<string> {
-  const stalled = () => onStall(fail('OVERLOADED', 'the client takes nothing of the answer any more'))
-  for await (const chunk of chunks) {
-    const timer = setTimeout(stalled, EXPORT_STALL_MS_MAX)
-    try {
-      yield chunk
-    } finally {
-      clearTimeout(timer)
-    }
-  }
 }

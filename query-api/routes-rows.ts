@@ -9,7 +9,6 @@ import { RANGE_NAMES, rangeOf } from './range-query.ts'
 import { rangeLines } from './range-stream.ts'
 import { readRange } from './ranges.ts'
 import type { Reads } from './reads.ts'
-import { watched } from './routes-past.ts'
 import { freshnessJson, headerOf, queryOf, sendJson, waitFirst } from './routes-reads.ts'
 
 interface ViewParams {
@@ -29,7 +28,7 @@ export function addRowRoutes(server: FastifyInstance, reads: Reads): void {
       const lines = await whileConnected(reply, signal =>
         rangeLines(reads, served, query, { ...when, limit, viewer: request.viewer, signal }),
       )
-      const stream: Readable = Readable.from(watched(lines, error => stream.destroy(error)))
+      const stream = Readable.from(lines)
       stream.once('close', () => lines.close())
       reply.header('content-type', EXPORT_TYPES.ndjson)
       return reply.send(stream)

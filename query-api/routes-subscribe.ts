@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { LiveView } from '../projections/index.ts'
 import { whileConnected } from './connected.ts'
-import { HEARTBEAT_MS, RETRY_MS_MAX, RETRY_MS_MIN } from './limits.ts'
+import { RETRY_MS_MAX, RETRY_MS_MIN } from './limits.ts'
 import { checkNames, flag, type Query, rawTexts, text, timeoutOf, tokensOf } from './parameters.ts'
 import { selectingOf } from './range-query.ts'
 import type { Reads, ServedView } from './reads.ts'
@@ -37,6 +37,7 @@ export function addSubscribeRoute(server: FastifyInstance, reads: Reads): void {
     const socket = await begun(reply, head, opened)
     if (socket === undefined) return reply
     const { limits } = subscriptions
+    subscriptions.peers.watch(socket)
     const end = () => void reply.raw.end()
     new SocketSubscriber({ opened, socket, limits, sources, viewer, end }).begin()
     return reply
@@ -57,8 +58,6 @@ async function begun(
   }
   const { socket } = raw
   if (!socket || raw.destroyed) return undefined
-  // One that has gone without a word is noticed, if nothing else is sent.
-  socket.setKeepAlive(true, HEARTBEAT_MS)
   // Not in chunks: the answer ends with its connection.
   raw.removeHeader('transfer-encoding')
   raw.writeHead(200, head)

@@ -29,6 +29,8 @@ export interface ServerSettings {
   readonly headersTimeoutMs?: number
   /** Milliseconds that it has for sending all of a request. Default 60,000. */
   readonly requestTimeoutMs?: number
+  /** Milliseconds for which it may take nothing of its answer; then its connection is cut. Default 60,000. */
+  readonly stallTimeoutMs?: number
   /** Not ready while a view is older than so many milliseconds, or nobody knows how old. Default: ready, however old. */
   readonly readyLagMs?: number
   /** Milliseconds for which a server that closes is not ready and still answers, so that nobody is sent to it any more. Default 0. */

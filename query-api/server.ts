@@ -24,9 +24,12 @@ import {
   HEADERS_TIMEOUT_MS,
   HEALTH_SAMPLE_MS,
   HOST_DEFAULT,
+  KEEP_ALIVE_PROBE_MS,
+  LAST_WORD_MS_MAX,
   PARAMETER_CHARS_MAX,
   PORT_DEFAULT,
   REQUEST_TIMEOUT_MS,
+  STALL_MS_MAX,
 } from './limits.ts'
 import { Metrics } from './metrics.ts'
 import { createOpenApi } from './openapi.ts'
@@ -52,6 +55,7 @@ import { readTls, reloadTls, type TlsContext } from './security/tls.ts'
 import { logProblem, type ServerLog, standardError } from './server-log.ts'
 import type { RunningServer, ServerOptions } from './server-options.ts'
 import { addSnapshotRoutes } from './snapshots.ts'
+import { cutStalled } from './stalled.ts'
 import { Tracing } from './tracing.ts'
 
 /** @throws ADDRESS_IN_USE, ADDRESS_INVALID, ACCESS_UNGUARDED, ACCESS_INVALID, TLS_INVALID */
@@ -162,6 +166,8 @@ function createFastify(options: ServerOptions, certificate: TlsContext | undefin
     requestTimeout,
     headersTimeout,
     connectionsCheckingInterval: Math.min(CONNECTIONS_CHECK_MS, headersTimeout),
+    keepAlive: true,
+    keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS,
   }
   const bodyBytesMax = options.bodyBytesMax ?? BODY_BYTES_MAX
   const answerError = (error: FastifyError | Error, request: FastifyRequest, reply: FastifyReply) =>
@@ -179,6 +185,7 @@ function createFastify(options: ServerOptions, certificate: TlsContext | undefin
     frameworkErrors: answerError,
     clientErrorHandler: answerBrokenRequest,
   })
+  cutStalled(server.server, options.stallTimeoutMs ?? STALL_MS_MAX)
   server.server.maxConnections = options.connectionsMax ?? CONNECTIONS_MAX
   // Whatever a client calls it, a body is JSON: `curl -d` says application/x-www-form-urlencoded.
   server.removeAllContentTypeParsers()
@@ -290,6 +297,9 @@ function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): 
   const body = JSON.stringify(problemOf(known))
   const head = `HTTP/1.1 ${known.status} Bad Request\r\ncontent-type: ${PROBLEM_JSON}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n`
   socket.end(head + body)
+  // It may be that it never ends its side, or has gone.
+  const timer = setTimeout(() => socket.destroy(), LAST_WORD_MS_MAX).unref()
+  socket.once('close', () => clearTimeout(timer))
 }
 
 async function listen(server: FastifyInstance, host: string, port: number): Promise<string> {

@@ -68,6 +68,11 @@ export class Waits {
     }
   }
 
+  /** Reads that wait. */
+  get size(): number {
+    return this.#waiting.size
+  }
+
   close(): void {
     this.#closed = true
     for (const controller of this.#waiting) controller.abort(shuttingDown())

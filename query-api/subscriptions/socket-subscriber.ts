@@ -2,7 +2,7 @@
 // same for all: the answer has no chunks and ends with its connection. What the client does not take stays in the ring, not here.
 import type { Socket } from 'node:net'
 import { asMainstemError, type MainstemError } from '../../core/index.ts'
-import { SUBSCRIBER_STALL_MS_MAX } from '../limits.ts'
+import { LAST_WORD_MS_MAX } from '../limits.ts'
 import type { Viewer } from '../security/viewer.ts'
 import type { RingChange } from './change-ring.ts'
 import { HEARTBEAT, lastEvent, type Mark, resetEvent } from './events.ts'
@@ -44,6 +44,7 @@ export class SocketSubscriber implements Clocked {
     this.selection = options.opened.selection
     this.#socket.on('drain', this.#drained)
     this.#socket.once('close', this.#closed)
+    options.opened.onEnded(error => this.ended(error))
   }
 
   /** Sends the snapshot, and begins. */
@@ -83,7 +84,7 @@ export class SocketSubscriber implements Clocked {
   async #send(part: Buffer): Promise<void> {
     const sent = new Promise<void>(resolve => this.#write(part, () => resolve()))
     if (this.#socket.writableLength <= this.#options.limits.unsentBytesMax) return
-    const timer = setTimeout(() => this.#socket.destroy(), SUBSCRIBER_STALL_MS_MAX).unref()
+    const timer = this.#cutIn(this.#options.limits.stallMsMax)
     await sent
     clearTimeout(timer)
   }
@@ -145,7 +146,7 @@ export class SocketSubscriber implements Clocked {
     const { limits } = this.#options
     if (this.#isOver()) return
     if (this.#stalledMs !== undefined) {
-      if (nowMs - this.#stalledMs > SUBSCRIBER_STALL_MS_MAX) this.#socket.destroy()
+      if (nowMs - this.#stalledMs > limits.stallMsMax) this.#socket.destroy()
       return
     }
     const quietMs = nowMs - this.#saidMs
@@ -162,14 +163,17 @@ export class SocketSubscriber implements Clocked {
   }
 
   overflow(): void {
-    this.#end('overflow', tooSlow())
+    this.#end('overflow', tooSlow(), this.#options.limits.stallMsMax)
   }
 
   ended(error: MainstemError): void {
-    this.#end('end', error)
+    // When the server ends, nobody holds it up.
+    const { stallMsMax } = this.#options.limits
+    this.#end('end', error, error.code === 'SHUTTING_DOWN' ? Math.min(LAST_WORD_MS_MAX, stallMsMax) : stallMsMax)
   }
 
-  #end(name: 'overflow' | 'end', error: MainstemError): void {
+  /** @param takenMsMax what the client has to take it */
+  #end(name: 'overflow' | 'end', error: MainstemError, takenMsMax: number): void {
     if (this.#ending) return
     this.#ending = true
     this.#membership?.leave()
@@ -179,8 +183,12 @@ export class SocketSubscriber implements Clocked {
     this.#options.end()
     // One that takes nothing does not get it either.
     if (this.#socket.writableLength === 0) return
-    const timer = setTimeout(() => this.#socket.destroy(), SUBSCRIBER_STALL_MS_MAX).unref()
+    const timer = this.#cutIn(takenMsMax)
     this.#socket.once('close', () => clearTimeout(timer))
+  }
+
+  #cutIn(ms: number): NodeJS.Timeout {
+    return setTimeout(() => this.#socket.destroy(), ms).unref()
   }
 
   readonly #drained = (): void => {

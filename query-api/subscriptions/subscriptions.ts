@@ -1,18 +1,21 @@
 // The service of subscriptions, for HTTP and for clients in this process: a hub for each view that somebody subscribes to, where a new
 // subscriber begins, and what has to be looked after by the clock. A snapshot and the changes after it join without a gap: the
 // hub has all changes from before the snapshot's first row is read.
-import { type AnyRow, fail } from '../../core/index.ts'
+import { type AnyRow, fail, type MainstemError } from '../../core/index.ts'
 import {
   HEARTBEAT_MS,
+  PEERS_LOOK_MS,
   PROGRESS_MS,
   RING_BYTES_MAX,
   RING_KEPT_MS,
+  STALL_MS_MAX,
   SUBSCRIPTIONS_MAX,
   UNSENT_BYTES_MAX,
 } from '../limits.ts'
 import type { Reads, ServedView } from '../reads.ts'
 import { shuttingDown, type WaitFor } from '../waits.ts'
 import { Events, type Mark } from './events.ts'
+import { Peers } from './peers.ts'
 import { parseResumeToken, type ResumeToken } from './resume-token.ts'
 import type { Selection, Wanted } from './selection.ts'
 import { Snapshot, type SnapshotPart } from './snapshot.ts'
@@ -31,6 +34,10 @@ export interface SubscriptionLimits {
   readonly progressMs?: number
   /** How often a quiet connection is shown to be there. Default 15,000. */
   readonly heartbeatMs?: number
+  /** For how long a client may take nothing, milliseconds; then its connection is cut. Default 60,000. */
+  readonly stallMsMax?: number
+  /** How often it is looked for clients that have gone without a word, milliseconds. Default 15,000. */
+  readonly peersLookMs?: number
 }
 
 export interface SubscriptionRequest extends Omit<WaitFor, 'after'> {
@@ -71,6 +78,8 @@ export interface Opened {
   /** Of changes. */
   keyOf(key: string): unknown
   rowOf(bytes: Uint8Array): AnyRow
+  /** Calls this where the service ends before it does. */
+  onEnded(ended: (error: MainstemError) => void): void
   /** It does not begin after all, or has ended. */
   close(): void
 }
@@ -79,6 +88,10 @@ export class Subscriptions {
   readonly #reads: Reads
   readonly #limits: Required<SubscriptionLimits>
   readonly #hubs = new Map<ServedView, Promise<Hub>>()
+  /** Of those over HTTP. */
+  readonly peers: Peers
+  /** What ends those that are open, also before they are told changes. */
+  readonly #ends = new Set<(error: MainstemError) => void>()
   #open = 0
   #timer: NodeJS.Timeout | undefined
   #closed = false
@@ -92,8 +105,11 @@ export class Subscriptions {
       unsentBytesMax: UNSENT_BYTES_MAX,
       progressMs: PROGRESS_MS,
       heartbeatMs: HEARTBEAT_MS,
+      stallMsMax: STALL_MS_MAX,
+      peersLookMs: PEERS_LOOK_MS,
       ...limits,
     }
+    this.peers = new Peers(this.#limits)
   }
 
   get limits(): Required<SubscriptionLimits> {
@@ -151,6 +167,7 @@ export class Subscriptions {
     // Nothing came before the first part.
     if (first === 'overflow') throw tooSlow()
     let open = true
+    let onEnded: ((error: MainstemError) => void) | undefined
     return {
       events,
       selection: wanted.selection,
@@ -160,9 +177,14 @@ export class Subscriptions {
       join: subscriber => hub.join(subscriber, resumes ? token.number : snapshot.at),
       keyOf: key => hub.keyOf(key),
       rowOf: bytes => hub.rowOf(bytes),
+      onEnded: ended => {
+        onEnded = ended
+        this.#ends.add(ended)
+      },
       close: () => {
         if (!open) return
         open = false
+        if (onEnded) this.#ends.delete(onEnded)
         this.#open--
         this.#leave(each)
       },
@@ -218,6 +240,8 @@ export class Subscriptions {
     if (this.#closed) return
     this.#closed = true
     clearInterval(this.#timer)
+    this.peers.close()
+    for (const end of this.#ends) end(shuttingDown())
     for (const opening of this.#hubs.values())
       void opening.then(
         ({ hub, idle }) => {
