@@ -185,6 +185,7 @@ export const ERRORS = {
     hint: 'give the cursor of the page before, with the same parameters; or begin without one',
   },
   BODY_TOO_LARGE: { status: 413, retriable: false },
+  HEAD_TOO_LARGE: { status: 431, retriable: false },
   TOPIC_READ_ONLY: { status: 405, retriable: false },
   METHOD_NOT_ALLOWED: { status: 405, retriable: false },
   IDEMPOTENCY_KEY_REUSED: { status: 422, retriable: false },

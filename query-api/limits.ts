@@ -11,6 +11,9 @@ export const IDEMPOTENCY_KEY_CHARS_MAX = 200
 export const IDEMPOTENCY_KEY_KEPT_MS = 7 * 24 * 3_600_000
 /** Keys of one lookup, or reads of one cut: together they hold the shard for well under a slice (2 ms). */
 export const KEYS_MAX = 1_000
+/** What is said where they are more. @param what they are keys of */
+export const tooMany = (count: number, what = 'keys') =>
+  ({ title: `${count} ${what} are too many`, hint: `give at most ${KEYS_MAX} at a time` }) as const
 /** Rows of one page of a range: as with a lookup, a shard gives them in well under a slice. */
 export const RANGE_PAGE_DEFAULT = 100
 export const RANGE_PAGE_MAX = 1_000
@@ -39,8 +42,8 @@ export const LOG_SCAN_MS_MAX = 250
 export const LOG_PAGE_CHARS_MAX = 4 * 1024 * 1024
 /** A scan lets other requests in after this time. */
 export const SLICE_MS = 2
-/** Longer than Node's own limit for a request's head (16 KiB), so that no key is cut by the router. */
-export const PARAMETER_CHARS_MAX = 16_384
+/** A request's head, its URL included: as many keys as a subscription takes, each of up to some 55 characters. */
+export const HEAD_BYTES_MAX = 64 * 1024
 /** Connections at a time: each costs a socket and some 10 KiB, and a subscriber holds one. */
 export const CONNECTIONS_MAX = 20_000
 /** What a client has for sending a request's head, and all of it: who sends a byte a second does not hold a connection for ever. */

@@ -28,6 +28,7 @@ const PROBLEM_STATUSES: Readonly<Record<number, string>> = {
   409: 'There is such a thing already',
   410: 'The past that is asked for is gone: history was removed, or other code made it; `horizon` says from where on it can be had, where that is known',
   413: 'The body is too large',
+  431: 'The head is too large',
   422: 'The idempotency key was used for something else',
   429: 'The client asks too often; Retry-After says when to come again',
   500: 'What is asked for is damaged, or cannot be used',

@@ -4,7 +4,7 @@ import { fail, type MainstemError, parseJson } from '../core/index.ts'
 import type { At } from '../projections/index.ts'
 import type { AgeLimit } from './age-waits.ts'
 import { parseAt } from './at.ts'
-import { KEYS_MAX, MAX_AGE_MS_MAX, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, TOKENS_MAX } from './limits.ts'
+import { KEYS_MAX, MAX_AGE_MS_MAX, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, TOKENS_MAX, tooMany } from './limits.ts'
 
 export type Query = Readonly<Record<string, string | readonly string[] | undefined>>
 
@@ -125,6 +125,13 @@ export function bodyJson(body: unknown): unknown {
   return parseJson(body, 'the body')
 }
 
+/** Of keys, or of what has a key each. @throws REQUEST_INVALID */
+export function checkCount(count: number, what?: string): void {
+  if (count <= KEYS_MAX) return
+  const { title, hint } = tooMany(count, what)
+  throw invalid(title, undefined, hint)
+}
+
 function member(body: unknown, name: 'keys' | 'reads', example: string): readonly unknown[] {
   const hint = `send ${example}`
   const given = isRecord(body) ? body : undefined
@@ -132,8 +139,7 @@ function member(body: unknown, name: 'keys' | 'reads', example: string): readonl
   if (!given || !Array.isArray(list)) throw invalid(`the body has no list '${name}'`, undefined, hint)
   const other = Object.keys(given).find(each => each !== name)
   if (other !== undefined) throw invalid(`unknown member '${other.slice(0, 100)}'`, undefined, hint)
-  if (list.length > KEYS_MAX)
-    throw invalid(`${list.length} ${name} are too many`, undefined, `send at most ${KEYS_MAX}`)
+  checkCount(list.length, name)
   return list
 }
 

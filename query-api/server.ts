@@ -1,6 +1,6 @@
 // The HTTP server: Fastify, its limits, and what it answers where no route does. The only file that loads fastify;
 // `openServer` of the index imports it when HTTP is wanted.
-import type { RequestListener } from 'node:http'
+import { type RequestListener, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Server as TlsServer } from 'node:tls'
@@ -21,12 +21,12 @@ import {
   CONNECTIONS_CHECK_MS,
   CONNECTIONS_MAX,
   CORS_MAX_AGE_SECONDS,
+  HEAD_BYTES_MAX,
   HEADERS_TIMEOUT_MS,
   HEALTH_SAMPLE_MS,
   HOST_DEFAULT,
   KEEP_ALIVE_PROBE_MS,
   LAST_WORD_MS_MAX,
-  PARAMETER_CHARS_MAX,
   PORT_DEFAULT,
   REQUEST_TIMEOUT_MS,
   STALL_MS_MAX,
@@ -166,6 +166,7 @@ function createFastify(options: ServerOptions, certificate: TlsContext | undefin
     requestTimeout,
     headersTimeout,
     connectionsCheckingInterval: Math.min(CONNECTIONS_CHECK_MS, headersTimeout),
+    maxHeaderSize: HEAD_BYTES_MAX,
     keepAlive: true,
     keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS,
   }
@@ -181,7 +182,8 @@ function createFastify(options: ServerOptions, certificate: TlsContext | undefin
     forceCloseConnections: 'idle',
     requestTimeout,
     ...(certificate ? { https: { ...certificate, ...connections } as never } : { http: connections }),
-    routerOptions: { maxParamLength: PARAMETER_CHARS_MAX },
+    // No key is cut by the router.
+    routerOptions: { maxParamLength: HEAD_BYTES_MAX },
     frameworkErrors: answerError,
     clientErrorHandler: answerBrokenRequest,
   })
@@ -291,11 +293,15 @@ function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): 
     socket.destroy()
     return
   }
-  const detail =
-    error.code === 'HPE_HEADER_OVERFLOW' ? 'its head is larger than 16 KiB' : (error.code ?? 'it is malformed')
-  const known = fail('REQUEST_INVALID', 'this is not a valid HTTP request', { detail })
+  const known =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? fail('HEAD_TOO_LARGE', "the request's head is too large", {
+          detail: `its URL and headers together are larger than ${HEAD_BYTES_MAX / 1024} KiB`,
+          hint: 'ask for fewer keys at a time: by lookup, whose keys are in its body; as several subscriptions, or as one to a prefix or to values',
+        })
+      : fail('REQUEST_INVALID', 'this is not a valid HTTP request', { detail: error.code ?? 'it is malformed' })
   const body = JSON.stringify(problemOf(known))
-  const head = `HTTP/1.1 ${known.status} Bad Request\r\ncontent-type: ${PROBLEM_JSON}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n`
+  const head = `HTTP/1.1 ${known.status} ${STATUS_CODES[known.status]}\r\ncontent-type: ${PROBLEM_JSON}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n`
   socket.end(head + body)
   // It may be that it never ends its side, or has gone.
   const timer = setTimeout(() => socket.destroy(), LAST_WORD_MS_MAX).unref()

@@ -1,6 +1,6 @@
 // Keys in URLs and bodies. How a key of several fields is written depends on the order in which the application declares them, and
 // how a key that comes back is read on its types: the application is asked for both once per view, where they are needed.
-import { KEYS_MAX } from '../limits.ts'
+import { KEYS_MAX, tooMany } from '../limits.ts'
 import type { Calls } from './calls.ts'
 import { ClientError, invalid } from './client-error.ts'
 import { base64Of, bytesOf } from './revive.ts'
@@ -70,7 +70,9 @@ export class ViewKeys {
 
 /** @throws REQUEST_INVALID */
 export function checkKeys(keys: readonly unknown[]): void {
-  if (keys.length > KEYS_MAX) throw invalid(`${keys.length} keys are too many`, `at most ${KEYS_MAX} at a time`)
+  if (keys.length <= KEYS_MAX) return
+  const { title, hint } = tooMany(keys.length)
+  throw invalid(title, hint)
 }
 
 /** A text that can be a segment of a path: URLs lose the others. */

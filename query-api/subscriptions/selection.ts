@@ -3,7 +3,7 @@
 // keys, one for the leading fields of each declared index, one for each length of a prefix that somebody selects by.
 import { type AnyRow, fail } from '../../core/index.ts'
 import { fieldBytes, type LiveView, planEqual, planRange, type RangeQuery } from '../../projections/index.ts'
-import { KEYS_MAX } from '../limits.ts'
+import { checkCount } from '../parameters.ts'
 import type { RowFilter } from '../security/viewer.ts'
 
 export interface Selector {
@@ -83,7 +83,6 @@ export function wantedOf(live: LiveView, selecting: Selecting, sees: RowFilter |
 const textOf = (bytes: Uint8Array): ReadonlySet<string> => new Set([Buffer.from(bytes).toString('latin1')])
 
 function textsOf({ key: codec }: LiveView, keys: readonly unknown[]): ReadonlySet<string> {
-  if (keys.length > KEYS_MAX)
-    throw fail('REQUEST_INVALID', `${keys.length} keys are too many`, { hint: `give at most ${KEYS_MAX}` })
+  checkCount(keys.length)
   return new Set(keys.map(key => codec.encode(key).toString('latin1')))
 }

@@ -141,7 +141,7 @@ const ODD: Readonly<Record<string, readonly string[]>> = {
   'a parameter': [`GET ${ROW}?sources=true ${HEAD}\r\n`],
   'a method that it has not': [`PUT ${ROW} ${HEAD}\r\n`],
   'not HTTP': ['\u0016\u0003\u0001\u0002\r\n\r\n'],
-  'a head that is too large': [`GET ${ROW} ${HEAD}a: ${'x'.repeat(20_000)}\r\n\r\n`],
+  'a head that is too large': [`GET ${ROW} ${HEAD}a: ${'x'.repeat(70_000)}\r\n\r\n`],
 }
 
 /** On a connection that is still open it is the last one answered. */

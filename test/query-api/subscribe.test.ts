@@ -246,6 +246,15 @@ describe('a subscription', () => {
     expect(await problem('/v1/views/rows/subscribe?keys=x')).toEqual([400, 'KEY_MALFORMED'])
     const many = Array.from({ length: 1_001 }, (_, n) => `keys=${n}`).join('&')
     expect(await problem(`/v1/views/rows/subscribe?${many}`)).toEqual([400, 'REQUEST_INVALID'])
+    // As many keys as there may be, of a UUID's length, are no head too large; longer ones say what to do instead.
+    const keys = (long: number) => Array.from({ length: 1_000 }, (_, n) => `${n}`.padStart(long, 'k'))
+    await stopping.disconnect()
+    await expect.poll(() => world.reads.subscriptions.open).toBe(1)
+    await (await subscribe(keys(36))).disconnect()
+    expect(await problem(new URL(urlOf(keys(70))).pathname + new URL(urlOf(keys(70))).search)).toEqual([
+      431,
+      'HEAD_TOO_LARGE',
+    ])
     const resumed = (id: string) => problem('/v1/views/spending/subscribe?keys=a', { 'last-event-id': id })
     expect(await resumed('nonsense')).toEqual([400, 'TOKEN_MALFORMED'])
     expect(await resumed(subscriber.id.replace('spending', 'totals'))).toEqual([400, 'TOKEN_MALFORMED'])
