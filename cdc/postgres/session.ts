@@ -72,10 +72,15 @@ export class PostgresSession implements Session<bigint> {
     })
   }
 
-  async waitUntilFree(): Promise<void> {
-    const { source, slot, failover, target } = this.#setup
+  #untilFree(): Promise<void> {
+    const { source, slot } = this.#setup
     const { onWaiting, signal } = this.#options
-    await waitUntilFree(this.#sql, source, slot, onWaiting, signal)
+    return waitUntilFree(this.#sql, source, slot, onWaiting, signal)
+  }
+
+  async waitUntilFree(): Promise<void> {
+    const { slot, failover, target } = this.#setup
+    await this.#untilFree()
     if (!failover || (await readSlot(this.#sql, slot))?.failover !== false) return
     const replication = await connect(target, 'replication')
     await keepOnStandbys(replication, slot).finally(() => replication.end().catch(() => {}))
@@ -86,7 +91,7 @@ export class PostgresSession implements Session<bigint> {
     const tables = publishedOf(this.#tables, this.#outboxes)
     await this.#watched(() => ensurePublication(this.#setup, this.#sql, tables))
     if (before === 'none') return
-    if (before === 'finished') await this.waitUntilFree()
+    if (before === 'finished') await this.#untilFree()
     await dropSlot(this.#sql, source, slot, before === 'unfinished')
   }
 
