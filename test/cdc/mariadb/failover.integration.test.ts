@@ -111,7 +111,7 @@ describe.each(SERVERS)('behind the address of a $name', ({ name: kind, isMissing
       })
       await captured.connector.snapshot({ do: 'start' })
       await until(() => captured.connector.status().state === 'streaming')
-      for (let n = 1; n <= 20; n++) {
+      for (let n = 1; n <= 10; n++) {
         await captured.run(`update t set note = 'round ${n}' where id = 3`)
         await captured.level()
         expect((await captured.rows('t')).find(({ id }) => id === 3)).toEqual({ id: 3, note: `round ${n}` })
