@@ -6,7 +6,7 @@ export interface PlainHeaders {
   readonly authorization: string | undefined
 }
 
-/** Half of what Node takes; a larger head is unusual, and looked at by that. */
+/** Far below what Node takes: a larger head is unusual, and looked at by that. */
 const BYTES_MAX = 8_192
 /** With the blank line that ends it. */
 const END = '\r\n\r\n'

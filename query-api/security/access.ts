@@ -19,7 +19,7 @@ export interface AccessOptions {
 const REMEMBERED_MAX = 10_000
 /** How often it is looked whether the file of keys has changed, milliseconds. */
 const KEYS_POLL_MS = 500
-/** A header may be 16 KiB; no token needs so much. */
+/** A request's head may be longer; no token needs so much. */
 const CREDENTIAL_CHARS_MAX = 8_192
 
 export class Access {
