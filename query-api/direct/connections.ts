@@ -35,7 +35,8 @@ export class DirectConnections {
     this.#answers = answers
     this.#limits = limits
     const event = server instanceof TlsServer ? 'secureConnection' : 'connection'
-    const http = server.listeners(event).at(-1) as Handover
+    // The first is Node's own.
+    const [http] = server.listeners(event) as [Handover]
     this.#handover = socket => http.call(server, socket)
     server.off(event, http).on(event, (socket: Socket) => this.#add(socket))
     this.#sweepMs = Math.min(CONNECTIONS_CHECK_MS, limits.headersTimeoutMs)
