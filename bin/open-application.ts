@@ -3,7 +3,6 @@ import { basename, dirname, join, sep } from 'node:path'
 import type { z } from 'zod'
 import {
   type AnyTopic,
-  APPENDS_TOPIC,
   type CapturedTable,
   type CapturedTopic,
   compileContract,
@@ -40,9 +39,9 @@ import {
   Appends,
   type Client,
   createLocalClient,
-  IDEMPOTENCY_KEY_KEPT_MS,
   openReads,
   openServer,
+  RETAINED_APPENDS,
   type Reads,
   type ServerSettings,
 } from '../query-api/index.ts'
@@ -196,7 +195,7 @@ async function openParts<A extends Application>(
   })
   closers.push(() => log.close())
   const topics = await registerTopics(parts, log)
-  log.retain({ ...retainOf(parts), [APPENDS_TOPIC]: { ms: IDEMPOTENCY_KEY_KEPT_MS } })
+  log.retain({ ...retainOf(parts), ...RETAINED_APPENDS })
   const sources = await openSources(app.name, { parts, topics }, log, dataDir, options)
   closers.push(async () => {
     await Promise.all([...sources.values()].map(source => source.stop()))

@@ -18,6 +18,7 @@ export type {
 export { type ServerEvent, serverEvents } from './client/event-stream.ts'
 export type { DeadLettersWire, DeadLetterWire, RedrivenWire } from './dead-letters.ts'
 export { EXPORT_FORMATS, type ExportFormat, exportText } from './export.ts'
+export { RETAINED_APPENDS } from './keyed-appends.ts'
 export { HOST_DEFAULT, IDEMPOTENCY_KEY_KEPT_MS, LOG_PAGE_MAX, PORT_DEFAULT } from './limits.ts'
 export type { LineageEntry, LineageStepWire, LineageWire } from './lineage.ts'
 export { createLocalClient } from './local-client.ts'

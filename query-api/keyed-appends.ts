@@ -13,7 +13,7 @@ import {
   type Streams,
 } from '../core/index.ts'
 import type { AppendResult, Appends } from './append.ts'
-import { IDEMPOTENCY_KEY_CHARS_MAX } from './limits.ts'
+import { IDEMPOTENCY_KEY_CHARS_MAX, IDEMPOTENCY_KEY_KEPT_MS } from './limits.ts'
 import { formatLogToken } from './token.ts'
 
 const schema = z.object({
@@ -24,6 +24,9 @@ const schema = z.object({
   /** The records are the last ones before this. */
   records: z.int32(),
 })
+
+/** What of the log says which keys are used: how long it is kept. */
+export const RETAINED_APPENDS = { [APPENDS_TOPIC]: { ms: IDEMPOTENCY_KEY_KEPT_MS } } as const
 
 export interface KeyedAppend {
   readonly topic: string

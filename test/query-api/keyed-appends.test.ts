@@ -5,8 +5,9 @@ import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { compileContract, openEmbeddedLog } from '../../core/index.ts'
 import { createClient } from '../../query-api/client/index.ts'
-import { Appends } from '../../query-api/index.ts'
+import { Appends, IDEMPOTENCY_KEY_KEPT_MS, RETAINED_APPENDS } from '../../query-api/index.ts'
 import { type KeyedAppend, KeyedAppends } from '../../query-api/keyed-appends.ts'
+import { SimulatedDisk } from '../support/simulated-disk.ts'
 import { openWorld, purchases, type shop, type World } from './support.ts'
 
 let world: World
@@ -89,6 +90,39 @@ test('keys are those of a client, and are known when the log is opened again', a
   expect(after.log.end).toBe(end)
   await after.log.close()
   await rm(folder, { recursive: true })
+})
+
+test('a key is good for a week at least; one that has expired appends anew, and what it appended then is there', async () => {
+  let now = 1_000_000
+  const contract = compileContract('purchases', 'topic', purchases.value, purchases.key)
+  const log = await openEmbeddedLog({ path: '/log', fileSystem: new SimulatedDisk(), clock: () => now })
+  const keyed = new KeyedAppends(log, new Appends(log, new Map([['purchases', await log.topic(contract)]])))
+  const append = (key: string): KeyedAppend => {
+    const json = { customer: 'ada', cents: 1 }
+    return { topic: 'purchases', who: 'anybody', key, body: JSON.stringify(json), json }
+  }
+  // What an application does from time to time.
+  const look = async () => {
+    log.retain(RETAINED_APPENDS)
+    await log.retained()
+  }
+  const first = await keyed.append(append('r-1'))
+  now += IDEMPOTENCY_KEY_KEPT_MS - 1
+  await look()
+  expect(await keyed.append(append('r-1'))).toEqual(first)
+  // History goes with its segment, which is closed for the age of what is in it.
+  for (let n = 0; n < 3; n++) {
+    now += IDEMPOTENCY_KEY_KEPT_MS
+    await look()
+  }
+  const again = await keyed.append(append('r-1'))
+  expect(Number(again.positions[0])).toBeGreaterThan(Number(first.positions[0]))
+  expect(await keyed.append(append('r-1'))).toEqual(again)
+  // The records of the first time are still there.
+  const events: unknown[] = []
+  for await (const { event } of log.stream(log.findTopic('purchases')!, 'ada', { backwards: true })) events.push(event)
+  expect(events).toHaveLength(2)
+  await log.close()
 })
 
 test('the client tries an append again under its key, and what was appended without an answer is there once', async () => {
