@@ -2,15 +2,17 @@
 import { type ErrorReport, type Log, type LogStatus, wireSchema } from '../core/index.ts'
 import type { ContinuedFrom, IndexStatus, Progress, ViewCheckpointStatus, ViewPlan } from '../projections/index.ts'
 import { keyType, type Reads, type ServedView, type SourcePositions } from './reads.ts'
+import type { Viewer } from './security/viewer.ts'
 
 export interface ViewSummary {
   readonly name: string
   readonly status: string
   readonly waitingFor: string | null
   readonly key: readonly { readonly name: string; readonly type: string }[]
-  readonly rows: number
-  /** What its rows and their index take in memory. */
-  readonly stateBytes: number
+  /** Null for whom a policy hides rows: how many there are would tell of them. */
+  readonly rows: number | null
+  /** What its rows and their index take in memory; null as `rows`. */
+  readonly stateBytes: number | null
   readonly position: string
   readonly ageMs: number | null
   readonly final: boolean
@@ -38,8 +40,12 @@ export interface ViewDetail extends ViewSummary {
   readonly schema: { readonly key: Record<string, unknown>; readonly value: Record<string, unknown> }
 }
 
-export function viewSummary(reads: Reads, { live }: ServedView): ViewSummary {
+/** @param viewer who asks; undefined: whoever may see all */
+export function viewSummary(reads: Reads, { live }: ServedView, viewer: Viewer | undefined): ViewSummary {
   const status = live.status()
+  // Of rows that are hidden nothing is told, but to who operates the application.
+  const hides = viewer !== undefined && live.policy !== undefined && !viewer.allows('metrics')
+  const { error } = status
   return {
     ...status,
     key: live.key.columns.map(column => ({ name: column.name, type: column.type.kind })),
@@ -55,11 +61,22 @@ export function viewSummary(reads: Reads, { live }: ServedView): ViewSummary {
     ageMs: status.status === 'stopped' ? null : reads.freshness([live]).ageMs,
     final: live.final,
     sources: live.sources,
+    ...(hides && {
+      rows: null,
+      stateBytes: null,
+      progress: null,
+      error: error && { code: error.code, message: 'the view has stopped' },
+      indexes: status.indexes.map(index => ({ ...index, bytes: 0, progress: null, error: null })),
+    }),
   }
 }
 
-export const viewDetail = async (reads: Reads, served: ServedView): Promise<ViewDetail> => ({
-  ...viewSummary(reads, served),
+export const viewDetail = async (
+  reads: Reads,
+  served: ServedView,
+  viewer: Viewer | undefined,
+): Promise<ViewDetail> => ({
+  ...viewSummary(reads, served, viewer),
   sourcePositions: await reads.sourcePositions([served.live], served.live.status().position),
   schema: { key: wireSchema(keyType(served.live)), value: wireSchema(served.live.value) },
 })

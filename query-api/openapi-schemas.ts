@@ -33,9 +33,9 @@ const view = {
   status: { type: 'string', enum: ['live', 'snapshotting', 'catching-up', 'rebuilding', 'stopped'] },
   waitingFor: nullable(text),
   key: array(object({ name: text, type: text })),
-  rows: count,
+  rows: { ...nullable(count), description: 'null for clients from whom a policy hides rows' },
   stateBytes: {
-    ...count,
+    ...nullable(count),
     description: 'Bytes of memory of its rows and their index; strings and nested values by estimate',
   },
   ...freshness,

@@ -33,13 +33,13 @@ export function addReadRoutes(server: FastifyInstance, reads: Reads): void {
   server.get('/v1/views', (request, reply) => {
     checkNames(queryOf(request), [])
     const names = [...reads.engine.views.keys()].filter(name => request.viewer?.allows(`view:${name}`) ?? true)
-    const views = names.map(name => viewSummary(reads, reads.view(name)))
+    const views = names.map(name => viewSummary(reads, reads.view(name), request.viewer))
     sendJson(reply, JSON.stringify({ views, position: String(reads.engine.position), logEnd: String(reads.log.end) }))
   })
 
   server.get<{ Params: ViewParams }>('/v1/views/:view', async (request, reply) => {
     checkNames(queryOf(request), [])
-    sendJson(reply, JSON.stringify(await viewDetail(reads, reads.view(request.params.view))))
+    sendJson(reply, JSON.stringify(await viewDetail(reads, reads.view(request.params.view), request.viewer)))
     return reply
   })
 

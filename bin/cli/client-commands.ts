@@ -44,7 +44,7 @@ function addViews(program: Command): void {
       const rows = formatTable(answer.views, [
         { text: view => view.name },
         { text: view => `key ${view.key.map(column => column.type).join(',')}` },
-        { text: view => `${grouped(view.rows)} rows`, align: 'right' },
+        { text: view => (view.rows === null ? '' : `${grouped(view.rows)} rows`), align: 'right' },
         { text: view => `at ${grouped(view.position)}`, align: 'right' },
         { text: view => (view.ageMs === null ? '' : `lag ${duration(view.ageMs)}`) },
         {
