@@ -8,8 +8,11 @@ export {
   type BinaryField,
   type BinaryLayout,
   type Change,
+  type Decider,
+  type DeciderSpec,
   type Draft,
   days,
+  decider,
   type ErrorCode,
   env,
   type FileFormat,
@@ -49,4 +52,4 @@ export {
   sumBy,
   type View,
 } from './projections/index.ts'
-export type { Answer, Client } from './query-api/index.ts'
+export type { Answer, Client, CommandOptions, Outcome } from './query-api/index.ts'

@@ -5,6 +5,8 @@ import {
   type AnyTopic,
   type CapturedTable,
   type CapturedTopic,
+  COMMANDS_TOPIC,
+  Commands,
   compileContract,
   contractOfTable,
   fail,
@@ -12,6 +14,7 @@ import {
   type LogEvent,
   type LogTopic,
   nodeFileSystem,
+  type OpenDecider,
   openEmbeddedLog,
   type Retain,
   type Scans,
@@ -25,6 +28,7 @@ import {
   type Application,
   type ApplicationParts,
   checkUsable,
+  DeciderStates,
   type Engine,
   type EngineEvent,
   findSavepoint,
@@ -39,10 +43,11 @@ import {
   Appends,
   type Client,
   createLocalClient,
+  IDEMPOTENCY_KEY_KEPT_MS,
   openReads,
   openServer,
   RETAINED_APPENDS,
-  type Reads,
+  type ServerOptions,
   type ServerSettings,
 } from '../query-api/index.ts'
 import { createEventStore, type EventStore } from './event-store.ts'
@@ -195,7 +200,7 @@ async function openParts<A extends Application>(
   })
   closers.push(() => log.close())
   const topics = await registerTopics(parts, log)
-  log.retain({ ...retainOf(parts), ...RETAINED_APPENDS })
+  log.retain({ ...retainOf(parts), ...RETAINED_APPENDS, [COMMANDS_TOPIC]: { ms: IDEMPOTENCY_KEY_KEPT_MS } })
   const sources = await openSources(app.name, { parts, topics }, log, dataDir, options)
   closers.push(async () => {
     await Promise.all([...sources.values()].map(source => source.stop()))
@@ -220,16 +225,19 @@ async function openParts<A extends Application>(
   })
   closers.push(() => engine.stop())
   const reads = openReads({ engine, log, sources })
-  const own = new Map(
-    [...topics].filter(([name]) => !parts.topics.some(each => each.name === name && sourceTopicOf(each))),
+  const commands = new Commands({ log, deciders: openDeciders(parts, topics, engine) })
+  const own = ownTopics(parts, topics)
+  const appends = new Appends(
+    log,
+    own,
+    parts.deciders.map(({ name }) => name),
   )
-  const appends = new Appends(log, own)
   closers.push(async () => reads.close())
-  const url = await listen(app, options, { reads, topics: own, closers })
+  const url = await listen(app, options, { reads, topics: own, commands, closers })
   for (const source of sources.values()) source.start()
   if (url) onEvent({ event: 'listening', url })
   return {
-    client: createLocalClient<A>(reads),
+    client: createLocalClient<A>(reads, commands),
     url,
     log,
     engine,
@@ -287,6 +295,27 @@ async function registerTopics(parts: ApplicationParts, log: Log): Promise<Readon
   return topics
 }
 
+/** Those that take appends: neither a source nor a decider writes them. */
+const ownTopics = (parts: ApplicationParts, topics: ReadonlyMap<string, LogTopic>): ReadonlyMap<string, LogTopic> =>
+  new Map(
+    [...topics].filter(
+      ([name]) =>
+        !parts.topics.some(each => each.name === name && sourceTopicOf(each)) &&
+        !parts.deciders.some(each => each.name === name),
+    ),
+  )
+
+const openDeciders = (
+  { deciders }: ApplicationParts,
+  topics: ReadonlyMap<string, LogTopic>,
+  engine: Engine,
+): readonly OpenDecider[] =>
+  deciders.map(definition => ({
+    definition,
+    topic: topics.get(definition.name)!,
+    fold: new DeciderStates(definition, engine),
+  }))
+
 async function openSources(
   application: string,
   { parts, topics: registered }: { readonly parts: ApplicationParts; readonly topics: ReadonlyMap<string, LogTopic> },
@@ -329,11 +358,11 @@ async function openSources(
 async function listen(
   app: Application,
   options: OpenOptions,
-  parts: { reads: Reads<Log & Streams>; topics: ReadonlyMap<string, LogTopic>; closers: (() => Promise<void>)[] },
+  { closers, ...parts }: Pick<ServerOptions, 'reads' | 'topics' | 'commands'> & { closers: (() => Promise<void>)[] },
 ): Promise<string | undefined> {
   if (!options.listen) return undefined
   const settings = options.listen === true ? {} : options.listen
-  const server = await openServer({ application: app.name, reads: parts.reads, topics: parts.topics, ...settings })
-  parts.closers.push(() => server.close())
+  const server = await openServer({ application: app.name, ...parts, ...settings })
+  closers.push(() => server.close())
   return server.url
 }

@@ -136,6 +136,12 @@ export const ERRORS = {
     retriable: false,
     hint: 'start with --accept-history-gone <view> to fold what is left, or restore a log that has it',
   },
+  // commands
+  DECIDER_UNKNOWN: { status: 404, retriable: false },
+  COMMAND_INVALID: { status: 400, retriable: false },
+  COMMAND_REFUSED: { status: 422, retriable: false },
+  COMMAND_FAILED: { status: 500, retriable: false, hint: 'mend the function given to decide; nothing was appended' },
+  VERSION_CONFLICT: { status: 409, retriable: false },
   // reads of the past
   AT_MALFORMED: {
     status: 400,

@@ -1,6 +1,7 @@
 // The public face of core: contracts, the log, state, and the port that sources implement.
 export * from './change/index.ts'
 export { type Channel, channelPair, portChannel, type Schedule } from './channel.ts'
+export * from './commands/index.ts'
 export * from './contract/index.ts'
 export * from './errors.ts'
 export { Job, type JobContext, type JobStatus } from './job.ts'

@@ -1,10 +1,12 @@
-// Law 1: a view is a function of the log. While a handler or an upcast runs, the clock, randomness, timers and network throw. The
+// Law 1: a view is a function of the log. While a handler, an upcast or a decision runs, the clock, randomness, timers and network throw. The
 // guards are installed once, by the engine, around the real functions, and cost one comparison while neither runs.
 import { fail } from './errors.ts'
 
-/** What runs, for the error's text: a view's handler, or an upcast. */
+/** What runs, for the error's text: a view's handler, an upcast, or a decision on a command. */
 export interface HandlerOwner {
   describeHandler(): string
+  /** Why it must not, and what to do instead, where it is no view's. */
+  readonly impure?: { readonly detail: string; readonly hint: string }
 }
 
 let running: HandlerOwner | undefined
@@ -19,9 +21,11 @@ export function leaveHandlers(): void {
 
 function refuseInHandler(what: string): void {
   if (running === undefined) return
-  throw fail('HANDLER_IMPURE', `${what} called in ${running.describeHandler()}`, {
-    detail: 'a view is a function of the log; a replay would give another answer',
-  })
+  throw fail(
+    'HANDLER_IMPURE',
+    `${what} called in ${running.describeHandler()}`,
+    running.impure ?? { detail: 'a view is a function of the log; a replay would give another answer' },
+  )
 }
 
 type AnyFunction = (this: unknown, ...args: unknown[]) => unknown

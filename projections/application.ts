@@ -1,24 +1,34 @@
-// An application: a pure definition of views, and through them of topics, tables and sources. Opening things is the runtime's job.
+// An application: a pure definition of views and deciders, and through them of topics, tables and sources. Opening things is the runtime's job.
 import { fileURLToPath } from 'node:url'
 import {
+  type AnyDecider,
   type AnyTable,
   type AnyTopic,
   type Contract,
   checkName,
   compileContract,
   contractOfTable,
+  type DeciderDefinition,
   fail,
   type Input,
+  isDecider,
   type SourceDefinition,
   type SourceTable,
   sourceTopicOf,
 } from '../core/index.ts'
+import { viewOfDecider } from './decider-view.ts'
 import type { ProjectionDefinition, View } from './projection.ts'
 
-export interface Application<N extends string = string, V extends readonly View[] = readonly View[]> {
+export interface Application<
+  N extends string = string,
+  V extends readonly View[] = readonly View[],
+  D extends readonly (AnyDecider & View)[] = readonly (AnyDecider & View)[],
+> {
   readonly kind: 'application'
   readonly name: N
   readonly views: V
+  /** Each is a view, too. */
+  readonly deciders: D
   /** Captured tables, folded by a view or not. */
   readonly tables: readonly AnyTable[]
   readonly topics: readonly AnyTopic[]
@@ -30,6 +40,8 @@ export interface Application<N extends string = string, V extends readonly View[
 export interface ApplicationParts {
   /** Views in an order in which each comes after those it folds. */
   readonly projections: readonly ProjectionDefinition[]
+  readonly deciders: readonly DeciderDefinition[]
+  /** Those of deciders too. */
   readonly topics: readonly (AnyTopic & { readonly key: unknown })[]
   readonly tables: readonly SourceTable[]
   readonly sources: readonly SourceDefinition[]
@@ -38,40 +50,61 @@ export interface ApplicationParts {
 /**
  * Declares an application.
  * @param name part of the names that sources keep on database servers
- * @param parts `views`: what is computed and served; `tables`: tables to capture that no view folds; `topics`: topics that no view folds
+ * @param parts `views`: what is computed and served; `deciders`: what takes commands, each a view too; `tables`: tables to capture that
+ * no view folds; `topics`: topics that no view folds
  * @throws DEFINITION_INVALID for two things of one name, or a view that folds one which is not listed
  */
-export function application<const N extends string, const V extends readonly View[] = []>(
+export function application<
+  const N extends string,
+  const V extends readonly View[] = [],
+  const D extends readonly (AnyDecider & View)[] = [],
+>(
   name: N,
-  parts: { readonly views?: V; readonly tables?: readonly Input[]; readonly topics?: readonly AnyTopic[] },
-): Application<N, V> {
+  parts: {
+    readonly views?: V
+    readonly deciders?: D
+    readonly tables?: readonly Input[]
+    readonly topics?: readonly AnyTopic[]
+  },
+): Application<N, V, D> {
   checkName('application', name)
   const app: Application = {
     kind: 'application',
     name,
     views: parts.views ?? [],
+    deciders: parts.deciders ?? [],
     tables: (parts.tables ?? []) as unknown as readonly AnyTable[],
     topics: parts.topics ?? [],
     file: callerFile(),
   }
   partsOf(app)
-  return app as Application<N, V>
+  return app as Application<N, V, D>
 }
 
 /** Walks an application's views. @throws DEFINITION_INVALID */
 export function partsOf(app: Application): ApplicationParts {
-  const views = app.views as unknown as readonly ProjectionDefinition[]
+  const deciders = app.deciders as unknown as readonly DeciderDefinition[]
+  const notOne = deciders.find(each => !isDecider(each))
+  if (notOne !== undefined)
+    throw fail('DEFINITION_INVALID', `a decider of '${app.name}' is not a whole one`, {
+      hint: 'decider(…).evolve({ … }).decide({ … })',
+    })
+  const views = [...deciders.map(viewOfDecider), ...(app.views as unknown as readonly ProjectionDefinition[])]
   const byName = new Map<string, unknown>()
   const claim = (name: string, what: unknown) => {
     const other = byName.get(name)
     if (other !== undefined && other !== what) throw fail('DEFINITION_INVALID', `two things are named '${name}'`)
     byName.set(name, what)
   }
+  // The topic of a decider has its name, as its view has.
+  const ownerOf = new Map<unknown, DeciderDefinition>(
+    deciders.flatMap(each => [[each.topic, each] as const, [viewOfDecider(each), each] as const]),
+  )
   const tables = new Set(app.tables as readonly SourceTable[])
   const topics = new Set(app.topics as readonly (AnyTopic & { key: unknown })[])
   for (const view of views) {
     if (view.kind !== 'projection') throw fail('DEFINITION_INVALID', `a view of '${app.name}' is not a projection`)
-    claim(view.name, view)
+    claim(view.name, ownerOf.get(view) ?? view)
     if (view.ons.length === 0)
       throw fail('DEFINITION_INVALID', `view '${view.name}' folds nothing`, { hint: 'give it an .on(…)' })
     for (const { input } of view.ons) {
@@ -82,7 +115,7 @@ export function partsOf(app: Application): ApplicationParts {
     for (const topic of view.spec.emits ?? []) topics.add(topic as AnyTopic & { key: unknown })
   }
   for (const table of tables) claim(table.name, table)
-  for (const each of topics) claim(each.name, each)
+  for (const each of topics) claim(each.name, ownerOf.get(each) ?? each)
   const captured = [...topics].flatMap(topic => sourceTopicOf(topic)?.source ?? [])
   const sources = new Set([...[...tables].map(table => table.source), ...captured])
   for (const source of sources) {
@@ -90,7 +123,7 @@ export function partsOf(app: Application): ApplicationParts {
     // Tokens say `m1.<log id>.log.<position>`.
     if (source.name === 'log') throw fail('DEFINITION_INVALID', "a source cannot be named 'log'")
   }
-  return { projections: inOrder(views), topics: [...topics], tables: [...tables], sources: [...sources] }
+  return { projections: inOrder(views), deciders, topics: [...topics], tables: [...tables], sources: [...sources] }
 }
 
 /** The contracts of its topics and tables, as the log has them. */

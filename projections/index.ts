@@ -12,6 +12,7 @@ export {
 } from './aggregate.ts'
 export { type Application, type ApplicationParts, application, contractsOf, partsOf } from './application.ts'
 export { viewsHeld } from './checkpoint/checkpoints.ts'
+export { DeciderStates } from './decider-view.ts'
 export type * from './engine.ts'
 export type { EngineEvent, EngineOptions } from './engine-options.ts'
 export { fingerprintOf, shapeOf } from './fingerprint.ts'

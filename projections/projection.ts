@@ -5,11 +5,13 @@ import {
   type AnyRow,
   type AnyTopic,
   type Atom,
+  type CheckState,
   checkName,
   type Draft,
   discriminatorOf,
   fail,
   type Input,
+  isDecider,
   type Position,
   type RecordSchema,
   type Row,
@@ -49,24 +51,6 @@ export type Handlers<I extends AnyInput, S, X> =
     : I extends TopicInput<infer R, unknown, infer D>
       ? ((state: S, event: Row<R>, ctx: X) => Sync) | ([D] extends [never] ? never : VariantHandlers<R, D, S, X>)
       : never
-
-type HasZero<T> = null extends T
-  ? true
-  : [T] extends [number | bigint | boolean | readonly unknown[] | Map<unknown, unknown>]
-    ? true
-    : [T] extends [Atom]
-      ? false
-      : string extends keyof T
-        ? true
-        : false extends { [F in keyof T]: HasZero<T[F]> }[keyof T]
-          ? false
-          : true
-type Unstarted<Sh extends z.core.$ZodShape> = {
-  [F in keyof Sh & string]: undefined extends z.input<Sh[F]> ? never : HasZero<z.output<Sh[F]>> extends true ? never : F
-}[keyof Sh & string]
-type CheckState<Z extends z.ZodObject> = [Unstarted<Z['shape']>] extends [never]
-  ? unknown
-  : { state: `state field '${Unstarted<Z['shape']>}' needs .default(value) or .nullable()` }
 
 export interface ProjectionSpec {
   /** One scalar, or an object of scalars for a composite key. */
@@ -120,7 +104,8 @@ type Key<P extends ProjectionSpec> = z.output<P['key']>
 /** A view as the application and the client see it. `'~view'` exists for the type checker only. */
 export interface View<N extends string = string, K = unknown, V = unknown, W = unknown> {
   readonly name: N
-  readonly kind: 'projection'
+  /** A decider is a view of its streams' states. */
+  readonly kind: 'projection' | 'decider'
   readonly '~view': { key: K; value: V; where: W }
 }
 
@@ -248,7 +233,8 @@ export class ProjectionDefinition {
   }
 
   /** A new definition with one input more: declarations are never changed. */
-  on(input: On['input'], by: On['by'], handlers: On['handlers']): ProjectionDefinition {
+  on(declared: On['input'], by: On['by'], handlers: On['handlers']): ProjectionDefinition {
+    const input = isDecider(declared) ? declared.topic : declared
     if (this.spec.ttl !== undefined && (input.kind === 'table' || input.kind === 'projection'))
       throw fail('DEFINITION_INVALID', `${this.name} has a ttl and folds ${input.name}, whose rows go by themselves`, {
         hint: 'a ttl is for views that fold topics of events, or the changes of tables as events (table.changes)',

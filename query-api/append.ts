@@ -25,10 +25,15 @@ export type Mark = (batch: Batch, records: number) => void
 export class Appends {
   readonly #log: Log
   readonly #topics: ReadonlyMap<string, LogTopic>
+  readonly #deciders: ReadonlySet<string>
   readonly #inputs = new Map<LogTopic, RecordType>()
 
-  /** @param topics the application's own topics by name; all others are read-only */
-  constructor(log: Log, topics: ReadonlyMap<string, LogTopic>) {
+  /**
+   * @param topics the application's own topics by name; all others are read-only
+   * @param deciders names of those whose events come from commands
+   */
+  constructor(log: Log, topics: ReadonlyMap<string, LogTopic>, deciders: readonly string[] = []) {
+    this.#deciders = new Set(deciders)
     this.#log = log
     this.#topics = topics
   }
@@ -38,10 +43,16 @@ export class Appends {
     const own = this.#topics.get(name)
     if (own) return own
     if (this.#log.findTopic(name)) {
-      throw fail('TOPIC_READ_ONLY', `topic '${name}' takes no appends`, {
-        detail: 'its records come from a source',
-        hint: 'write into the database; its changes come by themselves',
-      })
+      throw fail(
+        'TOPIC_READ_ONLY',
+        `topic '${name}' takes no appends`,
+        this.#deciders.has(name)
+          ? { detail: 'its events come from commands', hint: `send a command: POST /v1/commands/${name}/ID` }
+          : {
+              detail: 'its records come from a source',
+              hint: 'write into the database; its changes come by themselves',
+            },
+      )
     }
     throw fail('TOPIC_UNKNOWN', `there is no topic '${name.slice(0, 100)}'`, {
       detail: `appends go to ${[...this.#topics.keys()].join(', ') || 'no topic of this application'}`,

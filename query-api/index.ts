@@ -10,8 +10,11 @@ export type {
   Answer,
   Change,
   Client,
+  CommandOptions,
   LineageQuery,
+  Outcome,
   ReadOptions,
+  SendCommand,
   SubscribeOptions,
   ViewClient,
 } from './client/client.ts'

@@ -1,6 +1,6 @@
 // The typed client inside of the application's own process: the same reads as over HTTP, without the wire. Types come
 // from the application's own views.
-import { type AnyRow, fail, type Position } from '../core/index.ts'
+import { type AnyRow, type Commands, fail, type Position } from '../core/index.ts'
 import {
   type At,
   type CutRead,
@@ -14,41 +14,57 @@ import { atOf } from './at.ts'
 import type { Answer, Client, LineageQuery, ReadOptions, ViewClient } from './client/client.ts'
 import { checkKeys } from './client/keys.ts'
 import { leavable } from './client/leavable.ts'
+import { OwnWrites } from './client/own-writes.ts'
 import { rowsByPage } from './client/pages.ts'
+import { CommandCalls } from './command-calls.ts'
 import { copyValue } from './json-writer.ts'
 import { LINEAGE_DEFAULT, LINEAGE_MAX } from './limits.ts'
 import { checkField, type LineageEntry, lineageEntry } from './lineage.ts'
+import { localCommands } from './local-commands.ts'
 import { readRange } from './ranges.ts'
 import { keyType, type Reads } from './reads.ts'
 import type { Entry, Page, Rows, RowsOptions } from './rows.ts'
 import { subscribeLocally } from './subscriptions/local-subscription.ts'
 import { type Selecting, wantedOf } from './subscriptions/selection.ts'
 
-/** A client of the application that runs in this process. */
-export function createLocalClient<A>(reads: Reads): Client<A> {
-  const views = Object.fromEntries([...reads.engine.views.keys()].map(name => [name, createViewClient(reads, name)]))
+/** A client of the application that runs in this process. @param commands what takes its commands; without it, it has none */
+export function createLocalClient<A>(reads: Reads, commands?: Commands): Client<A> {
+  const own = new OwnWrites()
+  const views = Object.fromEntries(
+    [...reads.engine.views.keys()].map(name => [name, createViewClient(reads, own, name)]),
+  )
   const read = async (wanted: Readonly<Record<string, readonly [string, unknown]>>, options?: ReadOptions) => {
     const requests = Object.values(wanted).map(([view, key]) => ({ view, key }))
-    const { value: rows, ...rest } = await readRows(reads, requests, options)
+    const { value: rows, ...rest } = await readRows(reads, requests, afterOwn(own, options))
     return { value: Object.fromEntries(Object.keys(wanted).map((label, n) => [label, rows[n]])), ...rest }
   }
-  return { views, read } as unknown as Client<A>
+  const sent = commands ? localCommands(new CommandCalls(commands, reads.log.id), own) : {}
+  return { views, commands: sent, read } as unknown as Client<A>
 }
 
-function createViewClient(reads: Reads, view: string): ViewClient<unknown, AnyRow> {
+/** What a read waits for besides its own tokens: what commands of this client came to. */
+function afterOwn<O extends Pick<ReadOptions, 'after' | 'at'>>(own: OwnWrites, options: O | undefined): O | undefined {
+  if (options?.at !== undefined) return options
+  const after = own.tokens(options?.after)
+  return after.length === 0 ? options : ({ ...options, after } as O)
+}
+
+function createViewClient(reads: Reads, own: OwnWrites, view: string): ViewClient<unknown, AnyRow> {
   return {
     get: async (key, options) => {
-      const { value: rows, ...rest } = await readRows(reads, [{ view, key }], options)
+      const { value: rows, ...rest } = await readRows(reads, [{ view, key }], afterOwn(own, options))
       return { value: rows[0], ...rest }
     },
     lookup: async (keys, options) => {
       checkKeys(keys)
       const requests = keys.map(key => ({ view, key }))
-      return readRows(reads, requests, options, [view])
+      return readRows(reads, requests, afterOwn(own, options), [view])
     },
-    range: (range = {}, options = {}) => localRows(reads, view, range as RangeQuery, options),
-    where: (where, options = {}) => localRows(reads, view, { where: where as RangeQuery['where'] & {} }, options),
-    subscribe: options => {
+    range: (range = {}, options) => localRows(reads, view, range as RangeQuery, afterOwn(own, options) ?? {}),
+    where: (where, options) =>
+      localRows(reads, view, { where: where as RangeQuery['where'] & {} }, afterOwn(own, options) ?? {}),
+    subscribe: given => {
+      const options = afterOwn(own, given)!
       const served = reads.view(view)
       const wanted = wantedOf(served.live, options as Selecting, undefined)
       return leavable(signal => subscribeLocally(reads, served, wanted, { ...options, signal }), options.signal)

@@ -44,8 +44,15 @@ export const parameters = (): Json => ({
   'idempotency-key': {
     name: 'idempotency-key',
     in: 'header',
-    description: `Chosen by the client for one append: whenever it is sent again, in a week, nothing is appended and the answer is that of the first time. With another body it is 422.`,
+    description: `Chosen by the client for one append, or one command: whenever it is sent again, in a week, nothing is appended and the answer is that of the first time. With another body it is 422.`,
     schema: { type: 'string', minLength: 1, maxLength: IDEMPOTENCY_KEY_CHARS_MAX },
+  },
+  'if-match': {
+    name: 'if-match',
+    in: 'header',
+    description:
+      'The version that the stream must have for the command to be decided, "0" where it must have no events yet: otherwise it is 409 VERSION_CONFLICT, which says the `version` that it has',
+    schema: { type: 'string', pattern: '^"?[0-9]{1,15}"?$' },
   },
   'if-none-match': {
     name: 'if-none-match',

@@ -3,9 +3,11 @@
 // describes views.
 import { describeRecord, type LogTopic, wireSchema } from '../core/index.ts'
 import type { LiveView } from '../projections/index.ts'
+import type { CommandCalls } from './command-calls.ts'
 import { KEYS_MAX, LOG_PAGE_DEFAULT, LOG_PAGE_MAX } from './limits.ts'
 import { ACTION_SCHEMAS, actionPaths } from './openapi-actions.ts'
 import { auditPaths } from './openapi-audit.ts'
+import { COMMAND_SCHEMAS, commandPaths, commandSchemas } from './openapi-commands.ts'
 import { deadLetterPaths } from './openapi-dead-letters.ts'
 import { headers, parameters } from './openapi-parameters.ts'
 import {
@@ -34,7 +36,10 @@ import { tablePaths } from './openapi-tables.ts'
 import { keyType } from './reads.ts'
 import type { ServerOptions } from './server-options.ts'
 
-export function createOpenApi({ application, reads, topics, version }: Omit<ServerOptions, 'host' | 'port'>): Json {
+export function createOpenApi(
+  { application, reads, topics, version }: Omit<ServerOptions, 'host' | 'port'>,
+  calls: CommandCalls,
+): Json {
   const views = [...reads.engine.views.values()]
   return {
     openapi: '3.1.0',
@@ -43,7 +48,7 @@ export function createOpenApi({ application, reads, topics, version }: Omit<Serv
       version: version ?? '0',
       description: `Live views of the application ${application}. Every answer says at which position of the log it holds, how old it may be, and whether it is final.`,
     },
-    tags: [{ name: 'views' }, { name: 'topics' }, { name: 'log' }, { name: 'sources' }, { name: 'operations' }],
+    tags: [{ name: 'views' }, { name: 'topics' }, { name: 'commands' }, { name: 'log' }, { name: 'sources' }, { name: 'operations' }],
     paths: withUniqueIds({
       ...viewPaths(),
       ...anyRowsPaths(),
@@ -55,6 +60,7 @@ export function createOpenApi({ application, reads, topics, version }: Omit<Serv
       ...Object.assign({}, ...views.map(view => pastPathsOf(view, keyParameter(view, wireSchema(keyType(view)))))),
       ...Object.assign({}, ...views.map(view => subscribePathOf(view, wireSchema(keyType(view))))),
       ...Object.assign({}, ...[...topics.values()].map(topicPathOf)),
+      ...commandPaths(calls),
       ...topicPaths(),
       ...sourcePaths(),
       ...operationPaths(),
@@ -68,8 +74,10 @@ export function createOpenApi({ application, reads, topics, version }: Omit<Serv
       schemas: {
         ...SCHEMAS,
         ...ACTION_SCHEMAS,
+        ...COMMAND_SCHEMAS,
         Problem: problemSchema(),
         ...Object.assign({}, ...[...topics.values()].map(recordSchemas)),
+        ...commandSchemas(calls),
       },
       parameters: parameters(),
       headers: headers(),

@@ -43,6 +43,8 @@ export const ROUTES: readonly RoutePath[] = [
   { path: '/v1/log/clean', methods: { POST: 'admin:clean' } },
   { path: '/v1/log/{topic}', methods: { GET: 'log:{topic}' } },
   { path: '/v1/topics/{topic}', methods: { POST: 'topic:{topic}' } },
+  { path: '/v1/commands/{decider}', methods: { GET: 'any' } },
+  { path: '/v1/commands/{decider}/{id}', methods: { POST: 'any' } },
   { path: '/v1/verify', methods: { GET: 'admin:verify', POST: 'admin:verify' } },
   { path: '/v1/savepoints', methods: { GET: 'admin:savepoint', POST: 'admin:savepoint' } },
   { path: '/v1/savepoints/{name}', methods: { GET: 'admin:savepoint', DELETE: 'admin:savepoint' } },

@@ -21,11 +21,14 @@ export const standardError: ServerLog = {
 /** Whom a problem was not answered to, but to somebody who may not ask, or asks too often. */
 const REFUSED: ReadonlySet<number> = new Set([401, 403, 429])
 
+/** Functions of the application that fail: what they threw is not answered. */
+const OURS: ReadonlySet<string> = new Set(['POLICY_FAILED', 'COMMAND_FAILED'])
+
 /** Says of a problem what those who operate the application should hear of. Never a header, a query or a body. */
 export function logProblem(log: ServerLog, known: MainstemError, error: unknown, request: FastifyRequest): void {
   const call = `${request.method} ${pathOf(request.url)}`
   const members = { requestId: request.id, call, code: known.code, status: known.status }
-  if (isInternal(known) || known.code === 'POLICY_FAILED') log.error({ ...members, err: error }, call)
+  if (isInternal(known) || OURS.has(known.code)) log.error({ ...members, err: error }, call)
   else if (REFUSED.has(known.status))
     log.warn({ ...members, who: request.viewer?.name ?? null, address: request.ip }, `${call}: ${known.message}`)
   else log.debug(members, `${call}: ${known.message}`)

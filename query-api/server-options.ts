@@ -1,5 +1,5 @@
 // What a server is opened with. Apart from the server, so that asking for these types does not load fastify.
-import type { Log, LogTopic, Streams } from '../core/index.ts'
+import type { Commands, Log, LogTopic, Streams } from '../core/index.ts'
 import type { Reads } from './reads.ts'
 import type { AccessOptions } from './security/access.ts'
 import type { TlsOptions } from './security/tls.ts'
@@ -48,6 +48,8 @@ export interface ServerOptions extends ServerSettings {
   readonly reads: Reads<Log & Streams>
   /** The application's own topics by name: those that take appends. */
   readonly topics: ReadonlyMap<string, LogTopic>
+  /** What takes its commands. Default: it takes none. */
+  readonly commands?: Commands
   /** Of the package, for OpenAPI's `info.version`. */
   readonly version?: string
 }

@@ -6,10 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Server as TlsServer } from 'node:tls'
 import cors from '@fastify/cors'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
-import { fail, isMainstemError, type MainstemError, textOf } from '../core/index.ts'
+import { Commands, fail, isMainstemError, type MainstemError, textOf } from '../core/index.ts'
 import type { LiveView } from '../projections/index.ts'
 import { ActionLog } from './actions.ts'
 import { Appends } from './append.ts'
+import { CommandCalls } from './command-calls.ts'
 import { DirectConnections } from './direct/connections.ts'
 import { RowAnswers, type RowAnswersParts } from './direct/row-answers.ts'
 import { directRows } from './direct/row-requests.ts'
@@ -38,6 +39,7 @@ import { SourceRates } from './rates.ts'
 import { allowedMethods } from './route-table.ts'
 import { addActionRoutes, recordActions } from './routes-actions.ts'
 import { addAuditRoutes } from './routes-audit.ts'
+import { addCommandRoutes } from './routes-commands.ts'
 import { addDeadLetterRoutes } from './routes-dead-letters.ts'
 import { addOperationRoutes } from './routes-operations.ts'
 import { addPastRoutes, addReplayStatus } from './routes-past.ts'
@@ -95,8 +97,11 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   addGuard(server, { access, rateLimit })
   const actions = new ActionLog(reads.log)
   recordActions(server, actions, report)
-  const appends = new Appends(reads.log, topics)
-  const openapi = createOpenApi(options)
+  const commands = options.commands ?? new Commands({ log: reads.log, deciders: [] })
+  const calls = new CommandCalls(commands, reads.log.id)
+  const deciders = calls.deciders.map(({ name }) => name)
+  const appends = new Appends(reads.log, topics, deciders)
+  const openapi = createOpenApi(options, calls)
   addReadRoutes(server, reads)
   addRowRoutes(server, reads)
   addPastRoutes(server, reads)
@@ -104,6 +109,7 @@ export async function openServer(options: ServerOptions): Promise<RunningServer>
   addDeadLetterRoutes(server, reads)
   addReplayStatus(server, reads)
   addWriteRoutes(server, appends, new KeyedAppends(reads.log, appends), reads)
+  addCommandRoutes(server, calls)
   addTableRoutes(server, reads)
   addAuditRoutes(server, reads)
   addSavepointRoutes(server, reads)

@@ -16,7 +16,7 @@ export interface Input<I extends AnyInput = AnyInput> {
   readonly kind: InputKind
   readonly '~input': I
 }
-export type InputKind = 'table' | 'topic' | 'changes' | 'projection'
+export type InputKind = 'table' | 'topic' | 'changes' | 'projection' | 'decider'
 
 export type KeyOf<R, K> = K extends readonly (keyof R)[] ? Show<Pick<R, K[number]>> : K extends keyof R ? R[K] : never
 export type KeyColumns<R> = (keyof R & string) | readonly [keyof R & string, ...(keyof R & string)[]]

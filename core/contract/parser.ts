@@ -1,7 +1,7 @@
 // From a schema's input to its output, at the door: generated code for what it is sure of, zod for all else and for every
 // error text.
 import type { z } from 'zod'
-import { fail } from '../errors.ts'
+import { fail, type MainstemError } from '../errors.ts'
 import { type FastParse, generateParser } from './parser-code.ts'
 import type { AnyRow } from './values.ts'
 import type { RecordSchema } from './variants.ts'
@@ -9,7 +9,12 @@ import type { RecordSchema } from './variants.ts'
 /** @throws RECORD_REFUSED, `detail` naming each field and what is wrong with it */
 export type Parser = (input: unknown) => AnyRow
 
-export function compileParser(schema: RecordSchema, name: string): Parser {
+/** @param refused the error of what is not of the schema; default RECORD_REFUSED */
+export function compileParser(
+  schema: RecordSchema,
+  name: string,
+  refused: (name: string, error: z.ZodError) => MainstemError = refusal,
+): Parser {
   let fast: FastParse | undefined
   let generated = false
   return input => {
@@ -22,7 +27,7 @@ export function compileParser(schema: RecordSchema, name: string): Parser {
     if (row !== undefined) return row
     const result = schema.safeParse(input)
     if (result.success) return result.data as AnyRow
-    throw refusal(name, result.error)
+    throw refused(name, result.error)
   }
 }
 

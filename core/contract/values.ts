@@ -48,3 +48,22 @@ export type Position = string & { readonly [brand]: 'position' }
 
 /** Any row, where its contract is not known statically. */
 export type AnyRow = Record<string, unknown>
+
+type HasZero<T> = null extends T
+  ? true
+  : [T] extends [number | bigint | boolean | readonly unknown[] | Map<unknown, unknown>]
+    ? true
+    : [T] extends [Atom]
+      ? false
+      : string extends keyof T
+        ? true
+        : false extends { [F in keyof T]: HasZero<T[F]> }[keyof T]
+          ? false
+          : true
+type Unstarted<Sh extends z.core.$ZodShape> = {
+  [F in keyof Sh & string]: undefined extends z.input<Sh[F]> ? never : HasZero<z.output<Sh[F]>> extends true ? never : F
+}[keyof Sh & string]
+/** A state of which a row can begin; where it cannot, the message names the field. */
+export type CheckState<Z extends z.ZodObject> = [Unstarted<Z['shape']>] extends [never]
+  ? unknown
+  : { state: `state field '${Unstarted<Z['shape']>}' needs .default(value) or .nullable()` }

@@ -14,3 +14,6 @@ export const ACTIONS_TOPIC = 'mainstem.actions'
 
 /** The topic of idempotency keys that appends were made under (query-api/keyed-appends.ts): kept for some days. */
 export const APPENDS_TOPIC = 'mainstem.appends'
+
+/** The topic of idempotency keys that commands were sent under (core/commands/command-keys.ts): kept for some days. */
+export const COMMANDS_TOPIC = 'mainstem.commands'

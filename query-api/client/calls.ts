@@ -20,7 +20,7 @@ export interface ClientOptions {
    * application says something at least every 15 s. Default 45,000.
    */
   readonly silentMsMax?: number
-  /** Whether reads wait for what this client has appended. Default true. */
+  /** Whether reads wait for what this client has appended, by commands too. Default true. */
   readonly readOwnWrites?: boolean
   /** Instead of the `fetch` there is. */
   readonly fetch?: typeof fetch

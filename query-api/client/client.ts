@@ -1,5 +1,5 @@
 // What a client of an application is, in its own process and over HTTP: types only, inferred from the application's definition.
-import type { AnyTopic, Position, Show } from '../../core/index.ts'
+import type { AnyDecider, AnyTopic, Position, Show } from '../../core/index.ts'
 import type { Application, Equal, View } from '../../projections/index.ts'
 import type { AtOption } from '../at.ts'
 import type { LineageEntry } from '../lineage.ts'
@@ -102,11 +102,58 @@ export interface ViewClient<K, V, W = unknown> {
   lineage(key: K, query?: LineageQuery<V>): Promise<readonly LineageEntry<V>[]>
 }
 
+/** What came of a command: events, or why not. */
+export type Outcome<E, R> =
+  | {
+      readonly ok: true
+      /** What happened, without the fields of the key; none where nothing did. */
+      readonly events: readonly E[]
+      /** Of the stream, after them: how many events it has had. `expectedVersion` of the next command, where nobody else may come between. */
+      readonly version: number
+      /** Waits for them: `after` of a read. This client's own reads do by themselves. */
+      readonly token: string
+    }
+  | {
+      readonly ok: false
+      /** Its name, as the decider declares it. */
+      readonly refused: R
+      readonly message: string
+    }
+
+export interface CommandOptions {
+  /**
+   * Of your choosing, for this command alone, 1 to 200 characters: under it the command is decided once within a week, whatever is sent
+   * again, and what came of it is answered again. For another command it is IDEMPOTENCY_KEY_REUSED. Default: none.
+   */
+  readonly idempotencyKey?: string
+  /** The version that the stream must have, 0 where it must have no events yet. Default: any. */
+  readonly expectedVersion?: number
+  /** Ends the call with the signal's reason; whether the command has been decided is then not known. */
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Sends a command: its stream's key, and its fields. Resolves when what it came to is durable; a refusal is an answer.
+ * @throws COMMAND_INVALID, KEY_MALFORMED; VERSION_CONFLICT with `data.version`; COMMAND_FAILED; IDEMPOTENCY_KEY_REUSED; FORBIDDEN; LOG_FULL,
+ * LOG_FAILED; over HTTP APPLICATION_UNREACHABLE: with an `idempotencyKey` it is tried again before, otherwise it may have been decided
+ */
+export type SendCommand<K, C, E, R> = (key: K, command: C, options?: CommandOptions) => Promise<Outcome<E, R>>
+
+type CommandsIn<D extends AnyDecider> = {
+  readonly [C in keyof D['~commands']['commands']]: SendCommand<
+    D['~commands']['key'],
+    D['~commands']['commands'][C],
+    D['~commands']['event'],
+    D['~commands']['refusal']
+  >
+}
+
 /** What a module exports: its default export is the application. */
 type Module = { readonly default: unknown }
 /** An application, or the module that exports it as its default. */
 type ApplicationOf<A> = A extends Module ? A['default'] : A
-export type ViewsOf<A> = ApplicationOf<A> extends Application<string, infer V> ? V[number] : never
+export type ViewsOf<A> = ApplicationOf<A> extends Application<string, infer V, infer D> ? V[number] | D[number] : never
+type DecidersOf<A> = ApplicationOf<A> extends Application<string, readonly View[], infer D> ? D[number] : never
 export type Types<V extends View> = V['~view']
 type Reading<A> = { [V in ViewsOf<A> as V['name']]: readonly [V['name'], Types<V>['key']] }[ViewsOf<A>['name']]
 export type ReadsOf<A> = Readonly<Record<string, Reading<A>>>
@@ -116,11 +163,13 @@ type Read<A, T> = T extends readonly [infer N, unknown]
 /** The topics that a module exports. */
 export type TopicsOf<A> = A extends Module ? Extract<A[keyof A], AnyTopic> : never
 
-/** The views of an application, typed by its own definition, or by the module whose default export it is. */
+/** The views and commands of an application, typed by its own definition, or by the module whose default export it is. */
 export interface Client<A> {
   readonly views: {
     readonly [V in ViewsOf<A> as V['name']]: ViewClient<Types<V>['key'], Types<V>['value'], Types<V>['where']>
   }
+  /** `client.commands.seats.hold({ show: 'hamlet', seat: 'A1' }, { holder: 'ada' })`. Later reads of this client wait for what came of it. */
+  readonly commands: { readonly [D in DecidersOf<A> as D['name']]: CommandsIn<D> }
   /** Several rows of several views at one cut: `client.read({ account: ['accounts', 42], bill: ['bills', 7n] })`. @throws as `get` */
   read<const R extends ReadsOf<A>>(
     reads: R,

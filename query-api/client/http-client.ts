@@ -1,15 +1,16 @@
-// The typed client over HTTP, for Node and browsers: no code of the application reaches it, only its types. Names of views and topics are
-// those that are asked for; that they exist the compiler has checked, and the application checks again.
+// The typed client over HTTP, for Node and browsers: no code of the application reaches it, only its types. Names of views, topics and
+// commands are those that are asked for; that they exist the compiler has checked, and the application checks again.
 import type { z } from 'zod'
 import type { AnyRow, AnyTopic, Position } from '../../core/index.ts'
 import type { KeyRange } from '../rows.ts'
 import { Calls, type ClientOptions } from './calls.ts'
 import type { Client, ReadOptions, TopicsOf, ViewClient } from './client.ts'
 import type { ClientError } from './client-error.ts'
+import { commandSender } from './http-commands.ts'
 import { readLineage } from './http-lineage.ts'
 import { rowsOverHttp } from './http-rows.ts'
 import { subscribeOverHttp } from './http-subscription.ts'
-import { isComposite, isSegment, scalarText, ViewKeys } from './keys.ts'
+import { isComposite, isSegment, scalarText, Keys } from './keys.ts'
 import { answerOf, Reader, rowOf, typesOf } from './reader.ts'
 import { reviverOf, toJson } from './revive.ts'
 
@@ -48,7 +49,7 @@ export interface HttpClient<A> extends Client<A> {
 type InputOf<T extends AnyTopic> = z.input<T['value']>
 
 /**
- * A client of the application that is served at a URL. Its reads wait for what it has appended itself.
+ * A client of the application that is served at a URL. Its reads wait for what it has appended itself, and for its commands.
  * @param url as `mainstem run` says it: `http://127.0.0.1:7070`
  * @example
  * import type * as hello from './hello.ts'
@@ -60,6 +61,7 @@ export function createClient<A>(url: string, options: ClientOptions = {}): HttpC
   const reader = new Reader(new Calls(url, options), options.readOwnWrites ?? true)
   return {
     views: byName(name => createViewClient(reader, name)),
+    commands: byName(name => byName(commandSender(reader, name))),
     topics: byName(name => ({ append: (records: unknown, how?: AppendOptions) => append(reader, name, records, how) })),
     read: (reads: Readonly<Record<string, readonly [string, unknown]>>, how?: ReadOptions) => reader.read(reads, how),
   } as unknown as HttpClient<A>
@@ -82,7 +84,7 @@ function byName<T>(make: (name: string) => T): Readonly<Record<string, T>> {
 
 function createViewClient(reader: Reader, view: string): ViewClient<unknown, AnyRow> {
   const path = `/v1/views/${encodeURIComponent(view)}`
-  const keys = new ViewKeys(reader.calls, view)
+  const keys = new Keys(reader.calls, path)
   const lookup = async (wanted: readonly unknown[], options?: ReadOptions) => {
     const { body, headers } = await reader.ask(`${path}/lookup`, options, { body: { keys: wanted.map(toJson) } })
     const revive = reviverOf(typesOf(headers))

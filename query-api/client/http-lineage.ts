@@ -4,7 +4,7 @@ import type { LineageEntry, LineageStepWire, LineageWire, RecordTypesWire } from
 import type { Parameters } from './calls.ts'
 import type { LineageQuery } from './client.ts'
 import { invalid } from './client-error.ts'
-import { isSegment, type ViewKeys } from './keys.ts'
+import { isSegment, type Keys } from './keys.ts'
 import { atText, type Reader, rowOf, typesOf } from './reader.ts'
 import { type Reviver, reviverOf } from './revive.ts'
 
@@ -12,7 +12,7 @@ import { type Reviver, reviverOf } from './revive.ts'
 export async function readLineage(
   { calls }: Reader,
   path: string,
-  keys: ViewKeys,
+  keys: Keys,
   key: unknown,
   query: LineageQuery<AnyRow>,
 ): Promise<readonly LineageEntry<AnyRow>[]> {

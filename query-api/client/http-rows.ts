@@ -5,7 +5,7 @@ import { RANGE_PAGE_MAX } from '../limits.ts'
 import type { Entry, KeyRange, Page, Rows, RowsOptions } from '../rows.ts'
 import type { Call, Parameters } from './calls.ts'
 import { ClientError, invalid } from './client-error.ts'
-import { plainText, type ViewKeys, whyNoText } from './keys.ts'
+import { plainText, type Keys, whyNoText } from './keys.ts'
 import { rowsByPage } from './pages.ts'
 import { linesOf } from './pieces.ts'
 import { answerOf, type Reader, typesOf } from './reader.ts'
@@ -15,7 +15,7 @@ export interface RowsRequest {
   readonly reader: Reader
   /** Of the view. */
   readonly path: string
-  readonly keys: ViewKeys
+  readonly keys: Keys
   readonly options: RowsOptions
   readonly range?: KeyRange<unknown>
   readonly where?: Readonly<Record<string, unknown>>

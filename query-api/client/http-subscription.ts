@@ -9,7 +9,7 @@ import type { Change, SubscribeOptions } from './client.ts'
 import { type ClientError, errorOfAnswer } from './client-error.ts'
 import { type ServerEvent, serverEvents } from './event-stream.ts'
 import { whereParameters } from './http-rows.ts'
-import { checkKeys, type ViewKeys } from './keys.ts'
+import { checkKeys, type Keys } from './keys.ts'
 import { KnownKeys } from './known-keys.ts'
 import { leavable } from './leavable.ts'
 import { type Reader, typesOf } from './reader.ts'
@@ -19,7 +19,7 @@ export interface SubscriptionRequest {
   readonly reader: Reader
   /** Of the view. */
   readonly path: string
-  readonly keys: ViewKeys
+  readonly keys: Keys
   readonly options: SubscribeOptions<unknown, unknown>
 }
 
@@ -142,7 +142,7 @@ class Subscription {
 /** Which rows, as parameters: those that are written as keys in a path, and others. */
 async function selectedBy(
   { keys: wanted, prefix, where }: SubscribeOptions<unknown, unknown>,
-  keys: ViewKeys,
+  keys: Keys,
   signal: AbortSignal,
 ): Promise<{ readonly keys: NonNullable<Call['keys']>; readonly query: Parameters }> {
   if (where !== undefined) return { keys: {}, query: whereParameters(where as Readonly<Record<string, unknown>>) }

@@ -3,6 +3,17 @@
 
 export type { Entry, KeyPrefix, KeyRange, Page, Rows, RowsOptions } from '../rows.ts'
 export type { ClientOptions, Secret } from './calls.ts'
-export type { Answer, Change, Client, LineageQuery, ReadOptions, SubscribeOptions, ViewClient } from './client.ts'
+export type {
+  Answer,
+  Change,
+  Client,
+  CommandOptions,
+  LineageQuery,
+  Outcome,
+  ReadOptions,
+  SendCommand,
+  SubscribeOptions,
+  ViewClient,
+} from './client.ts'
 export { ClientError } from './client-error.ts'
 export { type Appended, type AppendOptions, createClient, type HttpClient, type TopicClient } from './http-client.ts'

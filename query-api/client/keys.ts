@@ -1,5 +1,5 @@
 // Keys in URLs and bodies. How a key of several fields is written depends on the order in which the application declares them, and
-// how a key that comes back is read on its types: the application is asked for both once per view, where they are needed.
+// how a key that comes back is read on its types: the application is asked for both once per view or decider, where they are needed.
 import { KEYS_MAX, tooMany } from '../limits.ts'
 import type { Calls } from './calls.ts'
 import { ClientError, invalid } from './client-error.ts'
@@ -11,14 +11,15 @@ interface Column {
   readonly type: string
 }
 
-export class ViewKeys {
+export class Keys {
   readonly #calls: Calls
   readonly #path: string
   #columns: Promise<readonly Column[]> | undefined
 
-  constructor(calls: Calls, view: string) {
+  /** @param path of what has the keys: `/v1/views/accounts` */
+  constructor(calls: Calls, path: string) {
     this.#calls = calls
-    this.#path = `/v1/views/${encodeURIComponent(view)}`
+    this.#path = path
   }
 
   /** A key as it stands in a URL. @throws KEY_MALFORMED; as the application */

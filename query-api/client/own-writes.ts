@@ -1,4 +1,4 @@
-// What a client has written, so that its reads wait for it without being told: the newest token of an append.
+// What a client has written, so that its reads wait for it without being told: the newest token of an append or a command.
 
 export class OwnWrites {
   #token: string | undefined

@@ -1,11 +1,12 @@
-// What a client may do, as scopes: `view:accounts`, `topic:orders`, `log:shop.orders`, `admin:replay`, `metrics`; `view:*` stands for all
-// views, `admin:*` for all verbs.
+// What a client may do, as scopes: `view:accounts`, `topic:orders`, `command:seats`, `log:shop.orders`, `admin:replay`, `metrics`; `view:*`
+// stands for all views, `admin:*` for all verbs.
 import { fail } from '../../core/index.ts'
 
 /** Kinds that need a name after a colon, and what they let a client do. */
 export const SCOPE_KINDS = {
   view: 'read rows of a view',
   topic: 'append to a topic',
+  command: 'send commands to a decider: all of them, or one (command:seats.hold)',
   log: 'read records of a topic of the log, and a captured table (its topic is source.table)',
   admin: 'do what operators do: a verb such as replay, savepoint, snapshot',
 } as const

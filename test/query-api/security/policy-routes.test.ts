@@ -93,6 +93,8 @@ const WAYS: Readonly<Record<string, readonly Asked[] | string>> = {
     '/v1/views/papers/export?at=16',
   ),
   'GET /v1/views/{view}/subscribe': 'see the test of its own',
+  'GET /v1/commands/{decider}': 'schemas, no rows',
+  'POST /v1/commands/{decider}/{id}': 'events that a command came to, no rows; the view of a decider has no policy',
   'GET /health/live': 'health of parts, no rows',
   'GET /health/ready': 'health of parts, no rows',
   'GET /openapi.json': get('/openapi.json'),
