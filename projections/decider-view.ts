@@ -32,7 +32,9 @@ export function viewOfDecider(decider: DeciderDefinition): ProjectionDefinition 
   let view = views.get(decider)
   if (view === undefined) {
     const { name, spec, topic, keyColumns, evolves } = decider
-    const by = Array.isArray(topic.key) ? Object.fromEntries(keyColumns.map(column => [column, column])) : keyColumns[0]!
+    const by = Array.isArray(topic.key)
+      ? Object.fromEntries(keyColumns.map(column => [column, column]))
+      : keyColumns[0]!
     view = new ProjectionDefinition(name, { key: spec.key, state: spec.state }).on(topic, by, evolves)
     views.set(decider, view)
   }
@@ -131,7 +133,8 @@ export class DeciderStates implements StateFold, HandlerOwner {
       return { position, state: writer.copy() }
     } catch (error) {
       // It has stopped, or is being rebuilt: the log has the events.
-      if (isMainstemError(error) && (error.code === 'VIEW_STOPPED' || error.code === 'VIEW_REBUILDING')) return undefined
+      if (isMainstemError(error) && (error.code === 'VIEW_STOPPED' || error.code === 'VIEW_REBUILDING'))
+        return undefined
       throw error
     }
   }

@@ -40,10 +40,7 @@ export function commandPaths(calls: CommandCalls): Paths {
       'Send a command to any decider',
       { type: 'object', properties: { type: text }, required: ['type'] },
       anyEvent,
-      [
-        decider,
-        path('id', "The stream's key: columns in order, comma-separated, each percent-encoded"),
-      ],
+      [decider, path('id', "The stream's key: columns in order, comma-separated, each percent-encoded")],
     ),
   }
 }
@@ -105,10 +102,13 @@ function commandPathOf({ name, key, commands, events, refusals }: ServedDecider)
 /** A component for each command and each event. */
 export const commandSchemas = (calls: CommandCalls): Readonly<Record<string, Json>> =>
   Object.fromEntries(
-    (calls.deciders).flatMap(({ name, commands, events }) => [
+    calls.deciders.flatMap(({ name, commands, events }) => [
       ...[...commands].map(([type, fields]) => {
         const { kind } = fields
-        const whole = wireSchema({ kind, fields: [{ name: 'type', type: { kind: 'enum', values: [type] } }, ...fields.fields] })
+        const whole = wireSchema({
+          kind,
+          fields: [{ name: 'type', type: { kind: 'enum', values: [type] } }, ...fields.fields],
+        })
         return [commandComponent(name, type), whole] as const
       }),
       ...[...events].map(([type, fields]) => [eventComponent(name, type), wireSchema(fields)] as const),

@@ -48,7 +48,14 @@ export function createOpenApi(
       version: version ?? '0',
       description: `Live views of the application ${application}. Every answer says at which position of the log it holds, how old it may be, and whether it is final.`,
     },
-    tags: [{ name: 'views' }, { name: 'topics' }, { name: 'commands' }, { name: 'log' }, { name: 'sources' }, { name: 'operations' }],
+    tags: [
+      { name: 'views' },
+      { name: 'topics' },
+      { name: 'commands' },
+      { name: 'log' },
+      { name: 'sources' },
+      { name: 'operations' },
+    ],
     paths: withUniqueIds({
       ...viewPaths(),
       ...anyRowsPaths(),

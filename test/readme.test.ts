@@ -27,9 +27,17 @@ describe('the README', () => {
   it('shows a client that compiles', async () => {
     const readme = await readFile(join(root, 'README.md'), 'utf8')
     const compiled = await readFile(join(root, 'test/types/readme-client.ts'), 'utf8')
-    const shown = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)][2]?.[1]
+    const shown = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)][3]?.[1]
     expect(shown).toBeTruthy()
     expect(compiled).toContain(shown?.replace('./hello.ts', '../../samples/hello/hello.ts'))
+  })
+
+  it('shows a part of the seats sample as it is', async () => {
+    const readme = await readFile(join(root, 'README.md'), 'utf8')
+    const sample = await readFile(join(root, 'samples/seats/app.ts'), 'utf8')
+    const shown = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)][2]?.[1]
+    expect(shown).toBeTruthy()
+    expect(sample).toContain(shown)
   })
 
   it('shows what the hello sample prints, the first and the second time', async () => {

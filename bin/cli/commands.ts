@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { addActions } from './actions.ts'
 import { addAudit } from './audit.ts'
 import { addClientCommands } from './client-commands.ts'
+import { addCommand } from './command.ts'
 import { addDeadLetters } from './dead-letters.ts'
 import { addFold } from './fold.ts'
 import { addInit } from './init.ts'
@@ -31,6 +32,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   addClientCommands,
   addRange,
   addWatch,
+  addCommand,
   addParked,
   addLineage,
   addExport,

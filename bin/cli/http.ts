@@ -10,6 +10,7 @@ export interface CallOptions {
   readonly body?: unknown
   /** The type of the answer, where there are several. */
   readonly accept?: string
+  readonly headers?: Readonly<Record<string, string>>
   /** Parameters of the query string; undefined ones are left out. */
   readonly query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>
 }
@@ -74,6 +75,7 @@ async function send(base: string, path: string, options: CallOptions): Promise<R
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
         ...(options.body === undefined ? {} : { 'content-type': 'application/json' }),
         ...(options.accept === undefined ? {} : { accept: options.accept }),
+        ...options.headers,
       },
       ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
     })

@@ -19,7 +19,7 @@ export interface CommandRequest {
   readonly type: string
   /** Its fields, of the schema's input. */
   readonly command: unknown
-  /** The version that the stream must have; 0: no events yet. Default: any. */
+  /** The version that the stream must have; 0: no events yet. Default: whichever it has. */
   readonly expectedVersion?: number | undefined
   /** Under it the command is decided once. Default: none. */
   readonly sentAs?: CommandKey | undefined

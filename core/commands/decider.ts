@@ -19,16 +19,22 @@ export interface DeciderSpec {
   readonly refusals?: Readonly<Record<string, string>>
 }
 
-/** `z.object({})` infers as Record<string, never>, which no tagged object satisfies: an empty payload is `{}`. */
-// biome-ignore lint/complexity/noBannedTypes: an object without fields of its own is what is meant
-type Payload<Z extends z.ZodObject, Way> = keyof Z['shape'] extends never ? {} : Way extends 'input' ? z.input<Z> : z.output<Z>
-type Tagged<M extends Schemas, Way> = { [T in keyof M & string]: Show<{ type: T } & Payload<M[T], Way>> }[keyof M & string]
+/** `z.object({})` infers as Record<string, never>, which no tagged object satisfies. */
+type NoFields = Record<never, never>
+type Payload<Z extends z.ZodObject, Way> = keyof Z['shape'] extends never
+  ? NoFields
+  : Way extends 'input'
+    ? z.input<Z>
+    : z.output<Z>
+type Tagged<M extends Schemas, Way> = { [T in keyof M & string]: Show<{ type: T } & Payload<M[T], Way>> }[keyof M &
+  string]
 type KeyFields<K> = K extends Atom ? { key: K } : K
 type Stored<P extends DeciderSpec, T extends keyof P['events'] & string> = Show<
   { type: T } & KeyFields<z.output<P['key']>> & Payload<P['events'][T], 'output'>
 >
 /** An event as the log has it: with the fields of its stream's key. */
-type StoredEvents<P extends DeciderSpec> = { [T in keyof P['events'] & string]: Stored<P, T> }[keyof P['events'] & string]
+type StoredEvents<P extends DeciderSpec> = { [T in keyof P['events'] & string]: Stored<P, T> }[keyof P['events'] &
+  string]
 type State<P extends DeciderSpec> = z.output<P['state']>
 type Reasons<P extends DeciderSpec> =
   P['refusals'] extends Readonly<Record<string, string>> ? keyof P['refusals'] & string : never
@@ -87,9 +93,11 @@ export interface DeciderEvolve<N extends string, P extends DeciderSpec> {
    * What each event makes of the state, in the order of the stream. Pure, as the handlers of projections are.
    * @throws HANDLER_ASYNC, DEFINITION_INVALID where an event lacks its function
    */
-  evolve(handlers: {
-    [T in keyof P['events'] & string]: (state: Draft<State<P>>, event: Row<Stored<P, T>>) => Sync
-  }): DeciderDecide<N, P>
+  evolve(
+    handlers: {
+      [T in keyof P['events'] & string]: (state: Draft<State<P>>, event: Row<Stored<P, T>>) => Sync
+    },
+  ): DeciderDecide<N, P>
 }
 
 /** A decider that lacks its decisions. */
@@ -98,13 +106,15 @@ export interface DeciderDecide<N extends string, P extends DeciderSpec> {
    * What each command comes to, given the state after the stream's newest event. Pure: the clock is `ctx.nowMs`.
    * @throws HANDLER_ASYNC, DEFINITION_INVALID where a command lacks its function
    */
-  decide(handlers: {
-    [C in keyof P['commands'] & string]: (
-      state: Row<State<P>>,
-      command: Row<Payload<P['commands'][C], 'output'>>,
-      ctx: DecideContext<P>,
-    ) => Decision<P>
-  }): Decider<N, P>
+  decide(
+    handlers: {
+      [C in keyof P['commands'] & string]: (
+        state: Row<State<P>>,
+        command: Row<Payload<P['commands'][C], 'output'>>,
+        ctx: DecideContext<P>,
+      ) => Decision<P>
+    },
+  ): Decider<N, P>
 }
 
 /**

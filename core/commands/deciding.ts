@@ -51,7 +51,11 @@ export class Deciding implements HandlerOwner {
       return this.#checked(decision)
     } catch (error) {
       leaveHandlers()
-      const { code, message, detail, hint } = asMainstemError(error, 'COMMAND_FAILED', `${this.describeHandler()} threw`)
+      const { code, message, detail, hint } = asMainstemError(
+        error,
+        'COMMAND_FAILED',
+        `${this.describeHandler()} threw`,
+      )
       // Its text may have what is not for whoever sent the command: it is in the cause.
       throw fail(code, message, {
         ...(detail === undefined || code === 'COMMAND_FAILED' ? {} : { detail }),

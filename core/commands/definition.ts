@@ -70,8 +70,7 @@ function checkFunctions(where: string, what: string, names: readonly string[], f
   for (const name of names) {
     if (typeof functions[name] !== 'function')
       throw fail('DEFINITION_INVALID', `${where} lacks the function of the ${what} '${name}'`)
-    if (functions[name].constructor.name === 'AsyncFunction')
-      throw fail('HANDLER_ASYNC', `${where}.${name} is async`)
+    if (functions[name].constructor.name === 'AsyncFunction') throw fail('HANDLER_ASYNC', `${where}.${name} is async`)
   }
 }
 
@@ -84,7 +83,11 @@ function keyShapeOf(name: string, { key }: DeciderSpec): Readonly<Record<string,
   })
 }
 
-function topicOf(name: string, spec: DeciderSpec, key: Readonly<Record<string, z.ZodType>>): DeciderDefinition['topic'] {
+function topicOf(
+  name: string,
+  spec: DeciderSpec,
+  key: Readonly<Record<string, z.ZodType>>,
+): DeciderDefinition['topic'] {
   const columns = Object.keys(key)
   const taken = ['type', ...columns]
   for (const [what, schemas] of [

@@ -1,5 +1,12 @@
 export type { Held } from './base/reach.ts'
-export { ACTIONS_TOPIC, APPENDS_TOPIC, COMMANDS_TOPIC, CONTROL_TOPIC, SOURCE_EVENTS_TOPIC, VIEWS_TOPIC } from './control-topic.ts'
+export {
+  ACTIONS_TOPIC,
+  APPENDS_TOPIC,
+  COMMANDS_TOPIC,
+  CONTROL_TOPIC,
+  SOURCE_EVENTS_TOPIC,
+  VIEWS_TOPIC,
+} from './control-topic.ts'
 export { type BlocksAfter, blocksOf, cutAt, Sequence, type Turn } from './cut.ts'
 export { type EmbeddedLog, type EmbeddedLogOptions, openEmbeddedLog } from './embedded-log.ts'
 export { emitMark, emittedUpTo, emitterOf } from './emit-mark.ts'

@@ -126,7 +126,7 @@ export interface CommandOptions {
    * again, and what came of it is answered again. For another command it is IDEMPOTENCY_KEY_REUSED. Default: none.
    */
   readonly idempotencyKey?: string
-  /** The version that the stream must have, 0 where it must have no events yet. Default: any. */
+  /** The version that the stream must have, 0 where it must have no events yet. Default: whichever it has. */
   readonly expectedVersion?: number
   /** Ends the call with the signal's reason; whether the command has been decided is then not known. */
   readonly signal?: AbortSignal

@@ -10,7 +10,7 @@ import { commandSender } from './http-commands.ts'
 import { readLineage } from './http-lineage.ts'
 import { rowsOverHttp } from './http-rows.ts'
 import { subscribeOverHttp } from './http-subscription.ts'
-import { isComposite, isSegment, scalarText, Keys } from './keys.ts'
+import { isComposite, isSegment, Keys, scalarText } from './keys.ts'
 import { answerOf, Reader, rowOf, typesOf } from './reader.ts'
 import { reviverOf, toJson } from './revive.ts'
 

@@ -90,4 +90,3 @@ describe('the seats sample', () => {
     expect(await appended.json()).toMatchObject({ code: 'TOPIC_READ_ONLY', detail: 'its events come from commands' })
   })
 })
-
