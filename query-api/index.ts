@@ -6,6 +6,7 @@ export type { ActionsWire, ActionWire } from './actions.ts'
 export { type AppendResult, Appends } from './append.ts'
 export type { AtOption } from './at.ts'
 export type { LogWire, ViewDetail, ViewSummary } from './catalog.ts'
+export { type Parameters, urlOf } from './client/calls.ts'
 export type {
   Answer,
   Change,
@@ -18,6 +19,7 @@ export type {
   SubscribeOptions,
   ViewClient,
 } from './client/client.ts'
+export { errorOfAnswer } from './client/client-error.ts'
 export { type ServerEvent, serverEvents } from './client/event-stream.ts'
 export type { DeadLettersWire, DeadLetterWire, RedrivenWire } from './dead-letters.ts'
 export { EXPORT_FORMATS, type ExportFormat, exportText } from './export.ts'

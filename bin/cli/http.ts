@@ -1,6 +1,6 @@
 // Calls to a running application. Answers are trusted to have the form that this version's API gives them.
-import { ERRORS, type ErrorCode, fail, type MainstemError, textOf } from '../../core/index.ts'
-import { type ServerEvent, serverEvents } from '../../query-api/index.ts'
+import { fail, textOf } from '../../core/index.ts'
+import { errorOfAnswer, type Parameters, type ServerEvent, serverEvents, urlOf } from '../../query-api/index.ts'
 
 /** An API key or token for calls, out of the environment: what stands on a command line, others on the machine can read. */
 const TOKEN_ENV = 'MAINSTEM_TOKEN'
@@ -12,7 +12,7 @@ export interface CallOptions {
   readonly accept?: string
   readonly headers?: Readonly<Record<string, string>>
   /** Parameters of the query string; undefined ones are left out. */
-  readonly query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>
+  readonly query?: Parameters
 }
 
 /**
@@ -69,7 +69,7 @@ async function send(base: string, path: string, options: CallOptions): Promise<R
   let response: Response
   let problem: string
   try {
-    response = await fetch(urlOf(base, path, options.query ?? {}), {
+    response = await fetch(urlOf(base, { path, query: options.query ?? {} }), {
       method: options.method ?? 'GET',
       headers: {
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
@@ -84,41 +84,13 @@ async function send(base: string, path: string, options: CallOptions): Promise<R
   } catch (error) {
     throw unreachable(base, error)
   }
-  throw problemError(problem, response.status, base)
+  throw errorOfAnswer(base, response.status, problem)
 }
 
-const unreachable = (base: string, error: unknown): MainstemError =>
+/** With the hint of the table of errors, which names the flag of commands. */
+const unreachable = (base: string, error: unknown) =>
   fail('APPLICATION_UNREACHABLE', `no application answers at ${base}`, { detail: causeOf(error), cause: error })
-
-function urlOf(base: string, path: string, query: NonNullable<CallOptions['query']>): string {
-  const search = new URLSearchParams()
-  for (const [name, value] of Object.entries(query)) {
-    for (const each of Array.isArray(value) ? value : [value]) if (each !== undefined) search.append(name, String(each))
-  }
-  return `${base.replace(/\/+$/, '')}${path}${search.size > 0 ? `${path.includes('?') ? '&' : '?'}${search}` : ''}`
-}
 
 /** fetch says `fetch failed`; why stands in its cause. */
 const causeOf = (error: unknown): string =>
   error instanceof Error && error.cause !== undefined ? textOf(error.cause) : textOf(error)
-
-function problemError(text: string, status: number, base: string): MainstemError {
-  try {
-    const { type: _, title, status: __, detail, code, hint, retriable: ___, instance: ____, ...data } = JSON.parse(text)
-    if (isCode(code)) {
-      return fail(code, String(title), {
-        ...(detail === undefined ? {} : { detail: String(detail) }),
-        ...(hint === undefined ? {} : { hint: String(hint) }),
-        data,
-      })
-    }
-  } catch {
-    // Not JSON: what answers there is something else.
-  }
-  return fail('INTERNAL', `${base} answered ${status}, which is no answer of mainstem`, {
-    detail: text.slice(0, 200),
-    hint: 'does --url name a mainstem application of this version?',
-  })
-}
-
-const isCode = (code: unknown): code is ErrorCode => typeof code === 'string' && Object.hasOwn(ERRORS, code)

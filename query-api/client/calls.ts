@@ -145,7 +145,7 @@ export class Calls {
     const request = this.#options.fetch ?? fetch
     let response: Response
     try {
-      response = await request(this.#urlOf(call), {
+      response = await request(urlOf(this.#base, call), {
         method: body === undefined ? 'GET' : 'POST',
         headers: body === undefined ? headers : { ...headers, 'content-type': 'application/json' },
         // What a browser keeps would say a position and an age of its own time.
@@ -185,16 +185,16 @@ export class Calls {
     if (token === undefined) return {}
     return { authorization: `Bearer ${typeof token === 'string' ? token : await token()}` }
   }
+}
 
-  #urlOf({ path, query = {}, keys = {} }: Call): string {
-    const search = new URLSearchParams()
-    for (const [name, value] of Object.entries(query))
-      for (const each of Array.isArray(value) ? value : [value])
-        if (each !== undefined) search.append(name, String(each))
-    const encoded = Object.entries(keys).flatMap(([name, value]) => [value].flat().map(each => `${name}=${each}`))
-    const all = [...(search.size > 0 ? [String(search)] : []), ...encoded]
-    return `${this.#base}${path}${all.length > 0 ? `?${all.join('&')}` : ''}`
-  }
+/** A call's URL. @param base without a path, or with that of a proxy */
+export function urlOf(base: string, { path, query = {}, keys = {} }: Pick<Call, 'path' | 'query' | 'keys'>): string {
+  const search = new URLSearchParams()
+  for (const [name, value] of Object.entries(query))
+    for (const each of Array.isArray(value) ? value : [value]) if (each !== undefined) search.append(name, String(each))
+  const encoded = Object.entries(keys).flatMap(([name, value]) => [value].flat().map(each => `${name}=${each}`))
+  const all = [...(search.size > 0 ? [String(search)] : []), ...encoded]
+  return `${base.replace(/\/+$/, '')}${path}${all.length > 0 ? `${path.includes('?') ? '&' : '?'}${all.join('&')}` : ''}`
 }
 
 /** What an answer says of when to ask again, milliseconds. */
