@@ -1,5 +1,6 @@
 // The log as the event store of an application's own topics: asked by what the application declared, answered in its types.
 import {
+  type AnyDecider,
   type AnyTopic,
   fail,
   type Input,
@@ -13,8 +14,8 @@ import {
   type TopicInput,
 } from '../core/index.ts'
 
-/** What `topic(…)` gives. */
-export type DeclaredTopic = AnyTopic & Input<TopicInput<unknown, unknown, unknown>>
+/** What `topic(…)` gives; or a decider, whose events are one. */
+export type DeclaredTopic = (AnyTopic | AnyDecider) & Input<TopicInput<unknown, unknown, unknown>>
 
 type RowOf<T extends DeclaredTopic> = T['~input']['row']
 type TagsOf<T extends DeclaredTopic> = T extends { readonly tags?: readonly (infer F extends string)[] } ? F : never
@@ -54,7 +55,7 @@ export interface EventStore {
    * The events that have a value in one of the topic's `tags`, in the order of the log; of an array each element is a value.
    * @throws TOPIC_UNKNOWN; while iterating TAG_UNKNOWN, KEY_INVALID where the value is not of the tag's type, LOG_CORRUPT
    */
-  tagged<T extends DeclaredTopic, F extends TagsOf<T>>(
+  tagged<T extends DeclaredTopic & AnyTopic, F extends TagsOf<T>>(
     topic: T,
     field: F,
     value: TagOf<RowOf<T>, F>,
@@ -64,7 +65,7 @@ export interface EventStore {
 
 /** @param topics the application's own, by name */
 export function createEventStore(log: Log & Streams, topics: ReadonlyMap<string, LogTopic>): EventStore {
-  const find = ({ name }: AnyTopic): LogTopic => {
+  const find = ({ name }: DeclaredTopic): LogTopic => {
     const topic = topics.get(name)
     if (topic) return topic
     throw fail('TOPIC_UNKNOWN', `the application has no topic '${name}'`, {
@@ -72,7 +73,7 @@ export function createEventStore(log: Log & Streams, topics: ReadonlyMap<string,
       hint: 'fold it in a view, or name it: application(…, { topics: […] })',
     })
   }
-  const keyed = (declared: AnyTopic, key: unknown): LogTopic => {
+  const keyed = (declared: DeclaredTopic, key: unknown): LogTopic => {
     const topic = find(declared)
     // The key index has bytes of its own, and takes what it is given: this says what is not a key.
     topic.contract.key.encode(key)

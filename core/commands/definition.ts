@@ -58,8 +58,9 @@ export class DeciderDefinition {
   }
 }
 
+/** By its kind, not its class: an application's file may find a `mainstem` of its own. */
 export const isDecider = (declared: object): declared is DeciderDefinition =>
-  declared instanceof DeciderDefinition && declared.kind === 'decider'
+  'kind' in declared && declared.kind === 'decider'
 
 function checkFunctions(where: string, what: string, names: readonly string[], functions: Functions): void {
   const unknown = Object.keys(functions).find(name => !names.includes(name))

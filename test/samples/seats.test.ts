@@ -5,7 +5,8 @@ import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openApplication, type Running } from '../../index.ts'
 import { createClient } from '../../query-api/client/index.ts'
-import app from '../../samples/seats/app.ts'
+import app, { seats } from '../../samples/seats/app.ts'
+import { mainstem } from '../support/mainstem-process.ts'
 
 let folder: string
 let running: Running<typeof app>
@@ -76,6 +77,34 @@ describe('the seats sample', () => {
     expect(await commands.seats.book(key, { holder: 'bob', price_cents: 1 })).toMatchObject({ refused: 'seat-taken' })
     expect((await commands.seats.book(key, { holder: 'cleo', price_cents: 700 })).ok).toBe(true)
     expect((await views.shows.get('lear')).value).toEqual({ booked: 1, revenue_cents: 700 })
+  })
+
+  it('takes commands on the command line', async () => {
+    const command = (json: string, ...more: readonly string[]) =>
+      mainstem(['command', 'seats', 'othello,D%2C4', json, '--url', running.url!, ...more])
+    const hold = '{"type":"hold","holder":"ada"}'
+    const held = await command(hold, '--expect', '0', '--idempotency-key', 'cli')
+    expect([held.code, JSON.parse(held.stdout)]).toEqual([
+      0,
+      { events: [{ type: 'SeatHeld', holder: 'ada' }], version: 1, token: expect.stringMatching(/^m1\./) },
+    ])
+    expect((await command(hold, '--expect', '0', '--idempotency-key', 'cli')).stdout).toBe(held.stdout)
+    const refused = await command(hold)
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('COMMAND_REFUSED the seat is held')])
+    expect((await command(hold, '--expect', '7')).stderr).toContain('it is at version 1, the command expects 7')
+    expect((await command('{')).stderr).toContain('the command is not JSON')
+    expect((await mainstem(['command', '--help'])).stdout).toContain('mainstem command seats hamlet,A1')
+  })
+
+  it('has its events read back as streams', async () => {
+    const key = { show: 'streams', seat: 'E5' }
+    await running.client.commands.seats.hold(key, { holder: 'eve' })
+    await running.client.commands.seats.release(key, {})
+    const types: string[] = []
+    for await (const { version, event } of running.stream(seats, key))
+      types.push(`${version} ${event.type} ${event.show}`)
+    expect(types).toEqual(['1 SeatHeld streams', '2 SeatReleased streams'])
+    expect(await running.lastVersion(seats, key)).toBe(2)
   })
 
   it('is read as a view, and its events as a topic that takes no appends', async () => {
