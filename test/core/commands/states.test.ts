@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 import {
   type AnyRow,
@@ -131,6 +131,17 @@ describe('the state of a stream', () => {
     expect(log.end).toBe(end)
     Object.assign(live, { position: end, row: { n: 200, ids: [], marks: new Map() } })
     expect(await add(await open(), 'next')).toMatchObject({ version: 201 })
+  })
+
+  it('is that before a command whose events the log did not take', async () => {
+    await log.close()
+    log = await openEmbeddedLog({ path: folder, bytesMax: 12 * 2 ** 20, freeBytesMin: 0 })
+    const commands = await open()
+    await add(commands, 'x')
+    await expect(add(commands, 'y'.repeat(13_000_000))).rejects.toMatchObject({ code: 'LOG_FULL' })
+    // What comes before the refusal has been heard of is refused with it.
+    await vi.waitFor(async () => expect(await add(commands, 'z')).toMatchObject({ version: 2 }))
+    expect(new Set(seen.slice(1).map(each => JSON.stringify(each)))).toEqual(new Set(['[1,["x"]]']))
   })
 
   it('is of its own stream', async () => {
