@@ -87,11 +87,6 @@ await world.engine.waitFor(world.log.end, AbortSignal.timeout(GIVE_UP_MS))
 
 const remote = () => serverSide.of(world).filter(({ remoteAddress }) => remoteAddress === THERE)
 const { port } = new URL(world.url)
-// Where little time is left for this process, the first ones end before the last ones have come.
-let taken = 0
-const count = setInterval(() => {
-  taken = Math.max(taken, remote().length)
-}, 10)
 const child = spawn(
   inside[0]!,
   [...inside.slice(1), process.execPath, '-e', CLIENT, HERE, port, ...Object.values(REQUESTS)],
@@ -102,7 +97,6 @@ const child = spawn(
 await once(createInterface(child.stdout), 'line')
 const { subscriptions } = world.reads
 await until(() => subscriptions.open === 3 && world.reads.waiting === 1, 'what clients have asked for')
-clearInterval(count)
 
 // Somebody nearer, who goes on all the while.
 const near: Socket = connect(Number(port), HERE)
@@ -126,7 +120,7 @@ while (remote().length > 0 && performance.now() - pulledMs < GIVE_UP_MS) {
 const goneMs = performance.now() - pulledMs
 await until(() => told.split('event: row').length - 1 === changes, 'all changes')
 const left = { connections: remote().length, subscriptions: subscriptions.open - 1, waiting: world.reads.waiting }
-console.log(JSON.stringify({ taken, goneMs, left, changes, answered, internalErrors: world.internalErrors.length }))
+console.log(JSON.stringify({ goneMs, left, changes, answered, internalErrors: world.internalErrors.length }))
 near.destroy()
 child.kill('SIGKILL')
 end()
